@@ -1,0 +1,1 @@
+"""Starts and guards one engine; knows no keys and no users."""
