@@ -106,7 +106,9 @@ def _check_ids(source: Path, config: dict[str, Any], ids: dict[str, int]) -> Non
 
 def _servable_config(config: dict[str, Any]) -> dict[str, Any]:
     """`config` without pointers to remote code, under the architecture name by which vLLM knows the vision model."""
-    return {key: value for key, value in config.items() if key != "auto_map"} | {"architectures": ["GLM4VForCausalLM"]}
+    kept = {key: value for key, value in config.items() if key != "auto_map"}
+    # transformers takes a large tokenizer beside a config of no version for an old, broken Mistral one and says so.
+    return {"transformers_version": "5.0.0"} | kept | {"architectures": ["GLM4VForCausalLM"]}
 
 
 def _generation_config(source: Path, ids: dict[str, int]) -> dict[str, Any]:

@@ -72,6 +72,7 @@ def config(base_tokens: int) -> dict[str, Any]:
         "seq_length": 512,
         "tie_word_embeddings": False,
         "torch_dtype": "bfloat16",
+        "transformers_version": "4.44.0",
         "eos_token_id": [base_tokens, base_tokens + 7, base_tokens + 9],
         "pad_token_id": base_tokens,
         "boi_token_id": base_tokens + 10,

@@ -39,6 +39,14 @@ def test_the_config_keeps_every_number_of_the_published_one(published: Path, tmp
     assert new == old
 
 
+def test_a_config_of_no_version_gets_one(published: Path, tmp_path: Path) -> None:
+    config = read(published / "config.json")
+    del config["transformers_version"]
+    write_json(published / "config.json", config)
+    prepare(published, tmp_path / "prepared")
+    assert read(tmp_path / "prepared" / "config.json")["transformers_version"] == "5.0.0"
+
+
 def test_an_answer_ends_where_anybody_else_would_speak(published: Path, tmp_path: Path) -> None:
     prepare(published, tmp_path / "prepared")
     base = read(published / "config.json")["pad_token_id"]
