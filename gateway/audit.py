@@ -1,5 +1,6 @@
 """The audit log: one JSON line an exchange, with digests and lengths; never a word of a prompt, a picture or an answer."""
 
+import hashlib
 import os
 import time
 from datetime import UTC, datetime
@@ -30,8 +31,8 @@ class AuditLog:
             "kind": "exchange", "id": exchange.id, "time": _time(exchange.received_at_s),
             "key": exchange.caller.key_id, "tenant": exchange.caller.tenant, "address": exchange.client_address,
             "route": exchange.route, "model": request.model, "stream": request.stream, "engine": exchange.engine,
-            "prompt": {"sha256": request.prompt_sha256, "chars": request.prompt_chars},
-            "conversation": {"sha256": request.conversation_sha256},
+            "prompt": {"sha256": _sha256(request.prompt_text), "chars": len(request.prompt_text.decode())},
+            "conversation": {"sha256": _sha256(request.conversation)},
             "images": [
                 {"sha256": image.sha256.hex(), "bytes": image.size_bytes, "type": image.type,
                  "width": image.width, "height": image.height}
@@ -52,6 +53,10 @@ class AuditLog:
 
     def _append(self, record: dict[str, Any]) -> None:
         os.write(self._descriptor, orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _time(time_s: float) -> str:

@@ -79,4 +79,4 @@ class Process:
         assert self._popen.stdout is not None
         with self._popen.stdout as stream:
             for line in stream:
-                self.lines.append(line.rstrip("\n"))  # noqa: PERF401  others read the list meanwhile
+                self.lines.append(line.rstrip("\n"))
