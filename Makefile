@@ -1,0 +1,38 @@
+# The menu: `make help`. A target is three lines at most; what it does lives in the rooms.
+
+PYTHON ?= python3
+PROFILE ?= miniature
+ENGINE ?= $(or $(shell sed -n 's/^device = "\(.*\)"/\1/p' serve/profiles/$(PROFILE).toml 2>/dev/null),gpu)
+
+# Handed on only where they were given: an unset name must not hide what vitrine.toml says.
+export VITRINE_ENGINE_PROFILE = $(PROFILE)
+ifdef MODEL
+export VITRINE_ENGINE_MODEL = $(MODEL)
+endif
+ifdef HOST
+export VITRINE_HOST = $(HOST)
+endif
+ifdef PORT
+export VITRINE_PORT = $(PORT)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup serve test check lock
+
+help:  ## show this menu
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+setup:  ## install everything into .venv (PROFILE=... chooses the engine: cpu or gpu)
+	@$(PYTHON) serve/install.py $(ENGINE)
+
+serve: setup  ## start the engine and the gateway (PROFILE=, MODEL=, HOST=, PORT=)
+	@exec .venv/bin/honcho start --no-prefix --app-root . --procfile deploy/Procfile
+
+test: setup  ## run the tests (ARGS=... goes to pytest)
+	@.venv/bin/python -m pytest $(ARGS)
+
+check: setup  ## lint, types, formatting
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+
+lock: setup  ## make the locks anew from pyproject.toml and locks/*.in
+	@sh locks/make.sh

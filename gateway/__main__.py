@@ -1,0 +1,123 @@
+"""``python -m gateway``: the gateway's process, told in order; only parses, opens what is needed, serves, closes."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from typing import Annotated
+
+import structlog
+import typer
+import uvicorn
+import uvloop
+from prometheus_client import start_http_server
+from typer.exceptions import TyperException
+
+from gateway.app import VERSION, build
+from gateway.audit import AuditLog
+from gateway.chat import House
+from gateway.door import Limits
+from gateway.engines.pool import Pool
+from gateway.keys.caller import Scope
+from gateway.keys.store import KeyStore, StoreError
+from gateway.metrics import Metrics
+from gateway.settings import BadSettings, read
+from gateway.welcome import say_when_ready
+
+WRONG_USAGE, BAD_SETTINGS = 64, 78
+
+app = typer.Typer(add_completion=False, help="The gateway: the only door to the engines.")
+
+
+class PortTaken(Exception):
+    """Somebody else listens there (exit 1)."""
+
+
+@app.command()
+def run(
+    welcome: Annotated[bool, typer.Option("--welcome", help="Make a first key and say how to use it.")] = False,
+) -> None:
+    """Serve page and API until SIGTERM or Ctrl-C; running answers may end."""
+    settings = read()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("info"))
+    listener = _listen(settings.host, settings.port, "VITRINE_PORT (make serve PORT=...)")
+    metrics = Metrics(VERSION)
+    try:
+        exporter, thread = start_http_server(settings.metrics_port, settings.metrics_host, metrics.registry)
+    except OSError as error:
+        raise _taken(settings.metrics_host, settings.metrics_port, error, "VITRINE_METRICS_PORT") from None
+    keys = KeyStore(settings.home / "keys.sqlite")
+    audit = AuditLog(settings.home / "ledger" / "audit.jsonl")
+    pool = Pool(settings.home.absolute() / "run")
+    house = House(settings, Limits(body_bytes=settings.max_body_bytes), keys, pool, audit, metrics)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(house, listener, welcome))
+    finally:
+        exporter.shutdown()
+        thread.join()
+        audit.close()
+        keys.close()
+
+
+async def _serve(house: House, listener: socket.socket, welcome: bool) -> None:
+    settings = house.settings
+    server = uvicorn.Server(
+        uvicorn.Config(
+            build(house), http="httptools", lifespan="on", log_level="warning", access_log=False, server_header=False,
+            proxy_headers=False, timeout_graceful_shutdown=settings.drain_timeout_s,
+        )
+    )  # fmt: skip
+    # uvicorn raises the signal that stopped it once more at its end: it must not kill us, the exit status is 0.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    host, port = listener.getsockname()[:2]
+    url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104  compared, not bound
+    structlog.get_logger().info("listening", url=url, metrics_port=settings.metrics_port, version=VERSION)
+    greeting = None
+    if welcome:
+        first_key = None
+        if not house.keys.list():
+            first_key, _ = house.keys.create("first", tenant="default", scopes=list(Scope))
+        greeting = asyncio.create_task(say_when_ready(house.pool, url, first_key))
+    await server.serve(sockets=[listener])
+    if greeting is not None:
+        greeting.cancel()
+
+
+def _listen(host: str, port: int, setting: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise _taken(host, port, error, setting) from None
+    return listener
+
+
+def _taken(host: str, port: int, error: OSError, setting: str) -> PortTaken:
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return PortTaken(f"{host}:{port} can't be listened on ({reason}); choose another with {setting}")
+
+
+def main() -> int:
+    """Run the command line; the exit status as in the README's table."""
+    try:
+        status = app(standalone_mode=False)
+    except BadSettings as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_SETTINGS
+    except (PortTaken, StoreError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except TyperException as error:
+        print(f"error: {error.format_message()} (see --help)", file=sys.stderr)
+        return WRONG_USAGE
+    return int(status or 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""Reads what an engine answered, whole or as server-sent events; pure, sends nothing and keeps no text.
+
+Event stream format: https://html.spec.whatwg.org/multipage/server-sent-events.html (vLLM ends events with LF LF).
+"""
+
+import msgspec
+
+from gateway.errors import EngineBroke
+from gateway.exchange import Answer
+
+MAX_EVENT_BYTES = 4 << 20
+DONE = b"data: [DONE]\n\n"
+_SEPARATOR = b"\n\n"
+_DATA = b"data: "
+
+
+class Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class ToolCall(msgspec.Struct):
+    function: Function | None = None
+
+
+class Said(msgspec.Struct):
+    """A message or a part of one."""
+
+    content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[ToolCall] | None = None
+
+
+class Choice(msgspec.Struct):
+    delta: Said | None = None
+    message: Said | None = None
+    finish_reason: str | None = None
+
+
+class Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class Completion(msgspec.Struct):
+    """A whole answer, or one event of it."""
+
+    choices: list[Choice] = []
+    usage: Usage | None = None
+
+
+_decoder = msgspec.json.Decoder(Completion)
+
+
+class Events:
+    """Cuts a byte stream into blocks of whole events, however the chunks fall."""
+
+    def __init__(self) -> None:
+        self._tail = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The whole events that are there now, as they came; empty if there are none. Raises EngineBroke over the limit."""
+        block = self._tail + chunk if self._tail else chunk
+        end = block.rfind(_SEPARATOR)
+        if end < 0:
+            if len(block) > MAX_EVENT_BYTES:
+                raise EngineBroke("the engine sent an event without end; try again")
+            self._tail = block
+            return b""
+        end += len(_SEPARATOR)
+        self._tail = block[end:]
+        return block[:end]
+
+
+def sift(block: bytes, *, with_usage: bool) -> tuple[bytes, bool]:
+    """What of a block of whole events the client may have now, and whether the engine is done.
+
+    The closing ``[DONE]`` is held back: it may only follow the durable record. The usage event goes to who asked for it.
+    Raises EngineBroke for an error event, whose text is the engine's own.
+    """
+    # A model's own text can't match: inside a JSON string its quotes and line ends are escaped.
+    if b"[DONE]" not in block and b'"usage":{' not in block and b'data: {"error"' not in block:
+        return block, False
+    kept: list[bytes] = []
+    for event in block.split(_SEPARATOR)[:-1]:
+        data = event.removeprefix(_DATA)
+        if data == b"[DONE]":
+            return b"".join(kept), True
+        if data.startswith(b'{"error"'):
+            raise EngineBroke("the engine broke off with an error; try again")
+        if b'"usage":{' in data and not with_usage and not _completion(data).choices:
+            continue
+        kept.append(event + _SEPARATOR)
+    return b"".join(kept), False
+
+
+def read_events(block: bytes, answer: Answer) -> None:
+    """Add a block of whole events to what is known of the answer."""
+    for event in block.split(_SEPARATOR):
+        data = event.removeprefix(_DATA)
+        if data.startswith(b"{"):
+            _note(_completion(data), answer)
+
+
+def read_whole(body: bytes, answer: Answer) -> None:
+    """Note a whole answer. Raises EngineBroke if it is none."""
+    completion = _completion(body)
+    if not completion.choices or completion.usage is None:
+        raise EngineBroke("the engine's answer was not understood; try again")
+    _note(completion, answer)
+
+
+def _completion(data: bytes) -> Completion:
+    try:
+        return _decoder.decode(data)
+    except msgspec.DecodeError:
+        raise EngineBroke("the engine's answer was not understood; try again") from None
+
+
+def _note(completion: Completion, answer: Answer) -> None:
+    for choice in completion.choices:
+        said = choice.delta or choice.message
+        if said is not None:
+            _note_said(said, answer)
+        if choice.finish_reason:
+            answer.finish = choice.finish_reason
+    if completion.usage is not None:
+        answer.prompt_tokens = completion.usage.prompt_tokens
+        answer.completion_tokens = completion.usage.completion_tokens
+
+
+def _note_said(said: Said, answer: Answer) -> None:
+    texts = [said.content or ""]
+    for call in said.tool_calls or ():
+        if call.function is not None:
+            texts += [call.function.name or "", call.function.arguments or ""]
+    for text in filter(None, texts):
+        answer.sha256.update(text.encode("utf-8", "surrogatepass"))
+        answer.chars += len(text)
+    answer.reasoning_chars += len(said.reasoning or "")

@@ -1,0 +1,179 @@
+"""Puts the house together: routes, errors, headers; decides nothing about a request itself.
+
+The routes here are the allowlist: whatever is not named is 404.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import fastapi_offline
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway import errors, openapi
+from gateway.authentication import authenticate
+from gateway.chat import ROUTE as CHAT
+from gateway.chat import ChatCompletions, House
+from gateway.errors import GatewayError, MethodNotAllowed, NotFound
+from gateway.identifiers import uuid7
+from gateway.keys.caller import Scope as KeyScope
+
+VERSION = metadata.version("vitrine")
+WEB = Path(__file__).parent / "web"
+_SWAGGER = Path(fastapi_offline.__file__).parent / "static"
+_PAGE_HEADERS = {
+    # Swagger UI styles its elements inline; scripts come from here alone.
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+}
+
+
+def build(house: House) -> ASGIApp:
+    """The application for one worker."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        house.pool.refresh()
+        watch = asyncio.create_task(house.pool.watch())
+        try:
+            yield
+        finally:
+            watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watch
+
+    app = FastAPI(
+        title="Vitrine", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
+    app.router.routes.append(Route(CHAT, ChatCompletions(house), methods=["POST"]))
+    _models(app, house)
+    _health(app, house)
+    _pages(app)
+    openapi.describe(app)
+    app.add_exception_handler(GatewayError, _answer_error)
+    app.add_exception_handler(HTTPException, _answer_http_exception)
+    app.add_exception_handler(Exception, _answer_fault)
+    return Envelope(app, house)
+
+
+def _models(app: FastAPI, house: House) -> None:
+    def models(request: Request) -> list[dict[str, Any]]:
+        authenticate(house.keys, request.headers.get("authorization", "").encode("latin-1"), KeyScope.INFERENCE)
+        return [
+            {"id": name, "object": "model", "created": int(engine.state.started_at_s), "owned_by": "vitrine",
+             "max_model_len": engine.state.max_model_len}
+            for name, engine in house.pool.served().items()
+        ]  # fmt: skip
+
+    @app.get("/v1/models", summary="The models that are served")
+    async def list_models(request: Request) -> dict[str, Any]:
+        return {"object": "list", "data": models(request)}
+
+    @app.get("/v1/models/{model}", summary="One model")
+    async def get_model(model: str, request: Request) -> dict[str, Any]:
+        for entry in models(request):
+            if entry["id"] == model:
+                return entry
+        raise NotFound(f"the model {model!r} is not served here; GET /v1/models lists them", code="model_not_found")
+
+
+def _health(app: FastAPI, house: House) -> None:
+    @app.get("/healthz", summary="Whether the gateway lives")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz", summary="Whether a question can be answered now")
+    async def readyz() -> Response:
+        waiting = house.pool.waiting_for()
+        if waiting:
+            return JSONResponse({"status": "waiting", "waiting_for": waiting}, 503, {"retry-after": "5"})
+        return JSONResponse({"status": "ready"})
+
+    @app.get("/metrics", summary="Prometheus metrics, for a key with the scope metrics")
+    async def metrics(request: Request) -> Response:
+        authenticate(house.keys, request.headers.get("authorization", "").encode("latin-1"), KeyScope.METRICS)
+        return Response(generate_latest(house.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _pages(app: FastAPI) -> None:
+    for path, name in {"/": "index.html", "/docs": "docs.html"}.items():
+
+        @app.get(path, include_in_schema=False)
+        async def page(name: str = name) -> Response:
+            return FileResponse(WEB / name, headers=_PAGE_HEADERS)
+
+    app.mount("/static", StaticFiles(directory=WEB / "static"))
+    app.mount("/swagger", StaticFiles(directory=_SWAGGER))
+
+
+async def _answer_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, GatewayError)
+    status, headers, content = errors.response(error)
+    answer = Response(content, status)
+    answer.raw_headers = headers
+    return answer
+
+
+async def _answer_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    kind = MethodNotAllowed if error.status_code == 405 else NotFound
+    return await _answer_error(
+        request, kind(f"{request.method} {request.url.path} is not part of this API; /docs lists what is")
+    )
+
+
+async def _answer_fault(request: Request, error: Exception) -> Response:
+    identifier = request.scope["state"]["request_id"]
+    structlog.get_logger().error("fault", request_id=identifier, exc_info=error)
+    return await _answer_error(
+        request, GatewayError(f"the gateway has a fault; tell the operator this id: {identifier}", code="fault")
+    )
+
+
+class Envelope:
+    """What every answer has: its own id (a client's is dropped), safe headers, and a place in the metrics."""
+
+    def __init__(self, app: ASGIApp, house: House) -> None:
+        self._app, self._requests = app, house.metrics.requests
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        identifier = uuid7()
+        scope.setdefault("state", {})["request_id"] = identifier
+        started = time.perf_counter()
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                route = scope.get("route")
+                path = getattr(route, "path", "") or "none"
+                self._requests.labels(path, _method(scope["method"]), message["status"]).inc()
+                message["headers"] = [
+                    *message.get("headers", []),
+                    (b"x-request-id", identifier.encode()),
+                    (b"x-content-type-options", b"nosniff"),
+                ]
+                structlog.get_logger().debug(
+                    "answered", path=path, status=message["status"], ms=round((time.perf_counter() - started) * 1000)
+                )
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+def _method(method: str) -> str:
+    # A client can send any word as its method: only known ones become labels.
+    return method if method in ("GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE") else "other"

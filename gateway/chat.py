@@ -1,0 +1,202 @@
+"""``POST /v1/chat/completions``: from a request to its answer, in order; pure ASGI, because the answer is passed on as it comes.
+
+Who may enter, what may pass, where it goes, the relay, the record. What is wrong before the first byte is raised and
+answered by the application; after it, an ending has to be told inside the stream.
+"""
+
+import asyncio
+import hmac
+import time
+from dataclasses import dataclass
+
+import aiohttp
+import orjson
+from starlette.types import Receive, Scope, Send
+
+from gateway import errors
+from gateway.answer import DONE, Events, read_events, read_whole, sift
+from gateway.audit import AuditLog
+from gateway.authentication import authenticate
+from gateway.body import read_body
+from gateway.door import ChatRequest, DoorError, Limits, digest_images, engine_body, parse_chat
+from gateway.engines.engine import Engine
+from gateway.engines.pool import Pool
+from gateway.errors import BadRequest, EngineBroke, GatewayError, TimedOut, TooLarge, Unavailable
+from gateway.exchange import CLIENT_LEFT_STATUS, Exchange, Outcome
+from gateway.keys.caller import Caller
+from gateway.keys.caller import Scope as KeyScope
+from gateway.keys.store import KeyStore
+from gateway.metrics import Metrics
+from gateway.presence import ClientLeft, Presence
+from gateway.settings import Settings
+
+ROUTE = "/v1/chat/completions"
+
+
+@dataclass(frozen=True)
+class House:
+    """What a request meets on its way; made in one place, handed on."""
+
+    settings: Settings
+    limits: Limits
+    keys: KeyStore
+    pool: Pool
+    audit: AuditLog
+    metrics: Metrics
+
+
+class ChatCompletions:
+    """The ASGI application of the route."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        identifier, address = scope["state"]["request_id"], scope["client"][0] if scope["client"] else "unix"
+        caller: Caller | None = None
+        try:
+            headers = dict(scope["headers"])
+            caller = authenticate(self._house.keys, headers.get(b"authorization"), KeyScope.INFERENCE)
+            request = await self._understand(headers, receive)
+            engine = self._house.pool.pick(request.model)
+        except ClientLeft:
+            return  # in the middle of its own body: there is nobody to answer and nothing was asked
+        except GatewayError as error:
+            self._house.audit.denied(identifier, ROUTE, address, caller.key_id if caller else None, error)
+            raise
+        exchange = Exchange(identifier, caller, ROUTE, address, request, engine=engine.name)
+        await _Relay(self._house, exchange, engine, send).run(receive)
+
+    async def _understand(self, headers: dict[bytes, bytes], receive: Receive) -> ChatRequest:
+        settings = self._house.settings
+        body = await read_body(headers, receive, settings.max_body_bytes, settings.body_timeout_s)
+        try:
+            request = parse_chat(body, self._house.limits)
+            if request.images:
+                # Decoding and hashing release the GIL: other requests go on meanwhile.
+                await asyncio.to_thread(digest_images, request)
+        except DoorError as error:
+            kind = TooLarge if error.status == 413 else BadRequest
+            raise kind(error.message, param=error.param, code=error.code) from None
+        return request
+
+
+class _Relay:
+    """Asks the engine and passes its answer on; the exchange is told how it ended."""
+
+    def __init__(self, house: House, exchange: Exchange, engine: Engine, send: Send) -> None:
+        self._house, self._exchange, self._engine, self._send = house, exchange, engine, send
+        self._started = False
+
+    async def run(self, receive: Receive) -> None:
+        """Relay the whole answer. Raises GatewayError only while nothing was sent."""
+        exchange, metrics = self._exchange, self._house.metrics
+        metrics.in_flight.inc()
+        try:
+            async with Presence(receive) as presence:
+                await self._ask(presence)
+        except ClientLeft:
+            exchange.outcome, exchange.status = Outcome.CLIENT_LEFT, CLIENT_LEFT_STATUS
+        except GatewayError as error:
+            await self._fail(error)
+        finally:
+            metrics.in_flight.dec()
+            self._close()
+
+    async def _ask(self, presence: Presence) -> None:
+        exchange, settings = self._exchange, self._house.settings
+        secret = exchange.caller.tenant_secret
+        body = engine_body(
+            exchange.request,
+            served_name=exchange.request.model,
+            cache_salt=hmac.digest(secret, b"cache_salt", "sha256").hex(),
+            image_uuid=lambda digest: hmac.digest(secret, digest, "sha256").hex(),
+        )
+        silence_s = settings.silence_timeout_s if exchange.request.stream else settings.answer_timeout_s
+        async with self._engine.post(
+            ROUTE, body, silence_timeout_s=silence_s, answer_timeout_s=settings.answer_timeout_s
+        ) as answer:
+            exchange.status = answer.status
+            if answer.status != 200:
+                raise await _refusal(answer)
+            if exchange.request.stream:
+                await self._stream(answer, presence)
+            else:
+                await self._whole(answer, presence)
+
+    async def _stream(self, answer: aiohttp.ClientResponse, presence: Presence) -> None:
+        exchange, events, done = self._exchange, Events(), False
+        async for chunk in answer.content.iter_any():
+            block = events.feed(chunk)
+            if not block:
+                continue
+            passed, done = sift(block, with_usage=exchange.request.include_usage)
+            if passed:
+                await self._pass_on(passed)
+            read_events(block, exchange.answer)
+            if done:
+                break
+        if not done:
+            raise EngineBroke("the engine broke off in the middle of its answer; try again")
+        exchange.outcome = Outcome.COMPLETED
+        presence.over = True
+        await self._send({"type": "http.response.body", "body": DONE})
+
+    async def _whole(self, answer: aiohttp.ClientResponse, presence: Presence) -> None:
+        body = await answer.read()
+        read_whole(body, self._exchange.answer)
+        self._exchange.outcome = Outcome.COMPLETED
+        presence.over = True
+        self._exchange.first_byte_s = time.monotonic()
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def _pass_on(self, block: bytes) -> None:
+        if not self._started:
+            self._started = True
+            self._exchange.first_byte_s = time.monotonic()
+            headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        await self._send({"type": "http.response.body", "body": block, "more_body": True})
+
+    async def _fail(self, error: GatewayError) -> None:
+        exchange = self._exchange
+        exchange.status = error.status
+        exchange.outcome = {TimedOut: Outcome.TIMED_OUT, BadRequest: Outcome.REFUSED, Unavailable: Outcome.REFUSED}.get(
+            type(error), Outcome.ENGINE_BROKE
+        )
+        if not self._started:
+            raise error
+        # The status line is gone already: the client must find the error in the stream, and no [DONE] after it.
+        await self._send({"type": "http.response.body", "body": b"data: %b\n\n" % orjson.dumps(errors.body(error))})
+
+    def _close(self) -> None:
+        exchange, metrics = self._exchange, self._house.metrics
+        exchange.ended_s = time.monotonic()
+        self._house.audit.completed(exchange)
+        model = exchange.request.model
+        metrics.exchanges.labels(model, exchange.outcome).inc()
+        metrics.total.labels(model).observe(exchange.ended_s - exchange.started_s)
+        if exchange.first_byte_s is not None:
+            metrics.first_byte.labels(model).observe(exchange.first_byte_s - exchange.started_s)
+        metrics.tokens.labels(model, "in").inc(exchange.answer.prompt_tokens or 0)
+        metrics.tokens.labels(model, "out").inc(exchange.answer.completion_tokens or 0)
+        metrics.images.labels(model).inc(len(exchange.request.images))
+
+
+async def _refusal(answer: aiohttp.ClientResponse) -> GatewayError:
+    """Our own words for the engine's error: its text has leaked addresses and paths, so only its ``param`` is read."""
+    if answer.status != 400:
+        return EngineBroke(f"the engine answered with status {answer.status}; try again")
+    try:
+        param = orjson.loads(await answer.read())["error"]["param"]
+    except (ValueError, KeyError, TypeError):
+        param = None
+    if param in ("max_tokens", "input_tokens", "input_text"):
+        return BadRequest(
+            "the prompt and max_tokens together are longer than the model's context; shorten the conversation, send fewer or"
+            " smaller pictures, or lower max_tokens",
+            param="messages", code="context_length_exceeded",
+        )  # fmt: skip
+    return BadRequest("the engine can't do what was asked; check the parameters against /docs", code="engine_refused")

@@ -1,0 +1,93 @@
+"""What can go wrong with a request, and its one translation to HTTP, in OpenAI's shape; never logs and never sends.
+
+GatewayError
+├── BadRequest 400        the caller's fault; says what and the way out
+├── Unauthenticated 401   one answer for unknown, revoked and expired keys
+├── Forbidden 403         the key lacks a scope
+├── NotFound 404          path or model
+├── MethodNotAllowed 405
+├── TooSlow 408           the body did not arrive in time
+├── TooLarge 413
+├── Unavailable 503       nothing can answer now; Retry-After says when to ask again
+├── EngineBroke 502       the engine answered with an error, or stopped answering
+└── TimedOut 504          the engine's answer did not end in time
+
+The ``type`` and ``code`` are OpenAI's (https://platform.openai.com/docs/guides/error-codes), so that its SDK raises the class
+that a developer expects.
+"""
+
+from typing import Any
+
+import orjson
+
+
+class GatewayError(Exception):
+    """A request that ends without the answer it asked for. ``message`` is one sentence with the way out."""
+
+    status = 500
+    type = "server_error"
+    code: str | None = None
+
+    def __init__(
+        self, message: str, *, param: str | None = None, code: str | None = None, retry_after_s: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message, self.param, self.retry_after_s = message, param, retry_after_s
+        if code is not None:
+            self.code = code
+
+
+class BadRequest(GatewayError):
+    status, type = 400, "invalid_request_error"
+
+
+class Unauthenticated(GatewayError):
+    status, type, code = 401, "invalid_request_error", "invalid_api_key"
+
+
+class Forbidden(GatewayError):
+    status, type, code = 403, "invalid_request_error", "insufficient_permissions"
+
+
+class NotFound(GatewayError):
+    status, type, code = 404, "invalid_request_error", "not_found"
+
+
+class MethodNotAllowed(GatewayError):
+    status, type, code = 405, "invalid_request_error", "method_not_allowed"
+
+
+class TooSlow(GatewayError):
+    status, type, code = 408, "invalid_request_error", "request_timeout"
+
+
+class TooLarge(GatewayError):
+    status, type, code = 413, "invalid_request_error", "request_too_large"
+
+
+class EngineBroke(GatewayError):
+    status, code = 502, "engine_broke"
+
+
+class Unavailable(GatewayError):
+    status, code = 503, "unavailable"
+
+
+class TimedOut(GatewayError):
+    status, code = 504, "timed_out"
+
+
+def body(error: GatewayError) -> dict[str, Any]:
+    """OpenAI's error object for the response body or a stream's error event."""
+    return {"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}}
+
+
+def response(error: GatewayError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Status, headers and body that answer a request with this error."""
+    content = orjson.dumps(body(error))
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
+    if error.retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % error.retry_after_s))
+    if error.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    return error.status, headers, content

@@ -1,0 +1,59 @@
+"""One request and its answer: plain data that the relay fills, and the record is made of; does nothing itself."""
+
+import enum
+import hashlib
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gateway.keys.caller import Caller
+
+if TYPE_CHECKING:
+    from gateway.door import ChatRequest
+
+
+class Outcome(enum.StrEnum):
+    """How an exchange ended."""
+
+    COMPLETED = "completed"
+    CLIENT_LEFT = "client_left"
+    ENGINE_BROKE = "engine_broke"
+    REFUSED = "refused"
+    TIMED_OUT = "timed_out"
+
+
+CLIENT_LEFT_STATUS = 499  # no client sees it; the number that proxies log for this
+
+
+@dataclass
+class Answer:
+    """What was answered, read after it was passed on: a digest and lengths, never the text.
+
+    ``sha256`` covers the text of every choice and every tool call (name and arguments) in the order they came.
+    """
+
+    sha256: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    chars: int = 0
+    reasoning_chars: int = 0
+    finish: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+@dataclass
+class Exchange:
+    """One exchange. Times are from ``time.monotonic()``; ``received_at_s`` is wall-clock time, for people."""
+
+    id: str
+    caller: Caller
+    route: str
+    client_address: str
+    request: "ChatRequest"
+    engine: str = ""
+    status: int = CLIENT_LEFT_STATUS
+    outcome: Outcome = Outcome.CLIENT_LEFT  # until the last byte proves otherwise
+    answer: Answer = field(default_factory=Answer)
+    received_at_s: float = field(default_factory=time.time)
+    started_s: float = field(default_factory=time.monotonic)
+    first_byte_s: float | None = None
+    ended_s: float | None = None

@@ -1,0 +1,121 @@
+"""``python -m gateway.keys``: make, show, end and replace API keys; prints a key once and keeps only its digest."""
+
+import json
+import re
+import sys
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from gateway.keys.caller import Key, Scope
+from gateway.keys.store import KeyStore, StoreError
+from gateway.settings import BadSettings, read
+
+WRONG_USAGE, BAD_SETTINGS = 64, 78
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+app = typer.Typer(add_completion=False, help="API keys: who may enter.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print the key alone.")]
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Option(help="Whose key it is, for people.")],
+    tenant: Annotated[str, typer.Option(help="Tenants share nothing in the engine.")] = "default",
+    scope: Annotated[list[Scope] | None, typer.Option(help="What it may be used for; repeat for several.")] = None,
+    expires: Annotated[str | None, typer.Option(help="For how long it is good: 90d, 12h, 30m.")] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Make a key and print it, once."""
+    ends = time.time() + _seconds(expires) if expires else None
+    text, key = _store().create(name, tenant=tenant, scopes=scope or [Scope.INFERENCE], expires_at_s=ends)
+    _show_new(text, key, quiet, as_json)
+
+
+@app.command(name="list")
+def list_keys(as_json: Json = False) -> None:
+    """List all keys; never the keys themselves."""
+    keys, now_s = _store().list(), time.time()
+    if as_json:
+        print(json.dumps([_table(key) for key in keys], indent=1))
+        return
+    print(f"{'key id':<22}{'name':<18}{'tenant':<14}{'scopes':<22}{'state':<9}{'made':<18}expires")
+    for key in keys:
+        scopes = ",".join(sorted(key.scopes))
+        print(
+            f"{key.key_id:<22}{key.name[:16]:<18}{key.tenant[:12]:<14}{scopes:<22}{key.state(now_s):<9}"
+            f"{_time(key.created_at_s):<18}{_time(key.expires_at_s)}"
+        )
+
+
+@app.command()
+def revoke(key_id: str) -> None:
+    """End a key now."""
+    print(f"{_store().revoke(key_id).key_id} is revoked")
+
+
+@app.command()
+def rotate(
+    key_id: str,
+    grace: Annotated[str, typer.Option(help="For how long the old key stays good.")] = "24h",
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Make a new key like an old one, which stays good for the grace period."""
+    text, key = _store().rotate(key_id, grace_s=_seconds(grace))
+    _show_new(text, key, quiet, as_json)
+
+
+def _store() -> KeyStore:
+    return KeyStore(read().home / "keys.sqlite")
+
+
+def _show_new(text: str, key: Key, quiet: bool, as_json: bool) -> None:
+    if quiet:
+        print(text)
+    elif as_json:
+        print(json.dumps({"key": text, **_table(key)}, indent=1))
+    else:
+        print(f"{text}\n\n{key.key_id} for {key.name} of tenant {key.tenant}. It is shown this once: keep it safe.")
+
+
+def _table(key: Key) -> dict[str, object]:
+    return {**asdict(key), "scopes": sorted(key.scopes), "state": key.state(time.time())}
+
+
+def _time(time_s: float | None) -> str:
+    return "-" if time_s is None else datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%d %H:%MZ")
+
+
+def _seconds(text: str) -> float:
+    match = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    if not match:
+        raise typer.BadParameter(f"{text!r} is not a duration; write 30s, 15m, 12h or 90d")
+    return int(match[1]) * _UNITS_S[match[2]]
+
+
+def main() -> int:
+    """Run the command line; the exit status as in the README's table."""
+    try:
+        status = app(standalone_mode=False)
+    except BadSettings as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_SETTINGS
+    except StoreError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except TyperException as error:
+        print(f"error: {error.format_message()} (see --help)", file=sys.stderr)
+        return WRONG_USAGE
+    return int(status or 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""Who is asking: plain data about a key's owner and the key's life; never the key."""
+
+import enum
+from dataclasses import dataclass
+
+
+class Scope(enum.StrEnum):
+    """What a key may be used for."""
+
+    INFERENCE = "inference"
+    METRICS = "metrics"
+    AUDIT = "audit"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The owner of a key that was presented and is good. ``tenant_secret`` (32 bytes) separates tenants in the engine."""
+
+    key_id: str
+    name: str
+    tenant: str
+    scopes: frozenset[Scope]
+    tenant_secret: bytes
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key as its administrator sees it. Times are Unix seconds."""
+
+    key_id: str
+    name: str
+    tenant: str
+    scopes: frozenset[Scope]
+    created_at_s: float
+    expires_at_s: float | None
+    revoked_at_s: float | None
+
+    def state(self, now_s: float) -> str:
+        """``active``, ``revoked`` or ``expired``. A revocation in the future is the grace period of a rotation."""
+        if self.revoked_at_s is not None and self.revoked_at_s <= now_s:
+            return "revoked"
+        if self.expires_at_s is not None and self.expires_at_s <= now_s:
+            return "expired"
+        return "active"

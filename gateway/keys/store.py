@@ -1,0 +1,145 @@
+"""The keys' SQLite file: digests, callers, lives; every look-up asks the file, so a revoked key stops at once everywhere.
+
+One process writes now and then, the workers read for every request: WAL lets them, and a look-up by the digest's index
+takes some 20 µs, less than keeping a cache right would.
+"""
+
+import hmac
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from gateway.keys import token
+from gateway.keys.caller import Caller, Key, Scope
+
+SCHEMA = 1
+_BUSY_TIMEOUT_S = 5.0
+_TABLES = """
+CREATE TABLE tenants (name TEXT PRIMARY KEY, secret BLOB NOT NULL) STRICT;
+CREATE TABLE keys (
+  key_id TEXT PRIMARY KEY, digest BLOB NOT NULL UNIQUE, name TEXT NOT NULL,
+  tenant TEXT NOT NULL REFERENCES tenants (name), scopes TEXT NOT NULL,
+  created_at_s REAL NOT NULL, expires_at_s REAL, revoked_at_s REAL
+) STRICT;
+"""
+
+
+class StoreError(Exception):
+    """The keys' file can't be used; the text says why and the way out."""
+
+
+class KeyStore:
+    """The keys of one state folder. Not to be shared between threads."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, making it (mode 0600, its folder 0700) where it is missing.
+
+        Raises StoreError if it is not ours, of a newer version, or unreadable.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            self._db = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
+                self._create(path)
+            elif version != SCHEMA:
+                raise StoreError(f"{path} has schema {version}, this Vitrine knows {SCHEMA}; run the newer Vitrine")
+            self._db.execute("PRAGMA foreign_keys = ON")
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"{path} can't be used as the keys' file ({error}); restore it or move it away") from None
+
+    def _create(self, path: Path) -> None:
+        if self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise StoreError(f"{path} is another program's database; move it away")
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
+
+    def close(self) -> None:
+        self._db.close()
+
+    def create(
+        self, name: str, *, tenant: str, scopes: Iterable[Scope], expires_at_s: float | None = None
+    ) -> tuple[str, Key]:
+        """Make a key. Returns the key itself, which nobody can read again, and what is kept of it."""
+        text = token.make()
+        key = Key(
+            key_id="key_" + secrets.token_hex(8), name=name, tenant=tenant, scopes=frozenset(scopes),
+            created_at_s=time.time(), expires_at_s=expires_at_s, revoked_at_s=None,
+        )  # fmt: skip
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._insert(text, key)
+        return text, key
+
+    def rotate(self, key_id: str, *, grace_s: float) -> tuple[str, Key]:
+        """Make a key like ``key_id`` and let the old one die after ``grace_s``. Raises StoreError if it is not active."""
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            old, now_s = self.get(key_id), time.time()
+            if old.state(now_s) != "active":
+                raise StoreError(f"key {key_id} is {old.state(now_s)}; create a new one instead")
+            text = token.make()
+            new = Key("key_" + secrets.token_hex(8), old.name, old.tenant, old.scopes, now_s, old.expires_at_s, None)
+            self._insert(text, new)
+            self._db.execute("UPDATE keys SET revoked_at_s = ? WHERE key_id = ?", (now_s + grace_s, key_id))
+        return text, new
+
+    def revoke(self, key_id: str) -> Key:
+        """Let a key die now. A key that is revoked already stays as it is. Raises StoreError if there is none."""
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            key, now_s = self.get(key_id), time.time()
+            if key.revoked_at_s is None or key.revoked_at_s > now_s:
+                self._db.execute("UPDATE keys SET revoked_at_s = ? WHERE key_id = ?", (now_s, key_id))
+            return self.get(key_id)
+
+    def get(self, key_id: str) -> Key:
+        """One key. Raises StoreError if there is none."""
+        row = self._db.execute(f"SELECT {_KEY_COLUMNS} FROM keys WHERE key_id = ?", (key_id,)).fetchone()  # noqa: S608
+        if row is None:
+            raise StoreError(f"there is no key {key_id}; `python -m gateway.keys list` shows them")
+        return _key(row)
+
+    def list(self) -> list[Key]:
+        """All keys, oldest first."""
+        rows = self._db.execute(f"SELECT {_KEY_COLUMNS} FROM keys ORDER BY created_at_s, key_id")  # noqa: S608
+        return [_key(row) for row in rows]
+
+    def caller(self, text: str) -> Caller | None:
+        """The caller who presents this key, or None for an unknown, revoked, expired or misspelled one."""
+        if not token.well_formed(text):
+            return None
+        digest, now_s = token.digest(text), time.time()
+        row = self._db.execute(
+            "SELECT digest, key_id, keys.name, tenant, scopes, secret FROM keys JOIN tenants ON tenants.name = tenant"
+            " WHERE digest = ? AND (revoked_at_s IS NULL OR revoked_at_s > ?) AND (expires_at_s IS NULL OR expires_at_s > ?)",
+            (digest, now_s, now_s),
+        ).fetchone()
+        if row is None or not hmac.compare_digest(row[0], digest):
+            return None
+        return Caller(row[1], row[2], row[3], _scopes(row[4]), row[5])
+
+    def _insert(self, text: str, key: Key) -> None:
+        self._db.execute("INSERT OR IGNORE INTO tenants VALUES (?, ?)", (key.tenant, secrets.token_bytes(32)))
+        self._db.execute(
+            "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                key.key_id, token.digest(text), key.name, key.tenant, " ".join(sorted(key.scopes)),
+                key.created_at_s, key.expires_at_s, key.revoked_at_s,
+            ),
+        )  # fmt: skip
+
+
+_KEY_COLUMNS = "key_id, name, tenant, scopes, created_at_s, expires_at_s, revoked_at_s"
+
+
+def _key(row: tuple[str, str, str, str, float, float | None, float | None]) -> Key:
+    return Key(row[0], row[1], row[2], _scopes(row[3]), *row[4:])
+
+
+def _scopes(text: str) -> frozenset[Scope]:
+    return frozenset(Scope(word) for word in text.split())

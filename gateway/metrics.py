@@ -1,0 +1,39 @@
+"""Every metric of the gateway, in one registry made in one place; labels are enums, route templates and configured names."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+# A chat answer takes from milliseconds (refused) to minutes (long documents).
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+
+class Metrics:
+    """The gateway's metrics. ``registry`` is what gets scraped."""
+
+    def __init__(self, version: str) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "vitrine_requests", "Answered HTTP requests.", ["route", "method", "status"], registry=self.registry
+        )
+        self.exchanges = Counter(
+            "vitrine_exchanges",
+            "Exchanges with an engine, by how they ended.",
+            ["model", "outcome"],
+            registry=self.registry,
+        )
+        self.in_flight = Gauge("vitrine_exchanges_in_flight", "Exchanges that are going on.", registry=self.registry)
+        self.first_byte = Histogram(
+            "vitrine_first_byte_seconds", "From the request to the first byte of its answer.", ["model"],
+            buckets=_SECONDS, registry=self.registry,
+        )  # fmt: skip
+        self.total = Histogram(
+            "vitrine_exchange_seconds", "From the request to the end of its answer.", ["model"],
+            buckets=_SECONDS, registry=self.registry,
+        )  # fmt: skip
+        self.tokens = Counter(
+            "vitrine_tokens", "Tokens that the engine counted.", ["model", "direction"], registry=self.registry
+        )
+        self.images = Counter(
+            "vitrine_images", "Pictures that were sent to an engine.", ["model"], registry=self.registry
+        )
+        build = Gauge("vitrine_build_info", "Always 1; the version is its label.", ["version"], registry=self.registry)
+        build.labels(version).set(1)

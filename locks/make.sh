@@ -1,0 +1,10 @@
+#!/bin/sh
+# Makes every lock anew, hashes and all, without writing where the packages came from. Run it from the top: `make lock`.
+set -eu
+lock() { "${UV:-.venv/bin/uv}" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade "$@"; }
+lock locks/uv.in -o locks/uv.txt
+# The CPU engine first, with the gateway: the others keep to its versions, so that all fit into one environment.
+lock pyproject.toml locks/cpu.in --override locks/cpu-overrides.txt -o locks/cpu.txt
+lock pyproject.toml -c locks/cpu.txt -o locks/gateway.txt
+lock pyproject.toml --extra dev --extra loadtest -c locks/cpu.txt -o locks/dev.txt
+lock pyproject.toml --extra gpu -c locks/dev.txt -o locks/gpu.txt

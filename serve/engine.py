@@ -1,0 +1,135 @@
+"""One run of one engine process: start it, pass its lines on, stop it; decides nothing about restarting.
+
+The process leads a session of its own, so that a signal to its group reaches every process that vLLM makes and
+Ctrl-C in the terminal reaches none of them.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from serve.profile import Profile
+from serve.settings import Settings
+
+# What an engine may inherit. VLLM_* is left out on purpose: only the profile says how vLLM runs.
+_INHERITED = ("PATH", "HOME", "USER", "LANG", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "CC", "CXX")
+_INHERITED_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "NCCL_", "OMP_", "OPENBLAS_", "KMP_")
+
+_NO_NETWORK = {
+    "VLLM_HOST_IP": "127.0.0.1",
+    "GLOO_SOCKET_IFNAME": "lo",
+    "NCCL_SOCKET_IFNAME": "lo",
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "VLLM_PLUGINS": "",
+}
+_LINE_LIMIT_BYTES = 1 << 20
+_KILL_GRACE_S = 10
+
+
+def environment(profile: Profile, home: Path, ours: Mapping[str, str]) -> dict[str, str]:
+    """The engine's whole environment: what it may inherit from ``ours``, no way out, private caches, the profile's own."""
+    kept = {name: value for name, value in ours.items() if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)}
+    cache = home.absolute() / "cache"
+    caches = {
+        "VLLM_CACHE_ROOT": str(cache / "vllm"),
+        "XDG_CACHE_HOME": str(cache),
+        "TRITON_CACHE_DIR": str(cache / "triton"),
+        "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
+        "VLLM_CONFIG_ROOT": str(cache / "vllm"),
+    }
+    return {**kept, **_NO_NETWORK, **caches, "PYTHONUNBUFFERED": "1", **profile.environment}
+
+
+def command(profile: Profile, settings: Settings) -> list[str]:
+    """The engine's command line."""
+    return [
+        sys.executable,
+        "-m",
+        "serve.launcher",
+        settings.isolation,
+        str(os.getpid()),
+        profile.model,
+        "--uds",
+        str(settings.socket),
+        "--served-model-name",
+        *profile.served_names,
+        "--shutdown-timeout",
+        str(settings.drain_timeout_s),
+        "--no-enable-log-requests",
+        "--disable-uvicorn-access-log",
+        *profile.arguments(),
+    ]
+
+
+class Engine:
+    """A started engine process. ``last_lines`` are its newest lines of output, for the error that explains its end."""
+
+    def __init__(self, process: asyncio.subprocess.Process, echo: Callable[[str], None]) -> None:
+        self._process = process
+        self._echo = echo
+        self.last_lines: deque[str] = deque(maxlen=40)
+        self._reader = asyncio.create_task(self._pass_on())
+
+    @classmethod
+    async def start(cls, profile: Profile, settings: Settings, echo: Callable[[str], None]) -> "Engine":
+        """Start the process. ``echo`` is handed every line of its output."""
+        process = await asyncio.create_subprocess_exec(
+            *command(profile, settings),
+            env=environment(profile, settings.home, os.environ),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+            limit=_LINE_LIMIT_BYTES,
+        )
+        return cls(process, echo)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def exit_status(self) -> int | None:
+        return self._process.returncode
+
+    async def ended(self) -> int:
+        """Wait for the process to end; its exit status, negative for a signal."""
+        return await self._process.wait()
+
+    async def stop(self, drain_s: float) -> None:
+        """SIGTERM to the leader, which lets running requests finish for ``drain_s``; then SIGKILL to the whole group."""
+        if self._process.returncode is None:
+            self._process.terminate()
+            try:
+                await asyncio.wait_for(self._process.wait(), drain_s + _KILL_GRACE_S)
+            except TimeoutError:
+                self._echo(f"WARNING not gone {drain_s + _KILL_GRACE_S:.0f} s after SIGTERM, killing it")
+        await self.kill()
+
+    async def kill(self) -> None:
+        """SIGKILL to every process of the group, and wait for its output to end."""
+        with contextlib.suppress(ProcessLookupError):  # all of them are gone
+            os.killpg(self._process.pid, signal.SIGKILL)
+        await self._process.wait()
+        await asyncio.wait_for(self._reader, _KILL_GRACE_S)
+
+    async def _pass_on(self) -> None:
+        assert self._process.stdout is not None
+        while True:
+            try:
+                raw = await self._process.stdout.readline()
+            except ValueError:  # a line over the limit; the reader has dropped it
+                continue
+            if not raw:
+                return
+            line = raw.decode(errors="replace").rsplit("\r", 1)[-1].rstrip()
+            if line:
+                self.last_lines.append(line)
+                self._echo(line)

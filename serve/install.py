@@ -1,0 +1,103 @@
+"""Makes ``.venv`` from the locks; needs nothing but a Python, and installs nothing that is not in a lock.
+
+Runs before anything is installed, so it keeps to the standard library, and to syntax that an older Python can read far enough to
+be told that it is too old.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+OLDEST, NEWEST = (3, 11), (3, 14)
+NEEDED_BYTES = {"cpu": 9_000_000_000, "gpu": 20_000_000_000}
+LOCKS = Path("locks")
+
+
+class InstallError(Exception):
+    """One sentence with the way out."""
+
+
+def main(engine: str, folder: str = ".venv") -> None:
+    """Make ``folder`` hold the gateway, the engine for ``cpu`` or ``gpu``, and the tools; quick when it does already."""
+    if not OLDEST <= sys.version_info[:2] <= NEWEST:
+        raise InstallError(
+            f"this is Python {sys.version_info[0]}.{sys.version_info[1]}, Vitrine needs 3.11 to 3.14; "
+            "name another: make setup PYTHON=python3.11"
+        )
+    if engine not in NEEDED_BYTES:
+        raise InstallError(f"there is no lock for {engine!r}; ENGINE is cpu or gpu")
+    venv = Path(folder)
+    locks = [LOCKS / name for name in ("uv.txt", f"{engine}.txt", "dev.txt")]
+    wanted = _fingerprint([*locks, Path("pyproject.toml")])
+    stamp = venv / "installed"
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    _room(venv, engine)
+    stamp.unlink(missing_ok=True)
+    python = venv / "bin" / "python"
+    if not python.exists():
+        _say(f"making {venv}")
+        _run(
+            [sys.executable, "-m", "venv", str(venv)],
+            "install the venv module (Debian, Ubuntu: apt install python3-venv)",
+        )
+    way_out = (
+        "look at the lines above; a full disk, a closed network or a proxy are the usual reasons; then run it again"
+    )
+    _say("fetching the installer")
+    _run(
+        [
+            str(python),
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--disable-pip-version-check",
+            "--require-hashes",
+            "-r",
+            str(locks[0]),
+        ],
+        way_out,
+    )
+    uv = str(venv / "bin" / "uv")
+    _say(f"installing gateway, engine ({engine}) and tools: some {NEEDED_BYTES[engine] / 1e9:.0f} GB on disk, minutes")
+    environment = {**os.environ, "VIRTUAL_ENV": str(venv.absolute())}
+    _run([uv, "pip", "sync", "--require-hashes", *map(str, locks)], way_out, environment)
+    _run([uv, "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--editable", "."], way_out, environment)
+    stamp.write_text(wanted)
+    _say("done")
+
+
+def _room(venv: Path, engine: str) -> None:
+    have, need = shutil.disk_usage(venv.absolute().parent).free, NEEDED_BYTES[engine]
+    if venv.exists():
+        return  # a part of it is there already, and uv puts a file in place only when it is whole
+    if have < need:
+        raise InstallError(
+            f"{venv.absolute().parent} has {have / 1e9:.1f} GB free, {need / 1e9:.0f} GB are needed; free some, or clone elsewhere"
+        )
+
+
+def _fingerprint(paths: list[Path]) -> str:
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()
+
+
+def _run(command: list[str], way_out: str, environment: "dict[str, str] | None" = None) -> None:
+    if subprocess.run(command, env=environment, check=False).returncode != 0:
+        raise InstallError(f"`{' '.join(command[:6])} ...` failed: {way_out}")
+
+
+def _say(text: str) -> None:
+    print(f"setup    | {text}", flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except InstallError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("error: stopped; run it again, it goes on where it was")

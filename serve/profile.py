@@ -1,0 +1,144 @@
+"""A profile: how one engine is started, frozen, read from TOML; never starts anything and never looks at the machine."""
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from serve.errors import BadSettings
+
+BUILT_IN = Path(__file__).parent / "profiles"
+
+FlagValue = bool | int | float | str | list[str]
+FlagName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
+
+# The supervisor sets these itself: a profile that set them too would open a second door.
+OURS = frozenset({"uds", "host", "port", "model", "served-model-name", "api-key", "shutdown-timeout", "grpc-port"})
+# Each of these runs code, or reads files, that did not come with Vitrine.
+FORBIDDEN = frozenset(
+    {
+        "trust-remote-code",
+        "allowed-local-media-path",
+        "allowed-media-domains",
+        "middleware",
+        "tool-parser-plugin",
+        "reasoning-parser-plugin",
+        "config",
+        "logits-processors",
+        "worker-cls",
+        "worker-extension-cls",
+    }
+)
+
+
+class Needs(BaseModel):
+    """What the machine must have. ``cards`` GPUs of at least ``card_memory_bytes`` each and CUDA compute capability
+    ``compute_capability``; ``memory_bytes`` of RAM."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    cards: int = Field(0, ge=0)
+    card_memory_bytes: int = Field(0, ge=0)
+    compute_capability: float = Field(0.0, ge=0)
+    memory_bytes: int = Field(0, ge=0)
+
+
+class Profile(BaseModel):
+    """One way to start one engine.
+
+    ``flags`` are vLLM's long option names without the dashes; ``true`` is a bare switch, ``false`` its ``--no-`` form,
+    a list repeats the values. ``environment`` is added to the engine's environment. ``model`` is a folder; empty when
+    the operator must name one. ``capability_flags`` maps a CUDA compute capability ("8.9") to flags that are added on
+    cards of at least that capability.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+    description: str
+    model: str
+    served_names: Annotated[list[str], Field(min_length=1)]
+    device: Literal["cpu", "gpu"]
+    flags: dict[FlagName, FlagValue] = {}
+    capability_flags: dict[Annotated[str, Field(pattern=r"^\d+\.\d$")], dict[FlagName, FlagValue]] = {}
+    environment: dict[str, str] = {}
+    needs: Needs = Needs()
+
+    def with_model(self, model: Path) -> "Profile":
+        """The same profile for the model in another folder; its folder's name is added to the served names."""
+        names = [*self.served_names, *({model.name} - set(self.served_names))]
+        return self.model_copy(update={"model": str(model), "served_names": names})
+
+    def on(self, capability: float) -> "Profile":
+        """The same profile with the flags that cards of this compute capability add."""
+        added = {
+            name: value
+            for needed, flags in sorted(self.capability_flags.items(), key=lambda item: float(item[0]))
+            if capability >= float(needed)
+            for name, value in flags.items()
+        }
+        return self.model_copy(update={"flags": {**self.flags, **added}, "capability_flags": {}})
+
+    def arguments(self) -> list[str]:
+        """vLLM's command line for the flags, in the profile's order."""
+        words: list[str] = []
+        for name, value in self.flags.items():
+            if value is True:
+                words.append(f"--{name}")
+            elif value is False:
+                words.append(f"--no-{name}")
+            elif isinstance(value, list):
+                words += [f"--{name}", *value]
+            else:
+                words += [f"--{name}", str(value)]
+        return words
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of flags and environment: what the audit log says an engine was started with."""
+        canonical = json.dumps([self.flags, self.environment], sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def names() -> list[str]:
+    """The names of the built-in profiles, sorted."""
+    return sorted(path.stem for path in BUILT_IN.glob("*.toml"))
+
+
+def load(name: str) -> Profile:
+    """Read a built-in profile by name, or any profile by the path of its TOML file.
+
+    Raises BadSettings naming file, key, value and what was expected.
+    """
+    path = Path(name) if name.endswith(".toml") else BUILT_IN / f"{name}.toml"
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadSettings(
+            f"there is no profile {name!r}; choose one of {', '.join(names())}, or a .toml file"
+        ) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadSettings(f"profile {path} cannot be read: {error}; mend the file") from None
+    try:
+        profile = Profile.model_validate(table)
+    except ValidationError as error:
+        raise BadSettings(f"profile {path}: {_first_fault(error)}") from None
+    for flag in (name for flags in (profile.flags, *profile.capability_flags.values()) for name in flags):
+        if flag in OURS or flag in FORBIDDEN:
+            why = "Vitrine sets it itself" if flag in OURS else "it would run or read what did not come with Vitrine"
+            raise BadSettings(f"profile {path}: flags.{flag} is not allowed, {why}; remove it")
+    if profile.model and not Path(profile.model).is_absolute():
+        profile = profile.model_copy(update={"model": str((path.parent / profile.model).resolve())})
+    return profile
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"unknown name {where!r}; remove it or correct its spelling"
+    if fault["type"] == "missing":
+        return f"{where} is missing; add it"
+    return f"{where} = {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}"

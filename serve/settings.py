@@ -1,0 +1,78 @@
+"""Settings of the engine's supervisor, read once at the edge and frozen; no other module reads the environment.
+
+Sources, strongest first: command line, ``VITRINE_ENGINE_*`` (and ``VITRINE_HOME``) in the environment, the table
+``[engine]`` (and ``home``) of ``vitrine.toml`` in the working folder. Names outside are other rooms' business.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from serve.errors import BadSettings
+
+PREFIX = "VITRINE_ENGINE_"
+FILE = Path("vitrine.toml")
+
+
+class Settings(BaseModel):
+    """``home``: the state folder. ``profile``: a built-in name or a TOML file. ``model``: a model folder that replaces the
+    profile's. ``number``: which engine of this host. ``isolation``: ``auto`` gives the engine a network namespace where
+    the machine allows it, ``required`` refuses to start without one, ``off`` never does."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    home: Path = Path(".vitrine")
+    profile: str = "miniature"
+    model: Path | None = None
+    number: Annotated[int, Field(ge=0, le=999)] = 0
+    isolation: Annotated[str, Field(pattern="^(auto|required|off)$")] = "auto"
+    load_timeout_s: Annotated[float, Field(gt=0)] = 1800.0
+    drain_timeout_s: Annotated[int, Field(ge=0)] = 30
+
+    @property
+    def folder(self) -> Path:
+        """Where this engine's socket and state are."""
+        return self.home.absolute() / "run" / f"engine-{self.number}"
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "engine.sock"
+
+
+def read(**overrides: Any) -> Settings:
+    """Settings from overrides that are not None, environment and file, in that order of strength.
+
+    Raises BadSettings naming key, value and what was expected.
+    """
+    given: dict[str, tuple[str, Any]] = {}
+    if FILE.exists():
+        try:
+            table = tomllib.loads(FILE.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise BadSettings(f"{FILE} cannot be read: {error}; mend the file") from None
+        if "home" in table:
+            given["home"] = ("home in vitrine.toml", table["home"])
+        engine = table.get("engine", {})
+        if not isinstance(engine, dict):
+            raise BadSettings(f"{FILE}: engine must be a table, [engine]; mend the file")
+        given |= {name: (f"engine.{name} in vitrine.toml", value) for name, value in engine.items()}
+    for variable, value in os.environ.items():
+        if variable.startswith(PREFIX):
+            given[variable.removeprefix(PREFIX).lower()] = (variable, value)
+        elif variable == "VITRINE_HOME":
+            given["home"] = (variable, value)
+    given |= {name: (f"--{name}", value) for name, value in overrides.items() if value is not None}
+    try:
+        # An empty value is what `make serve MODEL=` hands on: it means not set.
+        return Settings.model_validate({name: value for name, (_, value) in given.items() if value != ""})
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        name = str(fault["loc"][0])
+        source = given[name][0] if name in given else name
+        if fault["type"] == "extra_forbidden":
+            known = ", ".join(sorted(Settings.model_fields))
+            raise BadSettings(f"unknown setting {source}; known names are {known}") from None
+        raise BadSettings(f"{source} = {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}") from None

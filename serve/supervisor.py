@@ -1,0 +1,231 @@
+"""The life of one engine, told in order: start, load, serve, end, again or not; never speaks to a user's request.
+
+An engine is ready when ``/health`` answers and one real token about a picture came. One that dies after it served is
+started again, ever later; one that keeps dying, or never served, is given up.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from serve import manifest, probe
+from serve.engine import Engine
+from serve.errors import NeverServed, ServeError
+from serve.isolation import prove
+from serve.profile import Profile
+from serve.settings import Settings
+from serve.state import Phase, State, StateFile
+
+PROBE_INTERVAL_S = 0.5
+HEALTH_INTERVAL_S = 10.0
+HEALTH_FAILURES_ALLOWED = 3
+PROGRESS_INTERVAL_S = 10.0
+
+
+class Backoff:
+    """How long to wait before the next start: 1 s doubling to 60 s; from the start again after ``settled_s`` of service.
+
+    ``next`` returns None after ``allowed`` short lives in a row: a restart loop would only hide the fault.
+    """
+
+    def __init__(
+        self, *, first_s: float = 1.0, most_s: float = 60.0, settled_s: float = 300.0, allowed: int = 6
+    ) -> None:
+        self._first_s, self._most_s, self._settled_s, self._allowed = first_s, most_s, settled_s, allowed
+        self._short_lives = 0
+
+    def next(self, served_s: float) -> float | None:
+        """Seconds to wait after a life that served for ``served_s``."""
+        self._short_lives = 1 if served_s >= self._settled_s else self._short_lives + 1
+        if self._short_lives > self._allowed:
+            return None
+        return min(self._most_s, self._first_s * 2.0 ** (self._short_lives - 1))
+
+
+class Supervisor:
+    """Starts and guards one engine until it is asked to stop or the engine can't be kept alive."""
+
+    def __init__(
+        self, profile: Profile, settings: Settings, echo: Callable[[str], None], backoff: Backoff | None = None
+    ) -> None:
+        self._profile, self._settings, self._echo = profile, settings, echo
+        self._backoff = backoff or Backoff()
+        self._stop = asyncio.Event()
+        self._stop_signal = "SIGTERM"
+        self._served = False
+        state = State(
+            settings.number, profile.name, profile.model, list(profile.served_names), profile.digest(), os.getpid()
+        )
+        self._state = StateFile(settings.folder / "state.json", state)
+
+    async def run(self) -> None:
+        """Live until asked to stop (SIGTERM, SIGINT). Raises NeverServed or ServeError when the engine can't be kept."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._ask_to_stop, number)
+        _private_folder(self._settings.folder)
+        _private_folder(self._settings.home / "cache")
+        with _only_one(self._settings.folder / "lock", self._settings.number):
+            try:
+                await self._lives()
+            except ServeError as error:
+                self._state.write(phase=Phase.FAILED, pid=0, message=str(error))
+                raise
+            self._state.write(phase=Phase.STOPPED, pid=0, message="", ready_since_s=None)
+        if not self._served:
+            raise NeverServed(
+                f"stopped by {self._stop_signal} before the engine was ready; start it again when you like"
+            )
+
+    def _ask_to_stop(self, number: signal.Signals) -> None:
+        self._stop_signal = number.name
+        self._stop.set()
+
+    async def _lives(self) -> None:
+        while not self._stop.is_set():
+            served_s = await self._life()
+            if self._stop.is_set():
+                return
+            delay_s = self._backoff.next(served_s)
+            if delay_s is None:
+                raise ServeError(
+                    "the engine keeps dying soon after its start; its last lines above say why, mend that first"
+                )
+            self._echo(f"starting again in {delay_s:.0f} s")
+            self._state.write(
+                phase=Phase.RESTARTING, pid=0, ready_since_s=None, restarts=self._state.state.restarts + 1
+            )
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), delay_s)
+
+    async def _life(self) -> float:
+        """One engine process from start to end; the seconds for which it served."""
+        self._settings.socket.unlink(missing_ok=True)  # vLLM does not remove a stale one, and can't bind over it
+        self._echo(f"starting vLLM with profile {self._profile.name}")
+        started = time.monotonic()
+        engine = await Engine.start(self._profile, self._settings, self._echo)
+        self._state.write(phase=Phase.LOADING, pid=engine.pid, started_at_s=time.time(), message="loading the model")
+        stop = asyncio.create_task(self._stop.wait())
+        end = asyncio.create_task(engine.ended())
+        try:
+            ready = await self._load(engine, stop, end)
+            if not ready:
+                return 0.0
+            self._served = True
+            since = time.monotonic()
+            self._echo(f"ready after {since - started:.0f} s")
+            await self._guard(stop, end)
+            return time.monotonic() - since
+        finally:
+            stop.cancel()
+            await self._finish(engine)
+            end.cancel()
+            self._settings.socket.unlink(missing_ok=True)
+
+    async def _load(self, engine: Engine, stop: asyncio.Task[bool], end: asyncio.Task[int]) -> bool:
+        """Wait until the engine is ready. False if asked to stop, or if it died and may be tried again."""
+        ready = asyncio.create_task(self._become_ready(engine))
+        try:
+            done, _ = await asyncio.wait(
+                {ready, stop, end}, timeout=self._settings.load_timeout_s, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            if not ready.done():
+                ready.cancel()
+        if ready in done:
+            await ready  # raises what it met
+            return True
+        if stop in done:
+            return False
+        fault = (
+            f"the engine ended with status {end.result()} while loading; its last lines above say why"
+            if end in done
+            else f"the engine was not ready after {self._settings.load_timeout_s:.0f} s; raise VITRINE_ENGINE_LOAD_TIMEOUT_S"
+        )
+        if not self._served:
+            raise NeverServed(fault)
+        self._echo(f"WARNING {fault}")
+        return False
+
+    async def _become_ready(self, engine: Engine) -> None:
+        root = asyncio.create_task(
+            asyncio.to_thread(
+                manifest.root, Path(self._profile.model), self._settings.home / "cache" / "manifests.json"
+            )
+        )
+        started = progress = time.monotonic()
+        while not await probe.healthy(self._settings.socket):
+            if time.monotonic() - progress >= PROGRESS_INTERVAL_S:
+                progress = time.monotonic()
+                self._echo(f"loading the model, {progress - started:.0f} s so far")
+            await asyncio.sleep(PROBE_INTERVAL_S)
+        self._echo("warming up: asking for one token about a picture")
+        fault = await probe.fault(self._settings.socket, self._profile.served_names[0])
+        if fault:
+            raise NeverServed(
+                f"the engine is up but does not answer about a picture ({fault}); the model or its flags are wrong"
+            )
+        proof = prove(engine.pid)
+        if proof.isolated:
+            self._echo(f"isolated: network namespace {proof.inode} with {', '.join(proof.interfaces)} alone")
+        self._state.write(
+            phase=Phase.READY,
+            message="",
+            ready_since_s=time.time(),
+            namespace=proof,
+            manifest_root=await root,
+            max_model_len=await probe.context_tokens(self._settings.socket),
+        )
+
+    async def _guard(self, stop: asyncio.Task[bool], end: asyncio.Task[int]) -> None:
+        """Return when the engine has ended, hangs, or is to stop."""
+        failures = 0
+        while failures < HEALTH_FAILURES_ALLOWED:
+            done, _ = await asyncio.wait({stop, end}, timeout=HEALTH_INTERVAL_S, return_when=asyncio.FIRST_COMPLETED)
+            if end in done:
+                self._echo(f"WARNING the engine ended with status {end.result()}")
+            if done:
+                return
+            failures = 0 if await probe.healthy(self._settings.socket) else failures + 1
+        self._echo(f"WARNING no answer to {failures} health checks in a row, killing the engine")
+
+    async def _finish(self, engine: Engine) -> None:
+        asked = self._stop.is_set()
+        if asked and engine.exit_status is None and self._served:
+            self._state.write(phase=Phase.STOPPING, message="letting running requests finish")
+            self._echo(f"stopping: running requests have {self._settings.drain_timeout_s} s to finish")
+            await engine.stop(self._settings.drain_timeout_s)
+        else:
+            await engine.kill()
+
+
+def _private_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for part in (folder, *folder.parents):
+            part.chmod(0o700)
+            if part.name == "run" or part.name == "cache":
+                part.parent.chmod(0o700)
+                return
+    except OSError as error:
+        raise ServeError(f"{folder} cannot be made ({error.strerror}); set VITRINE_HOME to a folder that can") from None
+
+
+@contextlib.contextmanager
+def _only_one(lock: Path, number: int) -> Iterator[None]:
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ServeError(
+                f"engine-{number} is already running here; stop it, or choose another number with --engine"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)

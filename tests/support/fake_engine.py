@@ -1,0 +1,165 @@
+"""An engine that speaks vLLM's API on a Unix socket and misbehaves when told to; runs in a thread of its own."""
+
+import asyncio
+import enum
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from tests.support.deadline import until
+
+WORDS = ("a ", "small ", "red ", "circle ", "左边")
+
+
+class Behaviour(enum.Enum):
+    """What the engine does with the next requests."""
+
+    ANSWERS = enum.auto()
+    CUTS_AFTER_TWO_EVENTS = enum.auto()
+    ENDS_WITHOUT_DONE = enum.auto()
+    SENDS_AN_ERROR_EVENT = enum.auto()
+    STALLS_BEFORE_THE_FIRST_BYTE = enum.auto()
+    STALLS_AFTER_TWO_EVENTS = enum.auto()
+    SPLITS_CHARACTERS = enum.auto()
+    REFUSES_THE_LENGTH = enum.auto()
+    FAILS_WITH_500 = enum.auto()
+    ANSWERS_GARBAGE = enum.auto()
+    FLOODS = enum.auto()
+
+
+class FakeEngine:
+    """One fake engine in ``run/engine-N``. ``bodies`` are the requests that arrived, ``left`` counts those whose client left
+    before the end."""
+
+    SECRET = "secret-path-/srv/models"
+
+    def __init__(self, run: Path, number: int = 0, served_names: tuple[str, ...] = ("glm-4v", "glm-4v-fake")) -> None:
+        self.folder = run / f"engine-{number}"
+        self.behaviour = Behaviour.ANSWERS
+        self.bodies: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.left = 0
+        self._number, self._served_names = number, list(served_names)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> "FakeEngine":
+        self.folder.mkdir(parents=True)
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)
+        self.say("ready")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def say(self, phase: str, message: str = "") -> None:
+        """Write the state file as a supervisor would."""
+        state = {
+            "schema": 1, "number": self._number, "phase": phase, "message": message, "profile": "fake",
+            "served_names": self._served_names, "supervisor_pid": 0, "manifest_root": "", "flags_digest": "",
+            "ready_since_s": 0.0, "started_at_s": 0.0, "max_model_len": 4096,
+        }  # fmt: skip
+        temporary = self.folder / "state.tmp"
+        temporary.write_text(json.dumps(state))
+        temporary.replace(self.folder / "state.json")
+
+    def wait_until_left(self, count: int) -> None:
+        until(lambda: self.left >= count, what=f"{count} requests abandoned, {self.left} were")
+
+    async def _start(self) -> None:
+        application = web.Application(client_max_size=1 << 30)
+        application.router.add_post("/v1/chat/completions", self._chat)
+        self._runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=1)
+        await self._runner.setup()
+        await web.UnixSite(self._runner, str(self.folder / "engine.sock")).start()
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        self.headers.append(dict(request.headers))
+        body = await request.json()
+        self.bodies.append(body)
+        try:
+            return await (self._stream(request, body) if body.get("stream") else self._whole(body))
+        except (asyncio.CancelledError, ConnectionResetError):
+            self.left += 1
+            raise
+
+    async def _whole(self, body: dict[str, Any]) -> web.Response:
+        match self.behaviour:
+            case Behaviour.STALLS_BEFORE_THE_FIRST_BYTE:
+                await asyncio.sleep(3600)
+            case Behaviour.ANSWERS_GARBAGE:
+                return web.Response(text="<html>not an answer</html>")
+            case Behaviour.REFUSES_THE_LENGTH | Behaviour.FAILS_WITH_500:
+                return self._refusal()
+        message = {"role": "assistant", "content": "".join(WORDS)}
+        return web.json_response({
+            "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": body["model"],
+            "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
+            "usage": {"prompt_tokens": 7, "completion_tokens": len(WORDS), "total_tokens": 7 + len(WORDS)},
+        })  # fmt: skip
+
+    def _refusal(self) -> web.Response:
+        length = self.behaviour is Behaviour.REFUSES_THE_LENGTH
+        error = {"message": self.SECRET, "type": "BadRequestError", "param": "input_tokens" if length else None}
+        return web.json_response({"error": error}, status=400 if length else 500)
+
+    async def _stream(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        if self.behaviour in (Behaviour.REFUSES_THE_LENGTH, Behaviour.FAILS_WITH_500):
+            return self._refusal()
+        answer = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
+        if self.behaviour is Behaviour.STALLS_BEFORE_THE_FIRST_BYTE:
+            await asyncio.sleep(3600)
+        await answer.prepare(request)
+        words = WORDS * (20_000 if self.behaviour is Behaviour.FLOODS else 1)
+        for number, word in enumerate(words):
+            last = number == len(words) - 1
+            await self._write(answer, _event(body["model"], word, "stop" if last else None))
+            if number == 1 and await self._misbehaves(request, answer):
+                return answer
+        if self.behaviour is Behaviour.ENDS_WITHOUT_DONE:
+            return answer
+        usage = {"prompt_tokens": 7, "completion_tokens": len(words), "total_tokens": 7 + len(words)}
+        if body.get("stream_options", {}).get("include_usage"):
+            await self._write(answer, _data({"id": "chatcmpl-1", "model": body["model"], "choices": [], "usage": usage}))
+        await self._write(answer, b"data: [DONE]\n\n")
+        return answer
+
+    async def _misbehaves(self, request: web.Request, answer: web.StreamResponse) -> bool:
+        match self.behaviour:
+            case Behaviour.CUTS_AFTER_TWO_EVENTS:
+                assert request.transport is not None
+                request.transport.abort()
+                return True
+            case Behaviour.STALLS_AFTER_TWO_EVENTS:
+                await asyncio.sleep(3600)
+            case Behaviour.SENDS_AN_ERROR_EVENT:
+                await self._write(answer, _data({"error": {"message": self.SECRET, "type": "InternalServerError"}}))
+                await self._write(answer, b"data: [DONE]\n\n")
+                return True
+        return False
+
+    async def _write(self, answer: web.StreamResponse, data: bytes) -> None:
+        if self.behaviour is not Behaviour.SPLITS_CHARACTERS:
+            await answer.write(data)
+            return
+        for byte in data:
+            await answer.write(bytes([byte]))
+            await asyncio.sleep(0)
+
+
+def _data(value: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace('{"error":', '{"error": ').encode() + b"\n\n"
+
+
+def _event(model: str, text: str, finish: str | None) -> bytes:
+    choice = {"index": 0, "delta": {"content": text}, "logprobs": None, "finish_reason": finish}
+    return _data({
+        "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": model, "choices": [choice]
+    })  # fmt: skip
