@@ -177,7 +177,7 @@ def test_only_the_payload_escaped_is_read_too() -> None:
         ({"image_aspect": 1}, 400, "1 times"),
     ],
 )
-def test_every_limit_is_named(limits: dict[str, int], status: int, named: str) -> None:
+def test_every_limit_is_named(limits: dict[str, Any], status: int, named: str) -> None:
     sent = body(user(image_part(picture()), image_part(picture())))
     parse(sent)
     error = refused(sent, replace(LIMITS, **limits))
