@@ -1,0 +1,48 @@
+"""What may pass: bodies parsed strictly, images checked, the engine's body written anew; pure functions, never I/O.
+
+    request = parse_chat(body, limits)      # on the event loop: cheap
+    digest_images(request)                  # in a thread: base64, headers, SHA-256
+    engine_body(request, served_name, cache_salt, image_uuid)
+
+All refusals are DoorErrors. This package imports nothing else of the gateway.
+"""
+
+from gateway.door.chat import parse_chat
+from gateway.door.engine import engine_body
+from gateway.door.errors import (
+    BadImage,
+    BadSyntax,
+    BadValue,
+    DoorError,
+    ForgedToken,
+    OverLimit,
+    TooLarge,
+    UnknownField,
+    Unsupported,
+)
+from gateway.door.image import Image
+from gateway.door.image_tokens import GLM_4V_9B_IMAGE_TOKENS, image_tokens
+from gateway.door.limits import Limits
+from gateway.door.openapi import chat_schema
+from gateway.door.request import ChatRequest, digest_images
+
+__all__ = [
+    "GLM_4V_9B_IMAGE_TOKENS",
+    "BadImage",
+    "BadSyntax",
+    "BadValue",
+    "ChatRequest",
+    "DoorError",
+    "ForgedToken",
+    "Image",
+    "Limits",
+    "OverLimit",
+    "TooLarge",
+    "UnknownField",
+    "Unsupported",
+    "chat_schema",
+    "digest_images",
+    "engine_body",
+    "image_tokens",
+    "parse_chat",
+]

@@ -1,0 +1,21 @@
+"""The chat completions body as JSON Schema, from the same types that parse it; it never adds what they do not say."""
+
+from typing import Any
+
+import msgspec
+
+from gateway.door.model import ChatBody
+
+REF_TEMPLATE = "#/components/schemas/{name}"
+
+
+def chat_schema() -> dict[str, Any]:
+    """Schemas by name, `ChatBody` among them, for an OpenAPI document's `components.schemas`."""
+
+    def as_string(kind: type) -> dict[str, Any]:
+        if kind is msgspec.Raw:
+            return {"type": "string", "pattern": r"^data:image/(jpeg|png|webp|gif);base64,"}
+        raise NotImplementedError(kind)
+
+    _, schemas = msgspec.json.schema_components([ChatBody], schema_hook=as_string, ref_template=REF_TEMPLATE)
+    return schemas

@@ -1,0 +1,99 @@
+"""A chat request that passed the door, as the rest of the gateway sees it; it holds no field that was not checked."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from gateway.door.choices import ToolChoiceValue
+from gateway.door.image import Image
+from gateway.door.limits import Limits
+from gateway.door.model import ChatBody, FunctionTool, TextPart, UserMessage
+from gateway.door.wire import message_texts, wire_message
+
+
+@dataclass(eq=False)
+class ChatRequest:
+    """`images` in the order of the conversation; `max_tokens` and `thinking` as in effect (None: the default)."""
+
+    body: ChatBody
+    limits: Limits
+    images: tuple[Image, ...]
+    max_tokens: int | None
+    thinking: bool | None
+    tools: tuple[FunctionTool, ...]
+    tool_choice: ToolChoiceValue | None
+
+    @property
+    def model(self) -> str:
+        return self.body.model
+
+    @property
+    def stream(self) -> bool:
+        return bool(self.body.stream)
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether the client asked for the usage event of a stream."""
+        return self.body.stream_options is not None and bool(self.body.stream_options.include_usage)
+
+    @property
+    def n(self) -> int:
+        return self.body.n or 1
+
+    @cached_property
+    def prompt_text(self) -> bytes:
+        """UTF-8 of the last user message's text parts, joined by LF; empty if there is none."""
+        for message in reversed(self.body.messages):
+            if isinstance(message, UserMessage):
+                if isinstance(message.content, str):
+                    return message.content.encode()
+                return "\n".join(part.text for part in message.content if isinstance(part, TextPart)).encode()
+        return b""
+
+    @cached_property
+    def text_chars(self) -> int:
+        """Characters of all messages and tools that the engine's template may render: a base for estimating tokens."""
+        messages = sum(len(text) for message in self.body.messages for text in message_texts(message))
+        return messages + len(msgspec.json.encode(self.tools))
+
+    @cached_property
+    def conversation(self) -> bytes:
+        """Canonical bytes of messages and tools: JSON, keys sorted, images by their SHA-256. After `digest_images`."""
+        images = iter(self.images)
+        said = [wire_message(message, images, _digested) for message in self.body.messages]
+        whole: dict[str, Any] = {"messages": said}
+        if self.tools:
+            whole["tools"] = [msgspec.to_builtins(tool) for tool in self.tools]
+        return msgspec.json.encode(whole, order="deterministic")
+
+    @cached_property
+    def free_form(self) -> dict[str, bytes]:
+        """What a client may write freely besides messages, by field, as canonical bytes; absent fields are absent."""
+        body = self.body
+        found: dict[str, bytes] = {}
+        for name, text in (
+            ("user", body.user),
+            ("safety_identifier", body.safety_identifier),
+            ("prompt_cache_key", body.prompt_cache_key),
+        ):
+            if text is not None:
+                found[name] = text.encode()
+        if body.metadata is not None:
+            found["metadata"] = msgspec.json.encode(body.metadata, order="deterministic")
+        if body.stop is not None:
+            found["stop"] = msgspec.json.encode([body.stop] if isinstance(body.stop, str) else body.stop)
+        return found
+
+
+def digest_images(request: ChatRequest) -> None:
+    """Decodes, checks and digests all images of `request`. Slow: run it in a thread. Raises DoorError."""
+    for image in request.images:
+        image.digest(request.limits)
+
+
+def _digested(image: Image) -> dict[str, Any]:
+    if not image.sha256:
+        raise RuntimeError("the conversation has its bytes only after digest_images")
+    return {"type": "image", "sha256": image.sha256.hex()}

@@ -1,0 +1,109 @@
+"""What is not one strict JSON object is refused before a field is read."""
+
+import json
+
+import pytest
+
+from gateway.door import Limits, parse_chat
+from gateway.door.syntax import without_base64
+from tests.gateway.door.bodies import body, data_url, image_part, picture, refused, user
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"", b"null", b"[]", b'"x"', b"{", b"{}}", b"{'model': 1}", b'{"model": "m",}', b"\xff\xfe{\x00}\x00",
+        b'\xef\xbb\xbf{"model": "m", "messages": []}', b'{"model": "m" "messages": []}', b'{"a": 01}', b'{"a": .5}',
+        b'{"a": "\t"}', b'{"a": "\\x"}', b"{1: 2}", b'{"a": tru}', b"// hello\n{}", b'{"a": "\\u12"}',
+    ],
+)  # fmt: skip
+def test_what_is_no_json_object_is_refused(sent: bytes) -> None:
+    assert (refused(sent).status, refused(sent).code) == (400, "invalid_json")
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1" * 30, "9" * 5000])
+def test_numbers_that_parsers_disagree_on_are_refused(number: str) -> None:
+    error = refused(f'{{"model": "m", "messages": [], "tools": [{{"x": {number}}}]}}'.encode())
+    assert (error.status, error.code) == (400, "invalid_json")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b'{"model": "a", "model": "b", "messages": [{"role": "user", "content": "x"}]}',
+        b'{"model": "a", "mod\\u0065l": "b", "messages": [{"role": "user", "content": "x"}]}',
+        b'{"model": "a", "messages": [{"role": "user", "role": "system", "content": "x"}]}',
+        b'{"model": "a", "messages": [{"role": "user", "content": "x"}], "metadata": {"a": "1", "a": "1"}}',
+    ],
+)
+def test_a_key_sent_twice_is_refused(sent: bytes) -> None:
+    assert "twice" in refused(sent).message
+
+
+def test_a_key_hidden_behind_an_image_is_still_seen_twice() -> None:
+    whole = json.dumps(body(user(image_part(picture(width=400, height=400)), "x"))).encode()
+    assert parse_chat(whole, Limits()).model == "glm-4v"
+    twice = whole[:-1] + b', "model": "other"}'
+    assert "twice" in refused(twice).message
+    inside = whole.replace(b'"image_url": {"url"', b'"image_url": {"url": "data:image/png;base64,AAAA", "url"')
+    assert "twice" in refused(inside).message
+
+
+@pytest.mark.parametrize("sent", [b'{"model": "\xff"}', b'{"model": "\xed\xa0\x80"}', b'{"\xc0\x80": 1}'])
+def test_what_is_not_utf8_is_refused(sent: bytes) -> None:
+    assert "UTF-8" in refused(sent).message
+
+
+def test_bytes_hidden_where_base64_is_expected_must_still_be_text() -> None:
+    text = b";base64," + b"A" * 5000 + b"\xff"
+    error = refused(b'{"model": "m", "messages": [{"role": "user", "content": "' + text + b'"}]}')
+    assert (error.status, error.code) == (400, "invalid_json")
+
+
+@pytest.mark.parametrize("half", [r"\ud800", r"\udfff x", r"\udc00\ud800"])
+def test_half_a_surrogate_pair_is_refused(half: str) -> None:
+    error = refused(f'{{"model": "m", "messages": [{{"role": "user", "content": "{half}"}}]}}'.encode())
+    assert error.status == 400
+
+
+@pytest.mark.parametrize("opening", [b'{"a":', b"[", b'[{"a":'])
+def test_deep_nesting_is_refused_at_any_depth(opening: bytes) -> None:
+    for depth in (70, 900, 5_000, 300_000):
+        sent = b'{"model": "m", "messages": [], "tools": ' + opening * depth
+        assert refused(sent).status == 400
+    closing = {b'{"a":': b"1" + b"}" * 70, b"[": b"]" * 70, b'[{"a":': b"1" + b"}]" * 70}[opening]
+    assert "levels" in refused(b'{"model": "m", "messages": [], "tools": ' + opening * 70 + closing + b"}").message
+
+
+def test_too_many_bytes_are_413() -> None:
+    tight = Limits(body_bytes=1000, text_bytes=500)
+    assert refused(json.dumps(body("x" * 2000)).encode(), tight).status == 413
+    error = refused(json.dumps(body("x" * 600)).encode(), tight)
+    assert error.status == 413
+    assert "500" in error.message
+
+
+def test_base64_does_not_count_as_text() -> None:
+    sent = json.dumps(body(user(image_part(picture(width=600, height=600)), "x"))).encode()
+    assert len(sent) > 2000
+    parse_chat(sent, Limits(text_bytes=1000))
+
+
+def test_cutting_base64_leaves_the_structure() -> None:
+    long = data_url(b"\0" * 3000)
+    tricky = [
+        {"a": long, "b": f"text with {long} inside", "c": 'quote " then ;base64,' + "A" * 3000},
+        {"a": ";base64," + "\\" * 3000, "b": [long] * 3, ";base64,": 1},
+        {"a": ';base64,";base64,";base64,' + "x" * 2000 + '"', "b": ";base64," + "\n" * 2000},
+    ]
+    for sent in tricky:
+        cut = json.loads(without_base64(json.dumps(sent).encode()))
+        assert json.dumps(shape(cut)) == json.dumps(shape(sent))
+
+
+def shape(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: shape(below) for key, below in value.items()}
+    if isinstance(value, list):
+        return [shape(below) for below in value]
+    return type(value).__name__
