@@ -19,7 +19,6 @@ from gateway.audit import AuditLog
 from gateway.chat import House
 from gateway.door import Limits
 from gateway.engines.pool import Pool
-from gateway.keys.caller import Scope
 from gateway.keys.store import KeyStore, StoreError
 from gateway.metrics import Metrics
 from gateway.settings import BadSettings, read
@@ -53,7 +52,7 @@ def run(
     house = House(settings, Limits(body_bytes=settings.max_body_bytes), keys, pool, audit, metrics)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(house, listener, welcome))
+            runner.run(_serve(house, listener, exporter.server_port, welcome))
     finally:
         exporter.shutdown()
         thread.join()
@@ -61,7 +60,7 @@ def run(
         keys.close()
 
 
-async def _serve(house: House, listener: socket.socket, welcome: bool) -> None:
+async def _serve(house: House, listener: socket.socket, metrics_port: int, welcome: bool) -> None:
     settings = house.settings
     server = uvicorn.Server(
         uvicorn.Config(
@@ -74,13 +73,10 @@ async def _serve(house: House, listener: socket.socket, welcome: bool) -> None:
         signal.signal(number, lambda *_: None)
     host, port = listener.getsockname()[:2]
     url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104  compared, not bound
-    structlog.get_logger().info("listening", url=url, metrics_port=settings.metrics_port, version=VERSION)
+    structlog.get_logger().info("listening", url=url, metrics_port=metrics_port, version=VERSION)
     greeting = None
     if welcome:
-        first_key = None
-        if not house.keys.list():
-            first_key, _ = house.keys.create("first", tenant="default", scopes=list(Scope))
-        greeting = asyncio.create_task(say_when_ready(house.pool, url, first_key))
+        greeting = asyncio.create_task(say_when_ready(house.pool, house.keys, url))
     await server.serve(sockets=[listener])
     if greeting is not None:
         greeting.cancel()
