@@ -32,7 +32,7 @@ def explain(error: msgspec.ValidationError, tree: dict[str, Any]) -> DoorError:
     if hint:
         return Unsupported(f"`{param}` is not supported as sent. {hint}", param=param)
     reason = _NOT_ONE_OF.sub("This value is not one of those accepted", reason)
-    return BadValue(f"`{param or 'body'}`: {reason}.", param=param or None)
+    return BadValue(f"`{param or 'body'}`: {reason}. docs/api.md says what passes.", param=param or None)
 
 
 def _split(text: str) -> tuple[str, Place]:

@@ -127,7 +127,9 @@ class FakeEngine:
             return answer
         usage = {"prompt_tokens": 7, "completion_tokens": len(words), "total_tokens": 7 + len(words)}
         if body.get("stream_options", {}).get("include_usage"):
-            await self._write(answer, _data({"id": "chatcmpl-1", "model": body["model"], "choices": [], "usage": usage}))
+            await self._write(
+                answer, _data({"id": "chatcmpl-1", "model": body["model"], "choices": [], "usage": usage})
+            )
         await self._write(answer, b"data: [DONE]\n\n")
         return answer
 
@@ -155,7 +157,11 @@ class FakeEngine:
 
 
 def _data(value: dict[str, Any]) -> bytes:
-    return b"data: " + json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace('{"error":', '{"error": ').encode() + b"\n\n"
+    return (
+        b"data: "
+        + json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace('{"error":', '{"error": ').encode()
+        + b"\n\n"
+    )
 
 
 def _event(model: str, text: str, finish: str | None) -> bytes:
