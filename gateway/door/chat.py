@@ -15,7 +15,7 @@ from gateway.door.limits import Limits
 from gateway.door.model import AssistantMessage, ChatBody, ImagePart, JsonSchemaFormat, UserMessage
 from gateway.door.request import ChatRequest
 from gateway.door.schema import check_schema, texts
-from gateway.door.syntax import check_syntax, check_text
+from gateway.door.syntax import check_syntax, check_text, values_at_most
 from gateway.door.wire import message_texts
 
 _decoder = msgspec.json.Decoder(ChatBody)
@@ -28,7 +28,7 @@ def parse_chat(body: bytes, limits: Limits) -> ChatRequest:
     """
     if len(body) > limits.body_bytes:
         raise TooLarge(f"The body has {len(body)} bytes; the limit is {limits.body_bytes}. Send a smaller one.")
-    tree = check_syntax(body, depth=limits.depth, text_bytes=limits.text_bytes)
+    tree = check_syntax(body, depth=limits.depth, text_bytes=limits.text_bytes, values=limits.values)
     try:
         chat = _decoder.decode(body)
     except msgspec.ValidationError as error:
@@ -61,7 +61,7 @@ def _check_messages(chat: ChatBody, limits: Limits) -> None:
             f"The request has {len(chat.messages)} messages; the limit is {limits.messages}. Send fewer.",
             param="messages",
         )
-    parts = chars = 0
+    parts = chars = values = 0
     for index, message in enumerate(chat.messages):
         if isinstance(message.content, list):
             parts += len(message.content)
@@ -76,9 +76,13 @@ def _check_messages(chat: ChatBody, limits: Limits) -> None:
                     f"The message has {len(message.tool_calls)} tool calls; the limit is {limits.tool_calls}.",
                     param=f"messages[{index}].tool_calls",
                 )
-            chars += sum(len(call.function.arguments) for call in message.tool_calls)
+            for call in message.tool_calls:
+                chars += len(call.function.arguments)
+                values += values_at_most(call.function.arguments.encode(), limits.values)
     if parts > limits.parts:
         raise OverLimit(f"The messages have {parts} parts; the limit is {limits.parts}. Send fewer.", param="messages")
+    if values > limits.values:
+        raise OverLimit(f"The tool calls have more than {limits.values} values in their arguments.", param="messages")
     if chars > limits.text_chars:
         raise OverLimit(
             f"The messages have {chars} characters; the limit is {limits.text_chars}. Send less text.", param="messages"

@@ -13,7 +13,7 @@ DoorError                status, code, param, message
 
 from typing import ClassVar
 
-_NAME_CHARS = 80
+from gateway.door.place import printable
 
 
 class DoorError(Exception):
@@ -67,6 +67,4 @@ class TooLarge(DoorError):
 
 def quoted(name: str) -> str:
     """A client's own name for something, in backticks, printable and of bounded length."""
-    shown = name[:_NAME_CHARS].encode("ascii", "backslashreplace").decode("ascii")
-    shown = "".join(c if c.isprintable() and c != "`" else "?" for c in shown)
-    return f"`{shown}…`" if len(name) > _NAME_CHARS else f"`{shown}`"
+    return f"`{printable(name)}`"

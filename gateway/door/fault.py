@@ -7,14 +7,12 @@ import msgspec
 
 from gateway.door.errors import BadValue, DoorError, UnknownField, Unsupported, quoted
 from gateway.door.hints import UNKNOWN, hint_for_field, hint_for_value
+from gateway.door.place import Place, look_up, path
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 _NOT_ONE_OF = re.compile(r"Invalid (enum )?value .*", re.DOTALL)
-_NAME_CHARS = 80
-
-Place = tuple[str | int, ...]
 
 
 def explain(error: msgspec.ValidationError, tree: dict[str, Any]) -> DoorError:
@@ -25,27 +23,16 @@ def explain(error: msgspec.ValidationError, tree: dict[str, Any]) -> DoorError:
         name = found[1]
         where = f" in {param}" if param else ""
         way_out = UNKNOWN.get(name, "Leave it out; docs/api.md lists the fields that pass.")
-        at = path((*place, name[:_NAME_CHARS]))
+        at = path((*place, name))
         return UnknownField(f"The field {quoted(name)}{where} is not accepted. {way_out}", param=at)
     if found := _MISSING.fullmatch(reason):
         at = path((*place, found[1]))
         return BadValue(f"`{at}` is missing. Send it.", code="missing_parameter", param=at)
-    hint = hint_for_value(place, _value(tree, place)) or hint_for_field(place)
+    hint = hint_for_value(place, look_up(tree, place)) or hint_for_field(place)
     if hint:
         return Unsupported(f"`{param}` is not supported as sent. {hint}", param=param)
     reason = _NOT_ONE_OF.sub("This value is not one of those accepted", reason)
-    return BadValue(f"`{param or 'body'}`: {reason}.", param=param or None)
-
-
-def path(place: Place) -> str:
-    """`("messages", 2, "content", 0)` as `messages[2].content[0]`."""
-    text = ""
-    for step in place:
-        if isinstance(step, int):
-            text += f"[{step}]"
-        else:
-            text += f".{step}" if text else step
-    return text
+    return BadValue(f"`{param or 'body'}`: {reason}. docs/api.md says what passes.", param=param or None)
 
 
 def _split(text: str) -> tuple[str, Place]:
@@ -55,13 +42,3 @@ def _split(text: str) -> tuple[str, Place]:
     if not mark or not rest.endswith("`") or not where.startswith("$"):
         return text, ()
     return reason, tuple(name or int(index) for name, index in _STEP.findall(where[1:]))
-
-
-def _value(tree: Any, place: Place) -> Any:
-    node = tree
-    for step in place:
-        try:
-            node = node[step]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return node

@@ -30,7 +30,7 @@ UNKNOWN: dict[str, str] = {
     "structured_outputs": "Use `response_format` with a json_schema.",
     "prompt": "Use `messages`.",
     "input": "Use `messages`.",
-    "tools_choice": "Did you mean `tool_choice`?",
+    "cache_control": "Caching needs no marks here.",
     "detail": "It belongs into `image_url`, beside `url`.",
 }
 

@@ -12,6 +12,7 @@ class Limits:
     body_bytes: int = 32 * 1024 * 1024
     text_bytes: int = 2 * 1024 * 1024  # the body without its base64
     depth: int = 64  # of the JSON; the engine allows a schema as many levels
+    values: int = 50_000  # of the JSON, those in tool calls' arguments apart: objects cost far more time than text
     text_chars: int = 1_000_000  # of all that the chat template renders
     messages: int = 1_000
     parts: int = 1_000  # content parts in all messages together

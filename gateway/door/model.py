@@ -11,7 +11,8 @@ from msgspec import Meta
 
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Label = Annotated[str, Meta(max_length=512)]
-ToolName = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.\-]+\Z")]
+# The lookahead: `$` alone lets Python accept a line feed at the end; `\Z` is unknown to JSON Schema.
+ToolName = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.\-]+$(?!\n)")]
 
 
 class Part(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

@@ -8,27 +8,32 @@ quotes nor backslashes, so the structure of what remains is the structure of the
 """
 
 import json
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import Any
 
-from gateway.door.errors import BadSyntax, OverLimit, TooLarge, quoted
+from gateway.door.errors import BadSyntax, OverLimit, TooLarge
+from gateway.door.place import find, path
 
 _MARK = b";base64,"
 _WORTH_CUTTING_BYTES = 1024
+_MOST_MARKS = 4096  # no honest body has so many; what is left over counts as text
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 _INT_CHARS = 20
 
 
-def check_syntax(body: bytes, *, depth: int, text_bytes: int) -> dict[str, Any]:
+def check_syntax(body: bytes, *, depth: int, text_bytes: int, values: int) -> dict[str, Any]:
     """The body as plain objects, long base64 payloads left out: for finding a fault's place, never for the engine.
 
-    Raises BadSyntax (400) for all that is not one strict JSON object in UTF-8, OverLimit for depth, TooLarge (413) for
-    more than `text_bytes` bytes besides base64.
+    Raises BadSyntax (400) for all that is not one strict JSON object in UTF-8, OverLimit (400) for more than `depth`
+    levels or `values` values, TooLarge (413) for more than `text_bytes` bytes besides base64.
     """
     skeleton = without_base64(body)
     if len(skeleton) > text_bytes:
         raise TooLarge(
             f"The body has {len(skeleton)} bytes besides its images; the limit is {text_bytes}. Send less text."
         )
+    if values_at_most(skeleton, values) > values:
+        raise OverLimit(f"The body has more than {values} values. Send fewer, or larger ones.")
     try:
         text = skeleton.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -39,10 +44,18 @@ def check_syntax(body: bytes, *, depth: int, text_bytes: int) -> dict[str, Any]:
         raise _too_deep(depth) from None
     except json.JSONDecodeError as error:
         raise BadSyntax(f"The body is not JSON: {error.msg} (line {error.lineno}, column {error.colno}).") from None
+    if isinstance(tree, _Fault):
+        raise BadSyntax(tree.reason, param=path((tree.name,)))
     if not isinstance(tree, dict):
         raise BadSyntax("The body is JSON, but not an object. Send an object with `model` and `messages`.")
     _check_tree(tree, depth)
     return tree
+
+
+def check_text(text: str) -> None:
+    """Raises BadSyntax (400) if `text` has half of a surrogate pair: no UTF-8 can carry it."""
+    if _halved(text):
+        raise _half()
 
 
 def without_base64(body: bytes) -> bytes:
@@ -50,7 +63,9 @@ def without_base64(body: bytes) -> bytes:
     kept: list[bytes] = []
     start = 0
     at = body.find(_MARK)
-    while at >= 0:
+    for _ in range(_MOST_MARKS):
+        if at < 0:
+            break
         payload = at + len(_MARK)
         end = body.find(b'"', payload)
         if end < 0:
@@ -66,34 +81,58 @@ def without_base64(body: bytes) -> bytes:
     return b"".join(kept)
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def values_at_most(text: bytes, enough: int) -> int:
+    """A bound of the number of values in JSON `text`: exact but for empty arrays and objects where it exceeds `enough`."""
+    loose = _openings(text)
+    if loose <= enough:
+        return loose
+    # Strings may hold commas and brackets: leave them out. Without escapes, every second piece between quotes is one.
+    plain = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    quotes = plain.count(b'"')
+    if quotes > 4 * enough:
+        return quotes // 4
+    return _openings(b"".join(plain.split(b'"')[::2]))
+
+
+def _openings(text: bytes) -> int:
+    return 1 + text.count(b",") + text.count(b"[") + text.count(b"{")
+
+
+@dataclass(eq=False, slots=True)
+class _Fault:
+    """Stands in the tree for what must not be there, so that its place can be named."""
+
+    reason: str
+    name: str = ""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Fault:
     made = dict(pairs)
-    if len(made) != len(pairs):
-        seen: set[str] = set()
-        for name, _ in pairs:
-            if name in seen:
-                raise BadSyntax(f"The field {quoted(name)} appears twice in one object. Send it once.", param=name[:80])
-            seen.add(name)
-    return made
+    if len(made) == len(pairs):
+        return made
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            return _Fault("One object has the same field twice. Send it once.", name)
+        seen.add(name)
+    raise AssertionError("no name is there twice")
 
 
-def _int(digits: str) -> int:
+def _int(digits: str) -> int | _Fault:
     if len(digits) <= _INT_CHARS:
         number = int(digits)
         if _INT_MIN <= number <= _INT_MAX:
             return number
-    raise BadSyntax("The body has an integer that does not fit in 64 bits.")
+    return _Fault("The integer does not fit in 64 bits. Send a smaller one.")
 
 
-def _float(digits: str) -> float:
+def _float(digits: str) -> float | _Fault:
     number = float(digits)
-    if number - number != 0:
-        raise BadSyntax("The body has a number too large for a double.")
-    return number
+    return number if number - number == 0 else _Fault("The number does not fit in a double. Send a smaller one.")
 
 
-def _constant(name: str) -> NoReturn:
-    raise BadSyntax(f"The body has {name}, which is not JSON. Send a number or null.")
+def _constant(name: str) -> _Fault:
+    return _Fault(f"{name} is not JSON. Send a number or null.")
 
 
 _DECODER = json.JSONDecoder(
@@ -110,27 +149,35 @@ def _check_tree(tree: dict[str, Any], depth: int) -> None:
             raise _too_deep(depth)
         below: list[Any] = []
         for node in level:
+            values: Any = node
             if isinstance(node, dict):
-                for name in node:
-                    check_text(name)
-                values: Any = node.values()
-            else:
-                values = node
+                values = node.values()
+                if any(map(_halved, node)):
+                    raise _half(path(find(tree, node)))
             for value in values:
                 if isinstance(value, str):
-                    check_text(value)
+                    if _halved(value):
+                        raise _half(path(find(tree, value)))
                 elif isinstance(value, dict | list):
                     below.append(value)
+                elif isinstance(value, _Fault):
+                    place = find(tree, value)
+                    raise BadSyntax(value.reason, param=path((*place, value.name) if value.name else place))
         level = below
 
 
-def check_text(text: str) -> None:
-    """Raises BadSyntax (400) if `text` has half of a surrogate pair: no UTF-8 can carry it."""
-    if not text.isascii():
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError:
-            raise BadSyntax("The body has half of a surrogate pair (\\ud800 to \\udfff) in a string.") from None
+def _halved(text: str) -> bool:
+    if text.isascii():
+        return False
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _half(param: str | None = None) -> BadSyntax:
+    return BadSyntax("A string has half of a surrogate pair (\\ud800 to \\udfff). Send whole characters.", param=param)
 
 
 def _too_deep(depth: int) -> OverLimit:

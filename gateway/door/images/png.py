@@ -12,7 +12,7 @@ _MAX_CHUNKS = 65_536
 _MAX_SIDE = 2**31 - 1
 # Pillow refuses more than this in one chunk, with an error from inside.
 _MAX_INFLATED_BYTES = 1024 * 1024
-_MAX_COMPRESSED_CHUNKS = 64
+_MAX_COMPRESSED_CHUNKS = 8
 _DEPTHS = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
 _COMPRESSED = frozenset({b"iCCP", b"zTXt", b"iTXt"})
 

@@ -24,20 +24,22 @@ def test_what_is_no_json_object_is_refused(sent: bytes) -> None:
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1" * 30, "9" * 5000])
 def test_numbers_that_parsers_disagree_on_are_refused(number: str) -> None:
     error = refused(f'{{"model": "m", "messages": [], "tools": [{{"x": {number}}}]}}'.encode())
-    assert (error.status, error.code) == (400, "invalid_json")
+    assert (error.status, error.code, error.param) == (400, "invalid_json", "tools[0].x")
 
 
 @pytest.mark.parametrize(
-    "sent",
+    ("sent", "param"),
     [
-        b'{"model": "a", "model": "b", "messages": [{"role": "user", "content": "x"}]}',
-        b'{"model": "a", "mod\\u0065l": "b", "messages": [{"role": "user", "content": "x"}]}',
-        b'{"model": "a", "messages": [{"role": "user", "role": "system", "content": "x"}]}',
-        b'{"model": "a", "messages": [{"role": "user", "content": "x"}], "metadata": {"a": "1", "a": "1"}}',
+        (b'{"model": "a", "model": "b", "messages": [{"role": "user", "content": "x"}]}', "model"),
+        (b'{"model": "a", "mod\\u0065l": "b", "messages": [{"role": "user", "content": "x"}]}', "model"),
+        (b'{"model": "a", "messages": [{"role": "user", "role": "system", "content": "x"}]}', "messages[0].role"),
+        (b'{"model": "a", "messages": [], "metadata": {"a": "1", "a": "1"}}', "metadata.a"),
     ],
 )
-def test_a_key_sent_twice_is_refused(sent: bytes) -> None:
-    assert "twice" in refused(sent).message
+def test_a_key_sent_twice_is_refused(sent: bytes, param: str) -> None:
+    error = refused(sent)
+    assert "twice" in error.message
+    assert error.param == param
 
 
 def test_a_key_hidden_behind_an_image_is_still_seen_twice() -> None:
@@ -63,7 +65,9 @@ def test_bytes_hidden_where_base64_is_expected_must_still_be_text() -> None:
 @pytest.mark.parametrize("half", [r"\ud800", r"\udfff x", r"\udc00\ud800"])
 def test_half_a_surrogate_pair_is_refused(half: str) -> None:
     error = refused(f'{{"model": "m", "messages": [{{"role": "user", "content": "{half}"}}]}}'.encode())
-    assert error.status == 400
+    assert (error.status, error.param) == (400, "messages[0].content")
+    error = refused(f'{{"model": "m", "messages": [], "metadata": {{"{half}": "x"}}}}'.encode())
+    assert (error.status, error.param) == (400, "metadata")
 
 
 @pytest.mark.parametrize("opening", [b'{"a":', b"[", b'[{"a":'])
@@ -81,6 +85,33 @@ def test_too_many_bytes_are_413() -> None:
     error = refused(json.dumps(body("x" * 600)).encode(), tight)
     assert error.status == 413
     assert "500" in error.message
+
+
+@pytest.mark.parametrize(
+    "value", ["[]", "{}", "1", '""', '"a,b"', "[[]]", '{"a": 1}', r'"\","', r'"\\"', "null", "1.5e3"]
+)  # fmt: skip
+def test_more_values_than_allowed_are_refused_and_their_number_is_known(value: str) -> None:
+    inside = {"[[]]": 2, '{"a": 1}': 1}.get(value, 1)
+
+    def sent(count: int) -> bytes:
+        parsed = f'{{"role": "assistant", "content": "x", "parsed": [{", ".join([value] * count)}]}}'
+        return f'{{"model": "m", "messages": [{parsed}]}}'.encode()
+
+    tight = Limits(values=1000)
+    parse_chat(sent(900 // (inside + 1)), tight)
+    assert "1000 values" in refused(sent(1001), tight).message
+
+
+def test_commas_and_brackets_in_text_are_no_values() -> None:
+    text = 'a, [b], {c}: "d\\" \\,' * 5000
+    sent = json.dumps(body(text)).encode()
+    parse_chat(sent, Limits(values=20))
+    call = {"id": "1", "function": {"name": "f", "arguments": json.dumps({"a": text})}}
+    sent = json.dumps(body("x", {"role": "assistant", "tool_calls": [call]})).encode()
+    parse_chat(sent, Limits(values=30))
+    call["function"] = {"name": "f", "arguments": "[" + "1," * 5000 + "1]"}
+    sent = json.dumps(body("x", {"role": "assistant", "tool_calls": [call]})).encode()
+    assert "arguments" in refused(sent, Limits(values=4000)).message
 
 
 def test_base64_does_not_count_as_text() -> None:
