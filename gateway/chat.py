@@ -14,7 +14,7 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from gateway import errors
-from gateway.answer import DONE, Events, read_events, read_whole, sift
+from gateway.answer import DONE, Events, Progress, read_events, read_whole, sift
 from gateway.audit import AuditLog
 from gateway.authentication import authenticate
 from gateway.body import read_body
@@ -125,18 +125,18 @@ class _Relay:
                 await self._whole(answer, presence)
 
     async def _stream(self, answer: aiohttp.ClientResponse, presence: Presence) -> None:
-        exchange, events, done = self._exchange, Events(), False
+        exchange, events, progress = self._exchange, Events(), Progress.GOES_ON
         async for chunk in answer.content.iter_any():
             block = events.feed(chunk)
             if not block:
                 continue
-            passed, done = sift(block, with_usage=exchange.request.include_usage)
+            passed, progress = sift(block, with_usage=exchange.request.include_usage)
             if passed:
                 await self._pass_on(passed)
             read_events(block, exchange.answer)
-            if done:
+            if progress is not Progress.GOES_ON:
                 break
-        if not done:
+        if progress is not Progress.IS_DONE:
             raise EngineBroke("the engine broke off in the middle of its answer; try again")
         exchange.outcome = Outcome.COMPLETED
         presence.over = True
