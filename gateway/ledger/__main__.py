@@ -7,10 +7,10 @@ import sys
 
 import typer
 
-from gateway.ledger.commands import check, life
+from gateway.ledger.commands import check, keep, life, look, outward, receipts
 from gateway.ledger.errors import EXIT_FAILED, EXIT_USAGE, BadSettings, LedgerError
 
-ROOMS = (life, check)
+ROOMS = (life, check, receipts, look, outward, keep)
 
 
 def make_app() -> typer.Typer:
