@@ -13,7 +13,14 @@ from gateway.ledger.errors import Tampered
 from gateway.ledger.note import COSIGNATURE, ED25519, NoteError, Signing, Verifier, cosigned_message, parse_note
 
 LINES = 6
-_CHARS = (r"[0-9]{1,19}", r"[A-Za-z0-9+/]{43}=", r"", r"[A-Za-z0-9+/]{91}=", r"[A-Za-z0-9+/]{102}==")
+_FORMS = (r"[0-9]{1,19}", r"[A-Za-z0-9+/]{43}=", r"", r"[A-Za-z0-9+/]{91}=", r"[A-Za-z0-9+/]{102}==")
+_BEGUN = {
+    "": r"",
+    _FORMS[0]: r"[0-9]{0,19}",
+    _FORMS[1]: r"[A-Za-z0-9+/]{0,43}|[A-Za-z0-9+/]{43}=",
+    _FORMS[3]: r"[A-Za-z0-9+/]{0,91}|[A-Za-z0-9+/]{91}=",
+    _FORMS[4]: r"[A-Za-z0-9+/]{0,102}|[A-Za-z0-9+/]{102}={1,2}",
+}
 
 
 def sign_stored(head: Head, signer: Signing) -> bytes:
@@ -48,26 +55,24 @@ def split_notes(data: bytes) -> tuple[list[str], bytes]:
 
 def is_beginning(rest: bytes, verifier: Verifier) -> bool:
     """Whether `rest` can be what a crash left of a note: a true beginning of one, shorter than a whole one."""
-    if not rest:
-        return True
+    for cut in (b"\xe2\x80", b"\xe2"):  # a crash within the em dash of a signature line
+        if rest.endswith(b"\n" + cut):
+            rest = rest[: -len(cut)]
     try:
-        text = rest.decode(errors="strict")
+        *whole, last = rest.decode().split("\n")
     except UnicodeDecodeError:
-        try:
-            text = rest[: rest.rindex(b"\n") + 1].decode()  # cut within the em dash of a signature line
-        except (UnicodeDecodeError, ValueError):
-            return False
-    dash = f"— {verifier.name} "
-    patterns = [
-        re.escape(verifier.name), _CHARS[0], _CHARS[1], _CHARS[2], re.escape(dash) + _CHARS[3],
-        re.escape(dash) + _CHARS[4],
-    ]  # fmt: skip
-    lines = text.split("\n")
-    *done, last = lines
-    if len(lines) > LINES or not all(re.fullmatch(p, line) for p, line in zip(patterns, done, strict=False)):
         return False
-    longest = (len(verifier.name), 19, 44, 0, len(dash) + 92, len(dash) + 104)
-    return len(last) <= longest[len(done)]
+    dash = f"— {verifier.name} "
+    forms = [(verifier.name, ""), *(("", form) for form in _FORMS[:3]), *((dash, form) for form in _FORMS[3:])]
+    if len(whole) >= LINES:
+        return False
+    for line, (start, form) in zip(whole, forms, strict=False):
+        if not re.fullmatch(re.escape(start) + form, line):
+            return False
+    start, form = forms[len(whole)]
+    if len(last) <= len(start):
+        return start.startswith(last)
+    return last.startswith(start) and re.fullmatch(_BEGUN[form], last[len(start) :]) is not None
 
 
 def read_heads(data: bytes, verifier: Verifier, *, last: bool) -> tuple[list[Head], int]:
