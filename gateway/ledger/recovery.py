@@ -11,6 +11,7 @@ import fcntl
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 from gateway.ledger.anchor import check_anchors
@@ -120,8 +121,12 @@ class _Opening:
         done = []
         for segment in segments:
             if segment.seal is not None:
+                hashes = self.layout.file(segment.number, "hashes").read_bytes()
+                if sha256(hashes).hexdigest() != segment.seal.hashes:
+                    raise Tampered(f"the hashes of segment {segment.number:08d} are not those that were sealed")
                 finish_removal(self.layout, segment.number)
             elif segment is not segments[-1]:
+                self._check_closed(segment)
                 compressed = self.compressed
                 seal = seal_segment(
                     self.layout, segment.number, segment.first, self.signer, compressed=compressed
@@ -130,6 +135,12 @@ class _Opening:
                 self.repairs.sealed_segments += 1
             done.append(segment)
         return done
+
+    def _check_closed(self, segment: Segment) -> None:
+        """A segment that another follows ends with a head over all of it; a copied one does not."""
+        head, torn = last_head(self.layout.file(segment.number, "heads").read_bytes(), self.signer.verifier)
+        if torn or head is None or head.size != segment.end:
+            raise Tampered(f"segment {segment.number:08d} was not closed, but another follows it")
 
     def _last_head(self, segments: list[Segment]) -> Head:
         for segment in reversed(segments):

@@ -185,7 +185,7 @@ class Server:
         connection.socket.close()
         connection.unsent.clear()
         self._desk.gone(connection.number)
-        self._logger.info("connection ended", connection=connection.number, why=why)
+        self._logger.debug("connection ended", connection=connection.number, why=why)
 
 
 class _OnlyNumber(msgspec.Struct):

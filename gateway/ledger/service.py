@@ -97,6 +97,7 @@ class Service:
         self._commits = self._batch = 0
         self._since_ms = clock.wall_ms()
         self._next_check_ms = 0
+        self._segment_day = 0
         self._next_anchor: Latest | None = None
         _refuse_volatile(plan)
         self._signer = self._keyring.signer()
@@ -114,7 +115,6 @@ class Service:
         self._archivist = Worker("ledger-archivist", self._complain)
         self._anchorer = Worker("ledger-anchorer", self._complain)
         self._anchors = Latest(self._anchorer)
-        self._segment_day = self._clock.wall_ms() // DAY_MS
         self._server = Server(plan.socket, self, logger)
         self._introduce(opened)
         self._tasks: dict[type, Callable[..., Say | None]] = {
@@ -162,6 +162,8 @@ class Service:
             )  # fmt: skip
         self._log.commit()
         self._sign()
+        if opened.last_kind == "seal":
+            self._rotate("the last start")  # a crash came between the seal record and the next segment
         if self._plan.mode == "off":
             self._logger.error("THE AUDIT LOG IS OFF: exchanges leave no record (mode = off)")
         self._logger.info(
@@ -175,6 +177,7 @@ class Service:
     def _remember(self, index: int, line: bytes) -> None:
         """One record of the open segment at start: what is open, what is used of the limits."""
         seen = _glimpse(line)
+        self._segment_day = self._segment_day or seen.time_ms // DAY_MS
         if seen.kind == "admit":
             self._exchanges.admit(Exchange(seen.id, seen.key, seen.epoch, index))
             age_ms = max(0, self._clock.wall_ms() - seen.time_ms)
@@ -195,6 +198,7 @@ class Service:
             self._shut_down()
         finally:
             self._server.close()
+        self._logger.info("the ledger has stopped", records=self._log.size, open_exchanges=self._exchanges.open)
 
     def stop(self) -> None:
         """End after this turn; safe in a signal handler."""
@@ -210,7 +214,6 @@ class Service:
             worker.stop(30)
         self._log.close()
         os.close(self._lock)
-        self._logger.info("the ledger has stopped", records=self._log.size, open_exchanges=self._exchanges.open)
 
     # The desk
 
@@ -294,6 +297,7 @@ class Service:
     def _each_second(self, now_ms: int) -> None:
         self._clerk.roll_up()
         self._log.commit()
+        self._segment_day = self._segment_day or now_ms // DAY_MS
         if now_ms // DAY_MS != self._segment_day:
             self._limits.sweep(self._clock.monotonic_ms())
             self._segment_day = now_ms // DAY_MS

@@ -86,6 +86,9 @@ class _Verification:
         report.origin = reader.origin
         for segment in reader.segments:
             self._segment(segment, last=segment is reader.segments[-1])
+        if reader.segments[-1].seal is not None:
+            after = reader.segments[-1].number
+            raise Gap(f"segment {after + 1:08d} is missing: the log went on after {after:08d} was sealed")
         if not report.heads:
             raise RolledBack(f"{self.layout.folder} has no signed head: its heads are gone")
         self._check_nodes(stored_nodes)
@@ -110,6 +113,8 @@ class _Verification:
         except OSError as error:
             raise Unreadable(f"cannot read {error.filename}: {error.strerror}") from error
         heads, torn = read_heads(heads_data, self.verifier, last=last)
+        if not last and (not heads or heads[-1].size != segment.end):
+            raise Tampered(f"segment {segment.number:08d} was not closed, but another follows it")
         self.report.torn_bytes += torn
         data = read_lines(self.layout, segment.number, segment.seal)
         self._check_seal(segment, heads_data, hashes, data)
@@ -140,6 +145,7 @@ class _Verification:
 
     def _records(self, segment: Segment, lines: list[bytes], hashes: bytes, heads: list[Head]) -> None:
         waiting = heads[::-1]
+        hashes = hashes[: len(hashes) // HASH_BYTES * HASH_BYTES]
         for at in range(0, max(1, len(lines)), STEP):
             part = lines[at : at + STEP]
             leaves = [sha256(b"\x00" + line).digest() for line in part]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import structlog
@@ -47,14 +48,34 @@ def serve() -> None:
     if not here.layout.marker.exists():
         name = found(here.layout, here.keyring, here.settings.origin)
         logger.info("a new log was made", origin=name, keys=str(here.keyring.folder))
-    service = Service(plan_of(here.settings), logger, Clock())
-    signal.signal(signal.SIGTERM, lambda *_: service.stop())
-    signal.signal(signal.SIGINT, lambda *_: service.stop())
+    ending = Ending()
     try:
+        service = Service(plan_of(here.settings), logger, Clock())
+        ending.leads_to(service.stop)
         service.run()
     except LogBroken as error:
         logger.critical("the ledger ends at once: what is durable can no longer be known", error=str(error))
         raise
+
+
+class Ending:
+    """SIGTERM and SIGINT, also one that comes before there is anything to stop."""
+
+    def __init__(self) -> None:
+        self._wanted = False
+        self._stop: Callable[[], None] | None = None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask)
+
+    def leads_to(self, stop: Callable[[], None]) -> None:
+        self._stop = stop
+        if self._wanted:
+            stop()
+
+    def _ask(self, number: int, frame: object) -> None:
+        self._wanted = True
+        if self._stop is not None:
+            self._stop()
 
 
 def make_logger() -> structlog.stdlib.BoundLogger:

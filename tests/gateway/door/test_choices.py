@@ -1,11 +1,12 @@
 """Parameters: each within its limit, none against another, and what is in effect reaches the engine."""
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.gateway.door.bodies import LIMITS, body, parse, refused, written
+from tests.gateway.door.bodies import LIMITS, body, image_part, parse, picture, refused, user, written
 
 SEE = {"type": "function", "function": {"name": "see"}}
 SAY = {
@@ -179,5 +180,13 @@ def test_usage_is_always_asked_for_in_a_stream() -> None:
 
 
 def test_the_engine_gets_its_own_name_salt_and_image_names() -> None:
-    made = written(body())
+    part = image_part(picture(), detail="low")
+    made = written(body(user(part)), uuid=lambda digest: f"ours {digest.hex()}")
     assert (made["model"], made["cache_salt"]) == ("served", "5a" * 32)
+    assert made["messages"][0]["content"] == [
+        {
+            "type": "image_url",
+            "image_url": {"url": part["image_url"]["url"]},
+            "uuid": f"ours {hashlib.sha256(picture()).hexdigest()}",
+        }
+    ]

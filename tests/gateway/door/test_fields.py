@@ -50,6 +50,12 @@ def test_a_field_that_steers_the_engine_is_refused_by_name(name: str) -> None:
     assert f"`{name}`" in error.message
 
 
+def test_the_answer_says_what_to_use_instead() -> None:
+    assert "response_format" in refused(body(guided_json={})).message
+    assert "messages" in refused(body(prompt="x")).message
+    assert "docs/api.md" in refused(body(whatever=1)).message
+
+
 def test_an_unknown_field_is_named_with_its_place() -> None:
     part = image_part(picture()) | {"uuid": "someone else's picture"}
     error = refused(body("Hello.", {"role": "assistant", "content": "Yes?"}, user(part, "What?")))

@@ -202,6 +202,18 @@ def test_a_png_that_inflates_its_text_is_refused() -> None:
     parse(shown(fine, "image/png"))
 
 
+def test_a_png_with_a_flipped_bit_is_refused() -> None:
+    data = bytearray(picture(width=300, height=300))
+    data[len(data) // 2] ^= 1
+    assert "broken" in refused(shown(bytes(data), "image/png")).message
+
+
+def test_a_webp_that_says_it_is_animated_is_refused() -> None:
+    data = bytearray(picture("WEBP", 64, 48, exif=b"Exif\0\0MM"))
+    data[20] |= 0x02
+    assert "animated" in refused(shown(bytes(data), "image/webp")).message
+
+
 def test_a_progressive_jpeg_of_endless_scans_is_refused() -> None:
     data = picture("JPEG", 64, 64, progressive=True)
     scan = data.rindex(b"\xff\xda")

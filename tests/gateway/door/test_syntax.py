@@ -27,6 +27,16 @@ def test_numbers_that_parsers_disagree_on_are_refused(number: str) -> None:
     assert (error.status, error.code, error.param) == (400, "invalid_json", "tools[0].x")
 
 
+def test_integers_pass_up_to_64_bits_and_no_further() -> None:
+    tool = '{{"type": "function", "function": {{"name": "f", "parameters": {{"default": {}}}}}}}'
+    for number, passes in ((2**63 - 1, True), (2**63, False), (-(2**63), True), (-(2**63) - 1, False)):
+        sent = json.dumps(body()).replace("{", f'{{"tools": [{tool.format(number)}], ', 1).encode()
+        if passes:
+            assert parse_chat(sent, Limits()).tools[0].function.parameters == {"default": number}
+        else:
+            assert refused(sent).param == "tools[0].function.parameters.default"
+
+
 @pytest.mark.parametrize(
     ("sent", "param"),
     [
