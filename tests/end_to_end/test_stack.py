@@ -15,8 +15,8 @@ import pytest
 import requests
 from PIL import Image, ImageDraw
 
-from tests.support.deadline import until
 from tests.support.audit import records
+from tests.support.deadline import until
 from tests.support.process import run
 from tests.support.stack import Stack
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.audit import Ledger
 from tests.support.fake_engine import Behaviour, FakeEngine
 from tests.support.gateway import Gateway
-from tests.support.audit import Ledger
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from pathlib import Path
 import openai
 import pytest
 
+from tests.support.audit import Ledger
 from tests.support.deadline import until
 from tests.support.fake_engine import Behaviour, FakeEngine
 from tests.support.gateway import Gateway, question
-from tests.support.audit import Ledger
 from tests.support.process import Process, run
 
 

@@ -15,10 +15,10 @@ import openai
 import pytest
 
 from gateway.ledger import verify_proof
+from tests.support.audit import Ledger
 from tests.support.deadline import until
 from tests.support.fake_engine import WORDS, Behaviour, FakeEngine
 from tests.support.gateway import RED_SQUARE, Answer, Gateway, question
-from tests.support.audit import Ledger
 from tests.support.process import run
 
 TEXT = "".join(WORDS)

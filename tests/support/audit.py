@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.support.deadline import until
 from tests.support.process import Process, run
 
 
@@ -19,7 +18,7 @@ class Ledger:
     def start(self) -> None:
         """Start the process and wait until it can be asked."""
         self.process = Process("gateway.ledger", "serve", env=self.env)
-        until((self.home / "run" / "ledger.sock").exists, what=f"the ledger's socket\n{self.process.output}")
+        self.process.line_with("the ledger is ready")
 
     def __enter__(self) -> "Ledger":
         return self
