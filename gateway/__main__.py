@@ -15,14 +15,16 @@ from prometheus_client import start_http_server
 from typer.exceptions import TyperException
 
 from gateway.app import VERSION, build
-from gateway.audit import AuditLog
 from gateway.chat import House
 from gateway.door import Limits
 from gateway.engines.pool import Pool
-from gateway.keys.caller import Scope
 from gateway.keys.store import KeyStore, StoreError
+from gateway.ledger.client import LedgerClient
+from gateway.ledger.errors import BadSettings as BadLedgerSettings
+from gateway.ledger.messages import Boot
+from gateway.ledger.settings import read_settings
 from gateway.metrics import Metrics
-from gateway.settings import BadSettings, read
+from gateway.settings import BadSettings, Settings, read
 from gateway.welcome import say_when_ready
 
 WRONG_USAGE, BAD_SETTINGS = 64, 78
@@ -48,20 +50,31 @@ def run(
     except OSError as error:
         raise _taken(settings.metrics_host, settings.metrics_port, error, "VITRINE_METRICS_PORT") from None
     keys = KeyStore(settings.home / "keys.sqlite")
-    audit = AuditLog(settings.home / "ledger" / "audit.jsonl")
-    pool = Pool(settings.home.absolute() / "run")
-    house = House(settings, Limits(body_bytes=settings.max_body_bytes), keys, pool, audit, metrics)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(house, listener, welcome))
+            runner.run(_live(settings, keys, metrics, listener, exporter.server_port, welcome))
     finally:
         exporter.shutdown()
         thread.join()
-        audit.close()
         keys.close()
 
 
-async def _serve(house: House, listener: socket.socket, welcome: bool) -> None:
+async def _live(
+    settings: Settings, keys: KeyStore, metrics: Metrics, listener: socket.socket, metrics_port: int, welcome: bool
+) -> None:
+    ledger_settings = read_settings()
+    # Not waited for: without the ledger the gateway lives, says that it is not ready, and answers nothing.
+    ledger = await LedgerClient.connect(
+        ledger_settings.socket_path, wait_s=0, buffered=ledger_settings.mode == "buffered",
+        boot=Boot("gateway", {"version": VERSION, "settings": settings.digest()}),
+    )  # fmt: skip
+    async with ledger:
+        pool = Pool(settings.home.absolute() / "run")
+        house = House(settings, Limits(body_bytes=settings.max_body_bytes), keys, pool, ledger, metrics)
+        await _serve(house, listener, metrics_port, welcome)
+
+
+async def _serve(house: House, listener: socket.socket, metrics_port: int, welcome: bool) -> None:
     settings = house.settings
     server = uvicorn.Server(
         uvicorn.Config(
@@ -74,13 +87,10 @@ async def _serve(house: House, listener: socket.socket, welcome: bool) -> None:
         signal.signal(number, lambda *_: None)
     host, port = listener.getsockname()[:2]
     url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104  compared, not bound
-    structlog.get_logger().info("listening", url=url, metrics_port=settings.metrics_port, version=VERSION)
+    structlog.get_logger().info("listening", url=url, metrics_port=metrics_port, version=VERSION)
     greeting = None
     if welcome:
-        first_key = None
-        if not house.keys.list():
-            first_key, _ = house.keys.create("first", tenant="default", scopes=list(Scope))
-        greeting = asyncio.create_task(say_when_ready(house.pool, url, first_key))
+        greeting = asyncio.create_task(say_when_ready(house, url))
     await server.serve(sockets=[listener])
     if greeting is not None:
         greeting.cancel()
@@ -107,7 +117,7 @@ def main() -> int:
     """Run the command line; the exit status as in the README's table."""
     try:
         status = app(standalone_mode=False)
-    except BadSettings as error:
+    except (BadSettings, BadLedgerSettings) as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_SETTINGS
     except (PortTaken, StoreError) as error:

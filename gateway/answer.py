@@ -3,6 +3,8 @@
 Event stream format: https://html.spec.whatwg.org/multipage/server-sent-events.html (vLLM ends events with LF LF).
 """
 
+import enum
+
 import msgspec
 
 from gateway.errors import EngineBroke
@@ -72,26 +74,34 @@ class Events:
         return block[:end]
 
 
-def sift(block: bytes, *, with_usage: bool) -> tuple[bytes, bool]:
-    """What of a block of whole events the client may have now, and whether the engine is done.
+class Progress(enum.Enum):
+    """What the engine has said of its answer so far."""
+
+    GOES_ON = enum.auto()
+    IS_DONE = enum.auto()
+    BROKE = enum.auto()
+
+
+def sift(block: bytes, *, with_usage: bool) -> tuple[bytes, Progress]:
+    """What of a block of whole events the client may have now, and whether the engine goes on after it.
 
     The closing ``[DONE]`` is held back: it may only follow the durable record. The usage event goes to who asked for it.
-    Raises EngineBroke for an error event, whose text is the engine's own.
+    An error event is held back too, since its text is the engine's own, and so is all that follows it.
     """
     # A model's own text can't match: inside a JSON string its quotes and line ends are escaped.
     if b"[DONE]" not in block and b'"usage":{' not in block and b'data: {"error"' not in block:
-        return block, False
+        return block, Progress.GOES_ON
     kept: list[bytes] = []
     for event in block.split(_SEPARATOR)[:-1]:
         data = event.removeprefix(_DATA)
         if data == b"[DONE]":
-            return b"".join(kept), True
+            return b"".join(kept), Progress.IS_DONE
         if data.startswith(b'{"error"'):
-            raise EngineBroke("the engine broke off with an error; try again")
+            return b"".join(kept), Progress.BROKE
         if b'"usage":{' in data and not with_usage and not _completion(data).choices:
             continue
         kept.append(event + _SEPARATOR)
-    return b"".join(kept), False
+    return b"".join(kept), Progress.GOES_ON
 
 
 def read_events(block: bytes, answer: Answer) -> None:

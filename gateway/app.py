@@ -25,9 +25,10 @@ from gateway import errors, openapi
 from gateway.authentication import authenticate
 from gateway.chat import ROUTE as CHAT
 from gateway.chat import ChatCompletions, House
-from gateway.errors import GatewayError, MethodNotAllowed, NotFound
-from gateway.identifiers import uuid7
+from gateway.errors import GatewayError, MethodNotAllowed, NotFound, Unavailable
 from gateway.keys.caller import Scope as KeyScope
+from gateway.ledger.errors import LedgerUnavailable
+from gateway.ledger.identity import Identities
 
 VERSION = metadata.version("vitrine")
 WEB = Path(__file__).parent / "web"
@@ -60,6 +61,7 @@ def build(house: House) -> ASGIApp:
     app.router.routes.append(Route(CHAT, ChatCompletions(house), methods=["POST"]))
     _models(app, house)
     _health(app, house)
+    _receipts(app, house)
     _pages(app)
     openapi.describe(app)
     app.add_exception_handler(GatewayError, _answer_error)
@@ -96,7 +98,7 @@ def _health(app: FastAPI, house: House) -> None:
 
     @app.get("/readyz", summary="Whether a question can be answered now")
     async def readyz() -> Response:
-        waiting = house.pool.waiting_for()
+        waiting = house.waiting_for()
         if waiting:
             return JSONResponse({"status": "waiting", "waiting_for": waiting}, 503, {"retry-after": "5"})
         return JSONResponse({"status": "ready"})
@@ -105,6 +107,24 @@ def _health(app: FastAPI, house: House) -> None:
     async def metrics(request: Request) -> Response:
         authenticate(house.keys, request.headers.get("authorization", "").encode("latin-1"), KeyScope.METRICS)
         return Response(generate_latest(house.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _receipts(app: FastAPI, house: House) -> None:
+    @app.get("/v1/audit/receipts/{record_id}", summary="The proof that an exchange is in the audit log")
+    async def receipt(record_id: str, request: Request) -> Response:
+        authorization = request.headers.get("authorization", "").encode("latin-1")
+        caller = authenticate(house.keys, authorization, KeyScope.INFERENCE, KeyScope.AUDIT)
+        try:
+            found = await house.ledger.receipt(record_id, caller.key_id, auditor=KeyScope.AUDIT in caller.scopes)
+        except LedgerUnavailable:
+            raise Unavailable("the audit log does not answer; try again soon", retry_after_s=1) from None
+        if found.state == "not_yet":
+            retry_s = max(1, found.retry_ms // 1000)
+            return JSONResponse({"id": record_id, "state": "not_yet"}, 202, {"retry-after": str(retry_s)})
+        if found.state != "found":
+            # Another caller's record answers as one that does not exist.
+            raise NotFound(f"no exchange of yours has the id {record_id!r}; X-Audit-Id of its answer has it")
+        return JSONResponse({"id": record_id, "state": "found", "proofs": found.proofs})
 
 
 def _pages(app: FastAPI) -> None:
@@ -147,12 +167,13 @@ class Envelope:
 
     def __init__(self, app: ASGIApp, house: House) -> None:
         self._app, self._requests = app, house.metrics.requests
+        self._identities = Identities(lambda: time.time_ns() // 1_000_000)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        identifier = uuid7()
+        identifier = self._identities.next()
         scope.setdefault("state", {})["request_id"] = identifier
         started = time.perf_counter()
 

@@ -5,8 +5,8 @@ from gateway.keys.caller import Caller, Scope
 from gateway.keys.store import KeyStore
 
 
-def authenticate(store: KeyStore, authorization: bytes | None, scope: Scope) -> Caller:
-    """The caller who presents a bearer key with this scope. Raises Unauthenticated or Forbidden."""
+def authenticate(store: KeyStore, authorization: bytes | None, *scopes: Scope) -> Caller:
+    """The caller who presents a bearer key with one of these scopes. Raises Unauthenticated or Forbidden."""
     if not authorization:
         raise Unauthenticated("no API key was sent; send the header `Authorization: Bearer vt_...`")
     scheme, _, key = authorization.decode("latin-1").partition(" ")
@@ -14,8 +14,7 @@ def authenticate(store: KeyStore, authorization: bytes | None, scope: Scope) -> 
     if caller is None:
         # Unknown, revoked and expired keys answer alike, or the 401 becomes an oracle.
         raise Unauthenticated("the API key is not valid; ask the operator for one (`python -m gateway.keys create`)")
-    if scope not in caller.scopes:
-        raise Forbidden(
-            f"this API key may not be used here, it lacks the scope {scope}; ask the operator for one that has it"
-        )
+    if caller.scopes.isdisjoint(scopes):
+        wanted = " or ".join(scopes)
+        raise Forbidden(f"this API key lacks the scope {wanted}; ask the operator for a key that has it")
     return caller

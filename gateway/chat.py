@@ -5,6 +5,7 @@ answered by the application; after it, an ending has to be told inside the strea
 """
 
 import asyncio
+import contextlib
 import hmac
 import time
 from dataclasses import dataclass
@@ -14,8 +15,7 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from gateway import errors
-from gateway.answer import DONE, Events, read_events, read_whole, sift
-from gateway.audit import AuditLog
+from gateway.answer import DONE, Events, Progress, read_events, read_whole, sift
 from gateway.authentication import authenticate
 from gateway.body import read_body
 from gateway.door import ChatRequest, DoorError, Limits, digest_images, engine_body, parse_chat
@@ -26,8 +26,10 @@ from gateway.exchange import CLIENT_LEFT_STATUS, Exchange, Outcome
 from gateway.keys.caller import Caller
 from gateway.keys.caller import Scope as KeyScope
 from gateway.keys.store import KeyStore
+from gateway.ledger.client import LedgerClient
 from gateway.metrics import Metrics
 from gateway.presence import ClientLeft, Presence
+from gateway.record import Header, Recording, deny
 from gateway.settings import Settings
 
 ROUTE = "/v1/chat/completions"
@@ -41,8 +43,13 @@ class House:
     limits: Limits
     keys: KeyStore
     pool: Pool
-    audit: AuditLog
+    ledger: LedgerClient
     metrics: Metrics
+
+    def waiting_for(self) -> list[str]:
+        """Why nothing can be answered yet, a line for each reason; empty when all is ready."""
+        ledger = [] if self.ledger.connected else ["ledger: not answering"]
+        return ledger + self.pool.waiting_for()
 
 
 class ChatCompletions:
@@ -52,7 +59,9 @@ class ChatCompletions:
         self._house = house
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        identifier, address = scope["state"]["request_id"], scope["client"][0] if scope["client"] else "unix"
+        identifier = scope["state"]["request_id"]
+        ip, port = scope["client"] or ("unix", 0)
+        peer = f"{ip}:{port}"
         caller: Caller | None = None
         try:
             headers = dict(scope["headers"])
@@ -62,9 +71,9 @@ class ChatCompletions:
         except ClientLeft:
             return  # in the middle of its own body: there is nobody to answer and nothing was asked
         except GatewayError as error:
-            self._house.audit.denied(identifier, ROUTE, address, caller.key_id if caller else None, error)
+            await deny(self._house.ledger, error, request_id=identifier, route=ROUTE, ip=ip, peer=peer, caller=caller)
             raise
-        exchange = Exchange(identifier, caller, ROUTE, address, request, engine=engine.name)
+        exchange = Exchange(identifier, caller, ROUTE, ip, peer, request, engine=engine.name)
         await _Relay(self._house, exchange, engine, send).run(receive)
 
     async def _understand(self, headers: dict[bytes, bytes], receive: Receive) -> ChatRequest:
@@ -82,10 +91,11 @@ class ChatCompletions:
 
 
 class _Relay:
-    """Asks the engine and passes its answer on; the exchange is told how it ended."""
+    """Asks the engine and passes its answer on; the exchange is told how it ended, and the ledger before the client."""
 
     def __init__(self, house: House, exchange: Exchange, engine: Engine, send: Send) -> None:
         self._house, self._exchange, self._engine, self._send = house, exchange, engine, send
+        self._recording = Recording(house.ledger, exchange)
         self._started = False
 
     async def run(self, receive: Receive) -> None:
@@ -97,11 +107,13 @@ class _Relay:
                 await self._ask(presence)
         except ClientLeft:
             exchange.outcome, exchange.status = Outcome.CLIENT_LEFT, CLIENT_LEFT_STATUS
+            with contextlib.suppress(Unavailable):  # there is nobody left to be told
+                await self._recording.completed()
         except GatewayError as error:
             await self._fail(error)
         finally:
             metrics.in_flight.dec()
-            self._close()
+            metrics.count(exchange)
 
     async def _ask(self, presence: Presence) -> None:
         exchange, settings = self._exchange, self._house.settings
@@ -125,20 +137,21 @@ class _Relay:
                 await self._whole(answer, presence)
 
     async def _stream(self, answer: aiohttp.ClientResponse, presence: Presence) -> None:
-        exchange, events, done = self._exchange, Events(), False
+        exchange, events, progress = self._exchange, Events(), Progress.GOES_ON
         async for chunk in answer.content.iter_any():
             block = events.feed(chunk)
             if not block:
                 continue
-            passed, done = sift(block, with_usage=exchange.request.include_usage)
+            passed, progress = sift(block, with_usage=exchange.request.include_usage)
             if passed:
                 await self._pass_on(passed)
             read_events(block, exchange.answer)
-            if done:
+            if progress is not Progress.GOES_ON:
                 break
-        if not done:
+        if progress is not Progress.IS_DONE:
             raise EngineBroke("the engine broke off in the middle of its answer; try again")
         exchange.outcome = Outcome.COMPLETED
+        await self._recording.completed()
         presence.over = True
         await self._send({"type": "http.response.body", "body": DONE})
 
@@ -146,19 +159,26 @@ class _Relay:
         body = await answer.read()
         read_whole(body, self._exchange.answer)
         self._exchange.outcome = Outcome.COMPLETED
-        presence.over = True
         self._exchange.first_byte_s = time.monotonic()
+        await self._recording.completed()
+        presence.over = True
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        await self._start(headers)
         await self._send({"type": "http.response.body", "body": body})
 
     async def _pass_on(self, block: bytes) -> None:
         if not self._started:
-            self._started = True
-            self._exchange.first_byte_s = time.monotonic()
             headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
-            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+            await self._start(headers)
         await self._send({"type": "http.response.body", "body": block, "more_body": True})
+
+    async def _start(self, headers: list[Header]) -> None:
+        """Send the head of the answer; not before the admit record is durable."""
+        headers += await self._recording.headers()
+        self._started = True
+        if self._exchange.first_byte_s is None:
+            self._exchange.first_byte_s = time.monotonic()
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
     async def _fail(self, error: GatewayError) -> None:
         exchange = self._exchange
@@ -166,23 +186,15 @@ class _Relay:
         exchange.outcome = {TimedOut: Outcome.TIMED_OUT, BadRequest: Outcome.REFUSED, Unavailable: Outcome.REFUSED}.get(
             type(error), Outcome.ENGINE_BROKE
         )
+        try:
+            await self._recording.completed()
+            error.headers += await self._recording.headers()
+        except Unavailable as unrecorded:
+            error = unrecorded
         if not self._started:
             raise error
         # The status line is gone already: the client must find the error in the stream, and no [DONE] after it.
         await self._send({"type": "http.response.body", "body": b"data: %b\n\n" % orjson.dumps(errors.body(error))})
-
-    def _close(self) -> None:
-        exchange, metrics = self._exchange, self._house.metrics
-        exchange.ended_s = time.monotonic()
-        self._house.audit.completed(exchange)
-        model = exchange.request.model
-        metrics.exchanges.labels(model, exchange.outcome).inc()
-        metrics.total.labels(model).observe(exchange.ended_s - exchange.started_s)
-        if exchange.first_byte_s is not None:
-            metrics.first_byte.labels(model).observe(exchange.first_byte_s - exchange.started_s)
-        metrics.tokens.labels(model, "in").inc(exchange.answer.prompt_tokens or 0)
-        metrics.tokens.labels(model, "out").inc(exchange.answer.completion_tokens or 0)
-        metrics.images.labels(model).inc(len(exchange.request.images))
 
 
 async def _refusal(answer: aiohttp.ClientResponse) -> GatewayError:

@@ -33,6 +33,7 @@ class GatewayError(Exception):
     ) -> None:
         super().__init__(message)
         self.message, self.param, self.retry_after_s = message, param, retry_after_s
+        self.headers: list[tuple[bytes, bytes]] = []  # more of them for the answer: its receipt
         if code is not None:
             self.code = code
 
@@ -85,7 +86,7 @@ def body(error: GatewayError) -> dict[str, Any]:
 def response(error: GatewayError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Status, headers and body that answer a request with this error."""
     content = orjson.dumps(body(error))
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content)), *error.headers]
     if error.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
     if error.status == 401:

@@ -42,18 +42,19 @@ class Answer:
 
 @dataclass
 class Exchange:
-    """One exchange. Times are from ``time.monotonic()``; ``received_at_s`` is wall-clock time, for people."""
+    """One exchange. Times are from ``time.monotonic()``. ``ip`` is the client's address, ``peer`` the
+    socket's other end (a proxy's, where there is one)."""
 
     id: str
     caller: Caller
     route: str
-    client_address: str
+    ip: str
+    peer: str
     request: "ChatRequest"
     engine: str = ""
     status: int = CLIENT_LEFT_STATUS
     outcome: Outcome = Outcome.CLIENT_LEFT  # until the last byte proves otherwise
     answer: Answer = field(default_factory=Answer)
-    received_at_s: float = field(default_factory=time.time)
     started_s: float = field(default_factory=time.monotonic)
     first_byte_s: float | None = None
     ended_s: float | None = None

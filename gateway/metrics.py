@@ -1,6 +1,10 @@
 """Every metric of the gateway, in one registry made in one place; labels are enums, route templates and configured names."""
 
+import time
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from gateway.exchange import Exchange
 
 # A chat answer takes from milliseconds (refused) to minutes (long documents).
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -37,3 +41,14 @@ class Metrics:
         )
         build = Gauge("vitrine_build_info", "Always 1; the version is its label.", ["version"], registry=self.registry)
         build.labels(version).set(1)
+
+    def count(self, exchange: Exchange) -> None:
+        """Count an exchange that has ended."""
+        model, answer = exchange.request.model, exchange.answer
+        self.exchanges.labels(model, exchange.outcome).inc()
+        self.total.labels(model).observe(time.monotonic() - exchange.started_s)
+        if exchange.first_byte_s is not None:
+            self.first_byte.labels(model).observe(exchange.first_byte_s - exchange.started_s)
+        self.tokens.labels(model, "in").inc(answer.prompt_tokens or 0)
+        self.tokens.labels(model, "out").inc(answer.completion_tokens or 0)
+        self.images.labels(model).inc(len(exchange.request.images))

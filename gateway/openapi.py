@@ -41,14 +41,16 @@ def describe(app: FastAPI) -> None:
 
 
 def _add(document: dict[str, Any]) -> None:
-    schema, components = chat_schema()
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    schemas |= {**components, "Error": _ERROR}
+    schemas |= {**chat_schema(), "Error": _ERROR}
     document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "vt_..."}}
     document["paths"][CHAT] = {
         "post": {
             "summary": "Ask about pictures and text",
-            "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ChatBody"}}},
+            },
             "responses": {
                 "200": {
                     "description": "The answer: whole, or as server-sent events if `stream` is true.",

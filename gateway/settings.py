@@ -4,6 +4,7 @@ Sources, strongest first: ``VITRINE_*`` in the environment, ``vitrine.toml`` in 
 ``VITRINE_LEDGER_*`` (tables ``[engine]`` and ``[ledger]``) belong to other processes, which check them.
 """
 
+import hashlib
 import os
 import tomllib
 from pathlib import Path
@@ -38,6 +39,10 @@ class Settings(BaseModel):
     silence_timeout_s: Annotated[Seconds, Field(description="How long a streaming engine may say nothing.")] = 300.0
     answer_timeout_s: Annotated[Seconds, Field(description="How long a whole answer may take.")] = 1800.0
     drain_timeout_s: Annotated[int, Field(ge=0, description="How long running answers may go on after SIGTERM.")] = 30
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of all settings: what the audit log says a gateway was started with."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
 def read() -> Settings:

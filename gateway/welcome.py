@@ -1,22 +1,29 @@
-"""What a newcomer reads when all is ready: where page and API are, the first key, examples to paste; asks nothing of anybody."""
+"""What a newcomer reads when all is ready: where page and API are, the first key, examples to paste; makes the first key."""
 
 import asyncio
 
-from gateway.engines.pool import Pool
+from gateway.chat import House
+from gateway.keys.caller import Scope
+from gateway.keys.changes import Changes
 
 PICTURE = "serve/miniature/examples/circle_square.png"
 
 
-async def say_when_ready(pool: Pool, base_url: str, first_key: str | None) -> None:
-    """Say what is waited for until an engine is ready, then how to use it. ``first_key`` is shown here and nowhere else."""
+async def say_when_ready(house: House, base_url: str) -> None:
+    """Say what is waited for until an engine is ready, then how to use it, with a first key if there is none yet."""
     said = ""
-    while waiting := pool.waiting_for():
+    while waiting := house.waiting_for():
         line = "; ".join(waiting)
         if line != said:
             print(f"gateway  | waiting for {line}", flush=True)
             said = line
         await asyncio.sleep(0.25)
-    print(text(base_url, next(iter(pool.served())), first_key), flush=True)
+    # Made only now: a key made before a start that fails would never have been shown.
+    first_key = None
+    if not house.keys.list():
+        changes = Changes(house.keys, house.ledger, by="first start")
+        first_key, _ = await changes.create("first", tenant="default", scopes=list(Scope))
+    print(text(base_url, next(iter(house.pool.served())), first_key), flush=True)
 
 
 def text(base_url: str, model: str, first_key: str | None) -> str:

@@ -8,13 +8,15 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from serve import checks, machine, profile, settings
+from serve import chatglm, checks, machine, profile, settings
 from serve.errors import ServeError
 from serve.supervisor import Supervisor
 
 WRONG_USAGE = 64
 
 app = typer.Typer(add_completion=False, help="Start and guard one engine.")
+model_app = typer.Typer(help="Make model folders ready to be served.")
+app.add_typer(model_app, name="model")
 
 ProfileOption = Annotated[str | None, typer.Argument(help="A built-in profile's name, or a .toml file.")]
 ModelOption = Annotated[Path | None, typer.Option(help="Model folder, instead of the profile's.")]
@@ -54,6 +56,25 @@ def profiles() -> None:
     """List the built-in profiles."""
     for name in profile.names():
         print(f"{name:<22} {profile.load(name).description}")
+
+
+@model_app.command()
+def prepare(
+    source: Annotated[Path, typer.Argument(help="The published folder of glm-4v-9b.")],
+    target: Annotated[Path, typer.Argument(help="The folder to make; it must not exist.")],
+) -> None:
+    """Make a folder that can be served from one whose tokenizer is published as code (glm-4v-9b)."""
+    try:
+        made = chatglm.prepare(source, target)
+    except chatglm.PrepareError as error:
+        raise ServeError(str(error)) from None
+    except OSError as error:
+        raise ServeError(
+            f"{error.filename or target}: {error.strerror}; free some space or choose another target"
+        ) from None
+    links = "hard links" if made.hard_links else "symbolic links: a container must see both folders"
+    print(f"{target}: {made.base_tokens:,} tokens converted, {made.weight_files} weight files ({links})")
+    print(f"next: make serve PROFILE=glm-4v-9b MODEL={target}")
 
 
 def _plan(chosen: settings.Settings) -> profile.Profile:

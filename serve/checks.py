@@ -117,12 +117,10 @@ def _cards(profile: Profile, cards: list[machine.Gpu]) -> Finding:
     fitting = [
         card
         for card in cards
-        if card.memory_bytes >= needs.card_memory_bytes and card.capability >= needs.compute_capability
+        if card.memory_bytes >= needs.gpu_memory_bytes and card.capability >= needs.compute_capability
     ]
-    if len(fitting) < needs.cards:
-        wanted = (
-            f"{needs.cards} × {_gb(needs.card_memory_bytes)}, compute capability {needs.compute_capability} or newer"
-        )
+    if len(fitting) < needs.gpus:
+        wanted = f"{needs.gpus} × {_gb(needs.gpu_memory_bytes)}, compute capability {needs.compute_capability} or newer"
         return Finding(
             "GPU", seen, f"profile {profile.name} needs {wanted}; choose a smaller profile (`python -m serve check`)"
         )
@@ -147,7 +145,7 @@ def _memory(profile: Profile) -> Finding:
 
 def _fit(profile: Profile, checkpoint: weights.Checkpoint, cards: list[machine.Gpu]) -> Finding:
     flags = profile.flags
-    count = max(1, profile.needs.cards)
+    count = max(1, profile.needs.gpus)
     card = min(cards, key=lambda card: card.memory_bytes)
     share = float(str(flags.get("gpu-memory-utilization", VLLM_GPU_SHARE)))
     context = int(str(flags.get("max-model-len", 0)))
@@ -156,7 +154,7 @@ def _fit(profile: Profile, checkpoint: weights.Checkpoint, cards: list[machine.G
         card_bytes=card.memory_bytes,
         cards=count,
         share=share,
-        fp8=flags.get("quantization") == "fp8",
+        fp8="fp8" in str(flags.get("quantization", "")),
         cache_dtype=str(flags.get("kv-cache-dtype", "auto")),
     )
     seen = f"estimate: weights {_gb(guess.weights_bytes)}, KV cache for {guess.cache_tokens:,} tokens"

@@ -35,13 +35,13 @@ FORBIDDEN = frozenset(
 
 
 class Needs(BaseModel):
-    """What the machine must have. ``cards`` GPUs of at least ``card_memory_bytes`` each and CUDA compute capability
+    """What the machine must have. ``gpus`` cards of at least ``gpu_memory_bytes`` each and CUDA compute capability
     ``compute_capability``; ``memory_bytes`` of RAM."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    cards: int = Field(0, ge=0)
-    card_memory_bytes: int = Field(0, ge=0)
+    gpus: int = Field(0, ge=0)
+    gpu_memory_bytes: int = Field(0, ge=0)
     compute_capability: float = Field(0.0, ge=0)
     memory_bytes: int = Field(0, ge=0)
 

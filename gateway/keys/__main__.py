@@ -1,20 +1,30 @@
 """``python -m gateway.keys``: make, show, end and replace API keys; prints a key once and keeps only its digest."""
 
+import asyncio
+import getpass
 import json
 import re
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from typer.exceptions import TyperException
 
 from gateway.keys.caller import Key, Scope
+from gateway.keys.changes import Changes
 from gateway.keys.store import KeyStore, StoreError
+from gateway.ledger.client import LedgerClient
+from gateway.ledger.errors import LedgerUnavailable
+from gateway.ledger.settings import read_settings
 from gateway.settings import BadSettings, read
 
+T = TypeVar("T")
+
+LEDGER_DEADLINE_S = 3.0
 WRONG_USAGE, BAD_SETTINGS = 64, 78
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -35,7 +45,8 @@ def create(
 ) -> None:
     """Make a key and print it, once."""
     ends = time.time() + _seconds(expires) if expires else None
-    text, key = _store().create(name, tenant=tenant, scopes=scope or [Scope.INFERENCE], expires_at_s=ends)
+    scopes = scope or [Scope.INFERENCE]
+    text, key = _change(lambda changes: changes.create(name, tenant=tenant, scopes=scopes, expires_at_s=ends))
     _show_new(text, key, quiet, as_json)
 
 
@@ -58,7 +69,7 @@ def list_keys(as_json: Json = False) -> None:
 @app.command()
 def revoke(key_id: str) -> None:
     """End a key now."""
-    print(f"{_store().revoke(key_id).key_id} is revoked")
+    print(f"{_change(lambda changes: changes.revoke(key_id)).key_id} is revoked")
 
 
 @app.command()
@@ -69,12 +80,23 @@ def rotate(
     as_json: Json = False,
 ) -> None:
     """Make a new key like an old one, which stays good for the grace period."""
-    text, key = _store().rotate(key_id, grace_s=_seconds(grace))
+    grace_s = _seconds(grace)
+    text, key = _change(lambda changes: changes.rotate(key_id, grace_s=grace_s))
     _show_new(text, key, quiet, as_json)
 
 
 def _store() -> KeyStore:
     return KeyStore(read().home / "keys.sqlite")
+
+
+def _change(change: Callable[[Changes], Awaitable[T]]) -> T:
+    """Make one change with its record."""
+
+    async def run() -> T:
+        async with await LedgerClient.connect(read_settings().socket_path, wait_s=LEDGER_DEADLINE_S) as ledger:
+            return await change(Changes(_store(), ledger, by=f"command line, {getpass.getuser()}"))
+
+    return asyncio.run(run())
 
 
 def _show_new(text: str, key: Key, quiet: bool, as_json: bool) -> None:
@@ -108,6 +130,9 @@ def main() -> int:
     except BadSettings as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_SETTINGS
+    except LedgerUnavailable as error:
+        print(f"error: {error}; keys change only with a record, so start Vitrine first (make serve)", file=sys.stderr)
+        return 1
     except StoreError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -9,7 +9,8 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.keys import token
@@ -61,6 +62,13 @@ class KeyStore:
     def close(self) -> None:
         self._db.close()
 
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Changes within hold all together, or not at all if the block raises. Everybody else reads the old state until then."""
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+
     def create(
         self, name: str, *, tenant: str, scopes: Iterable[Scope], expires_at_s: float | None = None
     ) -> tuple[str, Key]:
@@ -70,32 +78,26 @@ class KeyStore:
             key_id="key_" + secrets.token_hex(8), name=name, tenant=tenant, scopes=frozenset(scopes),
             created_at_s=time.time(), expires_at_s=expires_at_s, revoked_at_s=None,
         )  # fmt: skip
-        with self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._insert(text, key)
+        self._insert(text, key)
         return text, key
 
     def rotate(self, key_id: str, *, grace_s: float) -> tuple[str, Key]:
         """Make a key like ``key_id`` and let the old one die after ``grace_s``. Raises StoreError if it is not active."""
-        with self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            old, now_s = self.get(key_id), time.time()
-            if old.state(now_s) != "active":
-                raise StoreError(f"key {key_id} is {old.state(now_s)}; create a new one instead")
-            text = token.make()
-            new = Key("key_" + secrets.token_hex(8), old.name, old.tenant, old.scopes, now_s, old.expires_at_s, None)
-            self._insert(text, new)
-            self._db.execute("UPDATE keys SET revoked_at_s = ? WHERE key_id = ?", (now_s + grace_s, key_id))
+        old, now_s = self.get(key_id), time.time()
+        if old.state(now_s) != "active":
+            raise StoreError(f"key {key_id} is {old.state(now_s)}; create a new one instead")
+        text = token.make()
+        new = Key("key_" + secrets.token_hex(8), old.name, old.tenant, old.scopes, now_s, old.expires_at_s, None)
+        self._insert(text, new)
+        self._db.execute("UPDATE keys SET revoked_at_s = ? WHERE key_id = ?", (now_s + grace_s, key_id))
         return text, new
 
     def revoke(self, key_id: str) -> Key:
         """Let a key die now. A key that is revoked already stays as it is. Raises StoreError if there is none."""
-        with self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            key, now_s = self.get(key_id), time.time()
-            if key.revoked_at_s is None or key.revoked_at_s > now_s:
-                self._db.execute("UPDATE keys SET revoked_at_s = ? WHERE key_id = ?", (now_s, key_id))
-            return self.get(key_id)
+        key, now_s = self.get(key_id), time.time()
+        if key.revoked_at_s is None or key.revoked_at_s > now_s:
+            self._db.execute("UPDATE keys SET revoked_at_s = ? WHERE key_id = ?", (now_s, key_id))
+        return self.get(key_id)
 
     def get(self, key_id: str) -> Key:
         """One key. Raises StoreError if there is none."""

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.support.deadline import until
@@ -28,12 +28,15 @@ def run(*words: str, env: Mapping[str, str], cwd: Path = TOP, within_s: float = 
 
 
 class Process:
-    """``python -m WORDS`` in the background. ``lines`` is all that it has printed so far, errors included."""
+    """``python -m WORDS``, or another program, in the background and in a session of its own. ``lines`` is all that it has
+    printed so far, errors included."""
 
-    def __init__(self, *words: str, env: Mapping[str, str], cwd: Path = TOP) -> None:
+    def __init__(
+        self, *words: str, env: Mapping[str, str], cwd: Path = TOP, program: Sequence[str] = (sys.executable, "-m")
+    ) -> None:
         self._popen = subprocess.Popen(
-            [sys.executable, "-m", *words], env=clean_environment(env), cwd=cwd,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            [*program, *words], env=clean_environment(env), cwd=cwd,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         )  # fmt: skip
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -65,6 +68,11 @@ class Process:
             self._popen.send_signal(number)
         return self.wait(within_s=within_s)
 
+    def interrupt(self, *, within_s: float = 60) -> int:
+        """Ctrl-C: SIGINT to the whole group, as a terminal does; its exit status."""
+        os.killpg(self._popen.pid, signal.SIGINT)
+        return self.wait(within_s=within_s)
+
     def wait(self, *, within_s: float = 30) -> int:
         try:
             return self._popen.wait(within_s)
@@ -79,4 +87,4 @@ class Process:
         assert self._popen.stdout is not None
         with self._popen.stdout as stream:
             for line in stream:
-                self.lines.append(line.rstrip("\n"))  # noqa: PERF401  others read the list meanwhile
+                self.lines.append(line.rstrip("\n"))

@@ -1,0 +1,1 @@
+"""What is remembered: an append-only, signed, provable record of every use. Imports nothing else of the gateway."""

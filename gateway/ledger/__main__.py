@@ -1,0 +1,49 @@
+"""`python -m gateway.ledger VERB`: maps every ending to the exit code of its kind."""
+
+from __future__ import annotations
+
+import errno
+import sys
+
+import typer
+
+from gateway.ledger.commands import check, keep, life, look, outward, receipts
+from gateway.ledger.errors import EXIT_FAILED, EXIT_USAGE, BadSettings, LedgerError
+
+ROOMS = (life, check, receipts, look, outward, keep)
+
+
+def make_app() -> typer.Typer:
+    app = typer.Typer(
+        help="The audit log: what is remembered, and why it can be believed.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )
+    for room in ROOMS:
+        app.registered_commands += room.app.registered_commands
+    return app
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    try:
+        make_app()(args=arguments, prog_name="python -m gateway.ledger")
+    except LedgerError as error:
+        typer.echo(f"{type(error).__name__}: {error}", err=True)
+        return error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        return EXIT_FAILED
+    except OSError as error:
+        # The world's fault, outside the writer's own path: a folder we may not write is a setting to change.
+        typer.echo(f"{type(error).__name__}: {error.filename or ''} {error.strerror}", err=True)
+        return BadSettings.exit_code if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) else EXIT_FAILED
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else EXIT_FAILED
+        return EXIT_USAGE if code == 2 else code  # the CLI library's own 2 for wrong usage
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

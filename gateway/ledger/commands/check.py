@@ -1,0 +1,151 @@
+"""`verify`, `consistency`, `anchor`: is this log what it was? Read-only; `anchor --to` writes one file elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.ledger.anchor import check_head, write_anchor
+from gateway.ledger.checkpoint import Head, open_head
+from gateway.ledger.commands.terminal import (
+    AsJson,
+    KeyOption,
+    LogFolder,
+    Meter,
+    Target,
+    count,
+    say,
+    say_json,
+    target,
+    when,
+)
+from gateway.ledger.errors import EXIT_OK, Gap, LedgerError, RolledBack, Tampered, Unreadable
+from gateway.ledger.merkle import check_consistency, prove_consistency
+from gateway.ledger.note import NoteError, b64
+from gateway.ledger.verification import Report, verify
+
+app = typer.Typer()
+
+
+@app.command(name="verify")
+def verify_command(
+    log: LogFolder = None,
+    key: KeyOption = None,
+    anchor: Annotated[list[Path] | None, typer.Option(help="Heads kept elsewhere that the log must continue.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check every record, hash, head and seal. Needs the files and the public key, nothing else."""
+    here = target(log)
+    meter = Meter("records", shown=not as_json)
+    anchors = list(anchor or [])
+    if log is None:
+        anchors += [here.keyring.anchor, *here.settings.anchors]
+    try:
+        report = verify(here.layout, here.verifier(key), anchors, meter.tell)
+    except LedgerError as error:
+        meter.end()
+        if as_json:
+            say_json({"verified": False, "exit_code": error.exit_code, "error": str(error)})
+            raise typer.Exit(error.exit_code) from error
+        raise
+    meter.end()
+    code = Gap.exit_code if report.lost else EXIT_OK
+    if as_json:
+        say_json({"verified": True, "exit_code": code, "records_per_s": round(meter.rate()), **asdict(report)})
+    else:
+        _tell(report, meter)
+    raise typer.Exit(code)
+
+
+def _tell(report: Report, meter: Meter) -> None:
+    kinds = ", ".join(f"{number:,} {kind}" for kind, number in sorted(report.kinds.items()))
+    say(f"{report.origin}: {kinds or 'no records'}")
+    say(f"from {when(report.first_ms)} to {when(report.last_ms)} UTC, checked at {meter.rate():,.0f} records a second")
+    notes = [
+        (report.pruned_records, "were pruned; their hashes are checked"),
+        (report.records - report.signed_records, "are not covered by a head yet"),
+        (report.clock_steps_back, "are earlier than the one before: the clock went back"),
+    ]
+    for number, text in notes:
+        if number:
+            say(f"note: {count(number, 'record')} {text}")
+    if report.torn_bytes:
+        say(
+            f"note: {count(report.torn_bytes, 'torn byte')} at the end, left by a crash; the next start sets them aside"
+        )
+    if report.open_exchanges:
+        say(f"note: {count(report.open_exchanges, 'exchange')} without an end, first {report.open_ids[0]}")
+    if report.lost:
+        say(f"GAP: nothing was changed, but {count(report.lost, 'record')} could not be written, as gap records say.")
+        return
+    say(f"OK: all {count(report.records, 'record')} are here and unchanged, as signed at {when(report.signed_ms)} UTC.")
+
+
+@app.command()
+def consistency(
+    old: Annotated[Path, typer.Argument(help="An older checkpoint file.")],
+    new: Annotated[Path | None, typer.Argument(help="A newer checkpoint file; default: the log's last head.")] = None,
+    log: LogFolder = None,
+    key: KeyOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prove that one head continues another: nothing between them was changed or removed."""
+    here = target(log)
+    verifier = here.verifier(key)
+    reader = here.reader(key)
+    before = _read_head(here, old, key)
+    after = _read_head(here, new, key) if new is not None else reader.head()[0]
+    if before.size > after.size:
+        raise RolledBack(f"{old} covers {before.size} records, the other only {after.size}")
+    if after.size > reader.size:
+        raise RolledBack(f"the newer head covers {after.size} records, the log has {reader.size}")
+    path = prove_consistency(before.size, after.size, reader.tree().node)
+    try:
+        check_consistency(before.size, before.root, after.size, after.root, path)
+    except ValueError as error:
+        raise Tampered(
+            f"{verifier.name}: the head of {after.size} does not continue the one of {before.size}"
+        ) from error
+    if as_json:
+        say_json({"consistent": True, "old": before.size, "new": after.size, "proof": [b64(step) for step in path]})
+        return
+    say(f"OK: the head of {after.size:,} records continues the one of {before.size:,}; {len(path)} hashes prove it.")
+
+
+def _read_head(here: Target, path: Path, key: str | None) -> Head:
+    try:
+        return open_head(path.read_bytes().decode(), here.verifier(key))
+    except OSError as error:
+        raise Unreadable(f"cannot read {path}: {error.strerror}") from error
+    except (NoteError, ValueError) as error:
+        raise Tampered(f"{path} does not verify: {error}") from error
+
+
+@app.command()
+def anchor(
+    to: Annotated[Path | None, typer.Option(help="Write the last head into this file, in one step.")] = None,
+    check: Annotated[Path | None, typer.Option(help="Check that the log continues the head in this file.")] = None,
+    log: LogFolder = None,
+    key: KeyOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the last signed head, keep it elsewhere, or check the log against one kept elsewhere."""
+    here = target(log)
+    reader = here.reader(key)
+    head, checkpoint = reader.head()
+    if check is not None:
+        known = _read_head(here, check, key)
+        check_head(known, f"the anchor {check}", reader.size, reader.tree().root)
+    if to is not None:
+        write_anchor(to, checkpoint)
+    if as_json:
+        say_json({"origin": head.origin, "size": head.size, "root": b64(head.root), "checkpoint": checkpoint})
+    elif check is not None:
+        say(f"OK: the log of {count(reader.size, 'record')} continues {check}.")
+    elif to is not None:
+        say(f"The head over {count(head.size, 'record')} is in {to}: keep it where this host cannot change it.")
+    else:
+        typer.echo(checkpoint, nl=False)

@@ -1,0 +1,121 @@
+"""`prove`, `verify-proof`, `reveal`: single records, for those outside. Never opens a record that was not asked for."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gateway.ledger import verify_proof
+from gateway.ledger.commands.terminal import AsJson, KeyOption, LogFolder, say, say_json, target, when
+from gateway.ledger.digest import PLAIN, epoch_key, keyed, record_key
+from gateway.ledger.errors import NotFound
+from gateway.ledger.identity import is_identity
+from gateway.ledger.merkle import prove_inclusion
+from gateway.ledger.note import b64
+from gateway.ledger.proof import Proof, format_proof
+from gateway.ledger.reader import Reader
+from gateway.ledger.record import decode
+
+app = typer.Typer()
+
+
+def records_of(reader: Reader, identity: str) -> list[tuple[int, bytes]]:
+    """All records of one id (as X-Audit-Id gave it), or of one index; NotFound if there are none."""
+    if identity.isdigit():
+        return [(int(identity), reader.line(int(identity)))]
+    if not is_identity(identity):
+        raise NotFound(f"{identity!r} is neither an id (UUIDv7, as X-Audit-Id gives it) nor an index")
+    found = reader.find(identity)
+    if not found:
+        raise NotFound(f"no record has the id {identity}")
+    return found
+
+
+@app.command()
+def prove(
+    identity: Annotated[str, typer.Argument(metavar="ID", help="An X-Audit-Id, or a record's index.")],
+    to: Annotated[Path | None, typer.Option(help="A folder for the proofs; default: standard output.")] = None,
+    log: LogFolder = None,
+    key: KeyOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prove that a record is in the log: one C2SP tlog-proof a record."""
+    reader = target(log).reader(key)
+    head, checkpoint = reader.head()
+    proofs = []
+    for index, line in records_of(reader, identity):
+        if index >= head.size:
+            raise NotFound(f"record {index} is not covered by a head yet: try again in a second")
+        path = prove_inclusion(index, head.size, reader.tree().node)
+        proofs.append((index, decode(line), format_proof(Proof(index, tuple(path), checkpoint, line))))
+    if as_json:
+        say_json([{"index": index, "kind": record["kind"], "proof": proof} for index, record, proof in proofs])
+        return
+    for index, record, proof in proofs:
+        if to is None:
+            typer.echo(proof, nl=False)
+            continue
+        to.mkdir(parents=True, exist_ok=True)
+        path_of = to / f"{record['id']}-{record['kind']}.tlog-proof"
+        path_of.write_text(proof)
+        say(f"{path_of} proves record {index}")
+
+
+@app.command(name="verify-proof", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def verify_proof_command(context: typer.Context) -> None:
+    """Check a proof; the same as verify_proof.py, which auditors run on their own."""
+    raise typer.Exit(verify_proof.main(context.args))
+
+
+@app.command()
+def reveal(
+    identity: Annotated[str, typer.Argument(metavar="ID", help="An X-Audit-Id, or a record's index.")],
+    content: Annotated[Path | None, typer.Option(help="A file: say whether the record holds its digest.")] = None,
+    log: LogFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Open one exchange's digests, for a court: prints its record key, which opens no other record."""
+    here = target(log)
+    shown = [
+        _reveal(here.keyring.root(), here.keyring.secret, index, line)
+        for index, line in records_of(here.reader(), identity)
+    ]
+    matches = None if content is None else _matches(shown, content.read_bytes())
+    if as_json:
+        say_json({"records": shown, "matches": matches})
+    else:
+        for item in shown:
+            say(f"record {item['index']} ({item['kind']}, {when(item['time_ms'])} UTC, leaf {item['leaf']})")
+            say(f"  record key  {item['record_key']}")
+            for name, digest in item["digests"].items():
+                say(f"  {name:<20} {digest}")
+        say("each digest is HMAC-SHA256(record key, SHA-256(content)); with key 'plain' it is SHA-256(content)")
+        if matches is not None:
+            say(f"{content} is {' and '.join(matches) if matches else 'none of these'}.")
+    if matches == []:
+        raise typer.Exit(1)
+
+
+def _reveal(root: bytes, secret_of: Any, index: int, line: bytes) -> dict[str, Any]:
+    record = decode(line)
+    epoch = record.get("epoch", PLAIN)
+    key = PLAIN if epoch == PLAIN else record_key(epoch_key(root, secret_of(epoch)), record["id"]).hex()
+    digests = {f"{name}": record[name]["digest"] for name in ("prompt", "conversation", "answer") if record.get(name)}
+    digests |= {f"image {at}": image["digest"] for at, image in enumerate(record.get("images", []), 1)}
+    digests |= {f"field {name}": text["digest"] for name, text in (record.get("fields") or {}).items()}
+    return {
+        "index": index, "kind": record["kind"], "id": record["id"], "time_ms": record["time_ms"], "epoch": epoch,
+        "record_key": key, "digests": digests, "leaf": b64(sha256(b"\x00" + line).digest()), "line": line.decode(),
+    }  # fmt: skip
+
+
+def _matches(shown: list[dict[str, Any]], content: bytes) -> list[str]:
+    found = []
+    for item in shown:
+        plain = sha256(content).digest()
+        digest = plain.hex() if item["record_key"] == PLAIN else keyed(bytes.fromhex(item["record_key"]), plain)
+        found += [f"its {name}" for name, other in item["digests"].items() if other == digest]
+    return found

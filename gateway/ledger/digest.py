@@ -1,0 +1,74 @@
+"""Keyed digests of contents: HMAC(record key, SHA-256(content)). Never sees a content, only its SHA-256.
+
+    root key ──HKDF-Extract(salt = the epoch's secret)──► epoch key ──HKDF-Expand(info = the record's id)──► record key
+
+Both steps are RFC 5869 with SHA-256; a record key is one HMAC, a digest a second. Without the epoch's secret the root
+key gives nothing: deleting the secret shreds that epoch's digests.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+
+PLAIN = "plain"  # the epoch of a record whose digests are bare SHA-256
+_INFO = b"vitrine record key v1 "
+
+EpochSecret = Callable[[str], bytes]
+
+
+def epoch_key(root: bytes, secret: bytes) -> bytes:
+    """HKDF-Extract: 32 bytes from the root key and the epoch's own secret."""
+    return hmac.digest(secret, root, "sha256")
+
+
+def record_key(epoch: bytes, identity: str) -> bytes:
+    """HKDF-Expand to one block: the 32 bytes that open the digests of one record and of no other."""
+    return hmac.digest(epoch, _INFO + identity.encode("ascii") + b"\x01", "sha256")
+
+
+def keyed(record: bytes, content_sha256: bytes) -> str:
+    """The digest as the log shows it, 64 hexadecimal characters."""
+    return hmac.digest(record, content_sha256, "sha256").hex()
+
+
+class Digester:
+    """Gives each new record its epoch and its way to digest."""
+
+    def __init__(self, root: bytes | None, secret_of: EpochSecret, epoch_of: Callable[[int], str]) -> None:
+        """`root` None means plain SHA-256; `epoch_of` maps Unix milliseconds to an epoch's name."""
+        self._root = root
+        self._secret_of = secret_of
+        self._epoch_of = epoch_of
+        self._epoch = PLAIN
+        self._key = b""
+
+    def open(self, identity: str, time_ms: int) -> RecordDigests:
+        """Digests for the record `identity` made at `time_ms`."""
+        if self._root is None:
+            return RecordDigests(PLAIN, None)
+        epoch = self._epoch_of(time_ms)
+        if epoch != self._epoch:
+            self._key = epoch_key(self._root, self._secret_of(epoch))
+            self._epoch = epoch
+        return RecordDigests(epoch, record_key(self._key, identity))
+
+    def reopen(self, identity: str, epoch: str) -> RecordDigests:
+        """Digests for a later record of the same exchange: the same key, also when an epoch has ended meanwhile."""
+        if epoch == PLAIN or self._root is None:
+            return RecordDigests(PLAIN, None)
+        key = self._key if epoch == self._epoch else epoch_key(self._root, self._secret_of(epoch))
+        return RecordDigests(epoch, record_key(key, identity))
+
+
+class RecordDigests:
+    """The digests of one record."""
+
+    __slots__ = ("_key", "epoch")
+
+    def __init__(self, epoch: str, key: bytes | None) -> None:
+        self.epoch = epoch
+        self._key = key
+
+    def of(self, content_sha256: bytes) -> str:
+        return content_sha256.hex() if self._key is None else keyed(self._key, content_sha256)

@@ -1,0 +1,65 @@
+"""Refusals by the thousand become one record a minute for each address. Pure; time is given, never read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+MINUTE_MS = 60_000
+SINGLE = 10  # refusals of one address in a minute that each have a record of their own
+MOST_ADDRESSES = 10_000
+OTHERS = "others"
+
+
+@dataclass(slots=True)
+class Flood:
+    """One address's refusals within one minute (wall clock, Unix ms)."""
+
+    identity: str
+    from_ms: int
+    seen: int = 0
+    to_ms: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def rolled(self) -> int:
+        return sum(self.reasons.values())
+
+
+class Floods:
+    """Decides which refusals are written one by one, and keeps count of the rest."""
+
+    def __init__(self) -> None:
+        self._by_address: dict[str, Flood] = {}
+
+    @property
+    def rolled(self) -> int:
+        """Refusals counted and not yet written."""
+        return sum(flood.rolled for flood in self._by_address.values())
+
+    def count(self, address: str, reason: str, identity: str, now_ms: int) -> str | None:
+        """None: write this refusal as a record of its own. Otherwise the id of the roll-up that has counted it."""
+        if address not in self._by_address and len(self._by_address) >= MOST_ADDRESSES:
+            address = OTHERS
+        flood = self._by_address.get(address)
+        if flood is None:
+            flood = self._by_address[address] = Flood(identity, now_ms)
+        flood.seen += 1
+        if flood.seen <= SINGLE:
+            return None
+        if not flood.rolled:
+            flood.identity, flood.to_ms = identity, now_ms
+        flood.reasons[reason] += 1
+        flood.to_ms = now_ms
+        return flood.identity
+
+    def due(self, now_ms: int, *, everything: bool = False) -> list[tuple[str, Flood]]:
+        """Roll-ups whose minute is over (or whose clock went back); each is given once."""
+        over = [
+            (address, flood)
+            for address, flood in self._by_address.items()
+            if everything or not flood.from_ms <= now_ms < flood.from_ms + MINUTE_MS
+        ]
+        for address, _ in over:
+            del self._by_address[address]
+        return [(address, flood) for address, flood in over if flood.rolled]

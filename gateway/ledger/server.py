@@ -1,0 +1,224 @@
+"""The socket of the ledger: SEQPACKET connections, packets in, answers out after the commit. Knows nothing of records.
+
+One thread. Each turn takes everything that waits on all sockets, hands it to the desk, has it committed once, and only
+then sends the answers: the batch is whatever came while the disk was busy.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import stat
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from gateway.ledger.errors import LogBusy
+from gateway.ledger.messages import MOST_PACKET_BYTES, Answer, Ask, Fault, Say, decode_question, encode
+from gateway.ledger.place import make_folder
+
+MOST_BATCH = 1024
+MOST_UNSENT = 4096
+BUFFER_BYTES = 4 << 20
+
+Later = Callable[[Say], None]
+
+
+class Desk(Protocol):
+    """Who answers. `take` returns an answer that holds after `commit`, or None and answers through `later`."""
+
+    def take(self, ask: Ask, sender: int, n: int, later: Later) -> Say | None: ...
+
+    def commit(self) -> None: ...
+
+    def gone(self, sender: int) -> None: ...
+
+
+@dataclass(eq=False)
+class Connection:
+    """One client. The server owns and closes the socket."""
+
+    number: int
+    socket: socket.socket
+    unsent: deque[bytes] = field(default_factory=deque)
+
+
+class Server:
+    """Listens, reads, answers. `turn` is one round; the owner decides when to stop."""
+
+    def __init__(self, path: Path, desk: Desk, logger: structlog.stdlib.BoundLogger) -> None:
+        self._desk = desk
+        self._logger = logger
+        self._connections: dict[int, Connection] = {}
+        self._numbers = 0
+        self._path = path
+        self._listener = _listen(path)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        self._wake_out, self._wake_in = socket.socketpair()
+        self._wake_out.setblocking(False)
+        self._wake_in.setblocking(False)
+        self._selector.register(self._wake_out, selectors.EVENT_READ, self._woken)
+        self._ready: deque[tuple[int, int, Say]] = deque()
+        self._answers: list[tuple[Connection, int, Say]] = []
+
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
+
+    def turn(self, timeout_s: float) -> None:
+        """Wait for packets at most `timeout_s`, take all there are, commit, answer."""
+        for key, events in self._selector.select(timeout_s):
+            if isinstance(key.data, Connection):
+                if events & selectors.EVENT_WRITE:
+                    self._flush(key.data)
+                if events & selectors.EVENT_READ:
+                    self._receive(key.data)
+            else:
+                key.data()
+        self._desk.commit()
+        answers, self._answers = self._answers, []
+        for connection, n, say in answers:
+            self._send(connection, n, say)
+        while self._ready:
+            number, n, say = self._ready.popleft()
+            if number in self._connections:
+                self._send(self._connections[number], n, say)
+
+    def wake(self) -> None:
+        """Make a waiting `turn` return; from any thread or signal handler."""
+        try:
+            self._wake_in.send(b"\0")
+        except BlockingIOError:
+            return  # it has not yet seen the last one
+
+    def close(self) -> None:
+        """Stop listening and drop all connections."""
+        self._selector.unregister(self._listener)
+        self._listener.close()
+        self._path.unlink(missing_ok=True)
+        for connection in list(self._connections.values()):
+            self._drop(connection, "the ledger stops")
+        self._selector.close()
+        self._wake_in.close()
+        self._wake_out.close()
+
+    def _woken(self) -> None:
+        self._wake_out.recv(4096)
+
+    def _accept(self) -> None:
+        client, _ = self._listener.accept()
+        client.setblocking(False)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+        self._numbers += 1
+        connection = Connection(self._numbers, client)
+        self._connections[connection.number] = connection
+        self._selector.register(client, selectors.EVENT_READ, connection)
+
+    def _receive(self, connection: Connection) -> None:
+        for _ in range(MOST_BATCH):
+            try:
+                packet = connection.socket.recv(MOST_PACKET_BYTES + 1)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._drop(connection, str(error))
+                return
+            if not packet:
+                self._drop(connection, "closed")
+                return
+            self._take(connection, packet)
+
+    def _take(self, connection: Connection, packet: bytes) -> None:
+        if len(packet) > MOST_PACKET_BYTES:
+            self._answers.append((connection, _number_in(packet), Fault("a packet is at most 128 KiB")))
+            return
+        try:
+            question = decode_question(packet)
+        except msgspec.DecodeError as error:
+            self._answers.append((connection, _number_in(packet), Fault(f"not understood: {error}")))
+            return
+        n, number = question.n, connection.number
+
+        def later(say: Say) -> None:
+            self._ready.append((number, n, say))
+            self.wake()
+
+        say = self._desk.take(question.ask, number, n, later)
+        if say is not None:
+            self._answers.append((connection, n, say))
+
+    def _send(self, connection: Connection, n: int, say: Say) -> None:
+        if connection.number not in self._connections:
+            return
+        connection.unsent.append(encode(Answer(n, say)))
+        if len(connection.unsent) == 1:
+            self._flush(connection)
+        elif len(connection.unsent) > MOST_UNSENT:
+            self._drop(connection, "does not read its answers")
+
+    def _flush(self, connection: Connection) -> None:
+        waiting = False
+        while connection.unsent:
+            try:
+                connection.socket.send(connection.unsent[0])
+            except BlockingIOError:
+                waiting = True
+                break
+            except OSError as error:
+                self._drop(connection, str(error))
+                return
+            connection.unsent.popleft()
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if waiting else 0)
+        self._selector.modify(connection.socket, events, connection)
+
+    def _drop(self, connection: Connection, why: str) -> None:
+        if self._connections.pop(connection.number, None) is None:
+            return
+        self._selector.unregister(connection.socket)
+        connection.socket.close()
+        connection.unsent.clear()
+        self._desk.gone(connection.number)
+        self._logger.debug("connection ended", connection=connection.number, why=why)
+
+
+class _OnlyNumber(msgspec.Struct):
+    n: int = -1
+
+
+def _number_in(packet: bytes) -> int:
+    """The number of a packet that is otherwise not understood, so that its asker learns it; -1 without one."""
+    try:
+        return msgspec.json.decode(packet, type=_OnlyNumber).n
+    except msgspec.DecodeError:
+        return -1
+
+
+def _listen(path: Path) -> socket.socket:
+    """The listening socket, mode 0600. A stale one is removed, one that answers is another ledger's."""
+    make_folder(path.parent)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
+        probe = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            path.unlink()  # nobody listens: left behind by a crash
+        else:
+            raise LogBusy(f"another ledger answers on {path}")
+        finally:
+            probe.close()
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(before)
+    listener.listen(128)
+    listener.setblocking(False)
+    return listener

@@ -1,0 +1,125 @@
+"""What of an exchange goes into the record, and the words with the ledger about it; digests and lengths, never contents.
+
+Fails closed: without a durable `admit` no byte of an answer leaves, without a durable `complete` not the last one.
+"""
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import time
+
+from gateway.door import ChatRequest
+from gateway.errors import GatewayError, Unavailable
+from gateway.exchange import Exchange
+from gateway.keys.caller import Caller
+from gateway.ledger.client import LedgerClient
+from gateway.ledger.errors import LedgerUnavailable
+from gateway.ledger.messages import Admit, Complete, Deny, Fact, Image, Receipt, Refusal, Text
+
+Header = tuple[bytes, bytes]
+
+
+class Recording:
+    """The records of one exchange. ``admit`` is asked for at once and runs while the engine is being asked."""
+
+    def __init__(self, ledger: LedgerClient, exchange: Exchange) -> None:
+        self._ledger, self._exchange = ledger, exchange
+        self._admission = asyncio.create_task(ledger.admit(_admit(exchange)))
+        self._completed = False
+
+    async def admitted(self) -> Receipt:
+        """Wait until the exchange is admitted durably. Raises Unavailable."""
+        # Shielded: a client that leaves now must not lose the record of what it asked.
+        try:
+            said = await asyncio.shield(self._admission)
+        except LedgerUnavailable:
+            raise _no_record() from None
+        if isinstance(said, Refusal):
+            raise Unavailable(
+                "the request is over a limit; try again later", retry_after_s=max(1, said.reset_ms // 1000)
+            )
+        return said
+
+    async def completed(self) -> None:
+        """Wait until the exchange's end is recorded durably; a second call does nothing. Raises Unavailable."""
+        receipt = await self.admitted()
+        if self._completed:
+            return
+        self._exchange.ended_s = time.monotonic()
+        try:
+            await self._ledger.complete(_complete(receipt.id, self._exchange))
+        except LedgerUnavailable:
+            raise _no_record() from None
+        self._completed = True
+
+    async def headers(self) -> list[Header]:
+        """The receipt, for the answer's headers. Raises Unavailable."""
+        receipt = await self.admitted()
+        leaf = f"{receipt.origin} {receipt.index} {base64.b64encode(receipt.leaf).decode()}"
+        return [(b"x-audit-id", receipt.id.encode()), (b"x-audit-leaf", leaf.encode())]
+
+
+async def deny(
+    ledger: LedgerClient, error: GatewayError, *, request_id: str, route: str, ip: str, peer: str, caller: Caller | None
+) -> None:
+    """Record a request that is refused before it became an exchange. The refusal stands also when the ledger is away."""
+    record = Deny(
+        reason=error.code or error.type, status=error.status, ip=ip, peer=peer, route=route, request=request_id,
+        key=caller.key_id if caller else None, tenant=caller.tenant if caller else None,
+    )  # fmt: skip
+    with contextlib.suppress(LedgerUnavailable):
+        await ledger.deny(record)
+
+
+def _no_record() -> Unavailable:
+    return Unavailable(
+        "the audit log does not answer, and nothing is answered without a record; try again soon",
+        code="audit_unavailable", retry_after_s=1,
+    )  # fmt: skip
+
+
+def _admit(exchange: Exchange) -> Admit:
+    request, caller = exchange.request, exchange.caller
+    return Admit(
+        key=caller.key_id, tenant=caller.tenant, ip=exchange.ip, peer=exchange.peer, route=exchange.route,
+        model=request.model, stream=request.stream, request=exchange.id,
+        prompt=_text(request.prompt_text), conversation=_text(request.conversation),
+        images=tuple(
+            Image(image.sha256, image.size_bytes, image.type, image.width, image.height) for image in request.images
+        ),
+        fields={name: _text(value) for name, value in request.free_form.items()},
+        params=_params(request),
+    )  # fmt: skip
+
+
+def _params(request: ChatRequest) -> dict[str, Fact]:
+    """The parameters that matter, as integers and short words: the log has no floats."""
+    body = request.body
+    given: dict[str, Fact | None] = {
+        "n": request.n,
+        "max_tokens": request.max_tokens,
+        "thinking": request.thinking,
+        "tools": len(request.tools),
+        "temperature": None if body.temperature is None else f"{body.temperature:g}",
+        "response_format": None if body.response_format is None else body.response_format.__struct_config__.tag,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _complete(record_id: str, exchange: Exchange) -> Complete:
+    answer = exchange.answer
+    return Complete(
+        id=record_id, outcome=exchange.outcome.value, status=exchange.status,
+        answer=Text(answer.sha256.digest(), answer.chars), finish=answer.finish,
+        prompt_tokens=answer.prompt_tokens, answer_tokens=answer.completion_tokens, engine=exchange.engine,
+        ttft_ms=_ms(exchange.started_s, exchange.first_byte_s), total_ms=_ms(exchange.started_s, exchange.ended_s) or 0,
+    )  # fmt: skip
+
+
+def _text(content: bytes) -> Text:
+    return Text(hashlib.sha256(content).digest(), len(content.decode()))
+
+
+def _ms(start_s: float, end_s: float | None) -> int | None:
+    return None if end_s is None else round((end_s - start_s) * 1000)

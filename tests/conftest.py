@@ -1,0 +1,40 @@
+"""The real stack, started once for the whole run by the newcomer's own command; and skips that must not hide."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.stack import Stack
+
+FIRST_START_S = 600  # the contract's bound
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--no-skips", action="store_true", help="fail if any test was skipped (for machines that have everything)"
+    )
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if session.config.getoption("--no-skips") and reporter and reporter.stats.get("skipped") and exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The stack's start is waited for once: its tests come last, so that all others fail first.
+    items.sort(key=lambda item: "stack" in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """``make serve`` on free ports with the miniature on the real vLLM."""
+    home = tmp_path_factory.mktemp("stack")
+    with Stack(home, port=_free_port(), metrics_port=_free_port(), within_s=FIRST_START_S) as running:
+        yield running
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

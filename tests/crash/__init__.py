@@ -1,0 +1,1 @@
+"""Tests that kill, starve and corrupt: what must survive, and what must be noticed."""

@@ -1,0 +1,161 @@
+"""Keys: their form, their life in the store, and the commands."""
+
+import json
+import re
+import sqlite3
+import stat
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.keys import token
+from gateway.keys.caller import Scope
+from gateway.keys.store import KeyStore, StoreError
+from tests.support.audit import Ledger
+from tests.support.process import run
+
+
+def test_a_key_has_the_form_of_the_contract() -> None:
+    key = token.make()
+    assert re.fullmatch(r"vt_[0-9A-Za-z]{37,}", key)
+    assert len(key) == token.LENGTH >= 40
+    assert token.well_formed(key)
+    assert token.make() != key
+
+
+@given(st.integers(3, token.LENGTH - 1), st.sampled_from("0123456789ABCabc"))
+def test_one_wrong_character_is_seen_by_the_checksum(place: int, character: str) -> None:
+    key = token.make()
+    changed = key[:place] + character + key[place + 1 :]
+    assert token.well_formed(changed) is (changed == key)
+
+
+@given(st.text(max_size=80))
+def test_other_texts_are_no_keys(text: str) -> None:
+    assert not token.well_formed(text)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> KeyStore:
+    return KeyStore(tmp_path / "keys.sqlite")
+
+
+def test_a_key_is_found_as_its_caller_and_never_stored(store: KeyStore, tmp_path: Path) -> None:
+    text, key = store.create("ann", tenant="lab", scopes=[Scope.INFERENCE, Scope.AUDIT])
+    caller = store.caller(text)
+    assert caller is not None
+    assert (caller.key_id, caller.name, caller.tenant) == (key.key_id, "ann", "lab")
+    assert caller.scopes == {Scope.INFERENCE, Scope.AUDIT}
+    assert len(caller.tenant_secret) == 32
+    store.close()
+    for path in tmp_path.iterdir():
+        assert text.encode() not in path.read_bytes()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_tenants_have_different_secrets_and_keys_of_one_the_same(store: KeyStore) -> None:
+    texts = [store.create("x", tenant=tenant, scopes=[Scope.INFERENCE])[0] for tenant in ("a", "a", "b")]
+    secrets = [caller.tenant_secret for caller in map(store.caller, texts) if caller]
+    assert secrets[0] == secrets[1] != secrets[2]
+
+
+def test_a_revoked_and_an_expired_key_are_nobody(store: KeyStore) -> None:
+    text, key = store.create("x", tenant="a", scopes=[Scope.INFERENCE])
+    store.revoke(key.key_id)
+    assert store.caller(text) is None
+    assert store.get(key.key_id).state(time.time()) == "revoked"
+    expired, key = store.create("x", tenant="a", scopes=[Scope.INFERENCE], expires_at_s=time.time() - 1)
+    assert store.caller(expired) is None
+    assert key.state(time.time()) == "expired"
+
+
+def test_rotation_keeps_the_old_key_for_its_grace(store: KeyStore) -> None:
+    old, key = store.create("x", tenant="a", scopes=[Scope.METRICS])
+    new, newer = store.rotate(key.key_id, grace_s=3600)
+    assert store.caller(old) is not None
+    found = store.caller(new)
+    assert found is not None
+    assert (found.tenant, found.scopes, found.key_id) == ("a", {Scope.METRICS}, newer.key_id)
+    last, _ = store.rotate(newer.key_id, grace_s=0)
+    assert store.caller(new) is None
+    assert store.caller(last) is not None
+    with pytest.raises(StoreError, match="is revoked; create a new one"):
+        store.rotate(newer.key_id, grace_s=0)
+
+
+def test_another_connection_sees_a_revocation_at_once(store: KeyStore, tmp_path: Path) -> None:
+    text, key = store.create("x", tenant="a", scopes=[Scope.INFERENCE])
+    other = KeyStore(tmp_path / "keys.sqlite")
+    assert other.caller(text) is not None
+    store.revoke(key.key_id)
+    assert other.caller(text) is None
+    other.close()
+
+
+def test_a_file_that_is_not_ours_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "noise").write_bytes(b"not a database" * 100)
+    with pytest.raises(StoreError, match="restore it or move it away"):
+        KeyStore(tmp_path / "noise")
+    with sqlite3.connect(tmp_path / "other") as other:
+        other.execute("CREATE TABLE theirs (x)")
+    other.close()
+    with pytest.raises(StoreError, match="another program's database"):
+        KeyStore(tmp_path / "other")
+    with sqlite3.connect(tmp_path / "newer") as newer:
+        newer.execute("PRAGMA user_version = 99")
+    newer.close()
+    with pytest.raises(StoreError, match="run the newer Vitrine"):
+        KeyStore(tmp_path / "newer")
+
+
+def test_the_commands_make_list_rotate_and_revoke_with_a_record_of_each(ledger: Ledger) -> None:
+    env = ledger.env
+    made = run("gateway.keys", "create", "--name", "ann", "--tenant", "lab", "--expires", "90d", "--json", env=env)
+    key = json.loads(made.stdout)
+    assert token.well_formed(key["key"])
+    assert key["expires_at_s"] - key["created_at_s"] == pytest.approx(90 * 86400, abs=60)
+    rotated = run("gateway.keys", "rotate", key["key_id"], "--grace", "1h", "--quiet", env=env)
+    assert token.well_formed(rotated.stdout.strip())
+    assert run("gateway.keys", "revoke", key["key_id"], env=env).stdout == f"{key['key_id']} is revoked\n"
+    listed = json.loads(run("gateway.keys", "list", "--json", env=env).stdout)
+    assert [(entry["name"], entry["tenant"], entry["state"]) for entry in listed] == [
+        ("ann", "lab", "revoked"), ("ann", "lab", "active")
+    ]  # fmt: skip
+    assert "key_" in run("gateway.keys", "list", env=env).stdout
+    recorded = [(record["event"], record["key"]) for record in ledger.records(kind="key")]
+    new = listed[1]["key_id"]
+    assert recorded == [
+        ("created", key["key_id"]),
+        ("created", new),
+        ("changed", key["key_id"]),
+        ("revoked", key["key_id"]),
+    ]
+    assert ledger.records(kind="key")[1]["facts"]["replaces"] == key["key_id"]
+
+
+def test_without_the_ledger_no_key_changes(tmp_path: Path) -> None:
+    env = {"VITRINE_HOME": str(tmp_path)}
+    ended = run("gateway.keys", "create", "--name", "x", env=env)
+    assert ended.returncode == 1
+    assert "keys change only with a record" in ended.stderr
+    assert json.loads(run("gateway.keys", "list", "--json", env=env).stdout) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (("revoke", "key_none"), 1, "there is no key key_none"),
+        (("create",), 64, "--name"),
+        (("create", "--name", "x", "--expires", "soon"), 64, "write 30s, 15m, 12h or 90d"),
+        (("create", "--name", "x", "--scope", "all"), 64, "inference"),
+        (("renew",), 64, "No such command"),
+    ],
+)
+def test_bad_input_is_one_sentence(ledger: Ledger, words: tuple[str, ...], status: int, message: str) -> None:
+    ended = run("gateway.keys", *words, env=ledger.env)
+    assert ended.returncode == status
+    assert message in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1

@@ -1,0 +1,1 @@
+"""Tests of the ledger: its tree, its files, its process, its commands."""

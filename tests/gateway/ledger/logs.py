@@ -1,0 +1,86 @@
+"""Logs made in this process, without a socket, for tests that look at files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.ledger.identity import Identities
+from gateway.ledger.keyring import Keyring
+from gateway.ledger.layout import Layout
+from gateway.ledger.log import Log
+from gateway.ledger.note import Signer
+from gateway.ledger.record import encode
+from gateway.ledger.recovery import Opened, open_log
+from gateway.ledger.seal import seal_segment
+from gateway.ledger.verification import Report, verify
+from tests.support.ledger import make_log
+
+START_MS = 1_795_000_000_000
+
+
+@dataclass
+class Hand:
+    """A log and a hand that writes to it, with a clock that only moves when told."""
+
+    layout: Layout
+    keyring: Keyring
+    now_ms: int = START_MS
+    opened: Opened | None = None
+    acknowledged: list[bytes] = field(default_factory=list)
+
+    @classmethod
+    def new(cls, home: Path) -> Hand:
+        layout, keyring = make_log(home)
+        hand = cls(layout, keyring)
+        hand.open()
+        return hand
+
+    @property
+    def signer(self) -> Signer:
+        return self.keyring.signer()
+
+    @property
+    def log(self) -> Log:
+        assert self.opened is not None
+        return self.opened.log
+
+    def open(self, *, compressed: bool = True) -> Opened:
+        self.opened = open_log(
+            self.layout, self.signer, [self.keyring.anchor], compressed=compressed, on_record=lambda index, line: None
+        )
+        self.ids = Identities(lambda: self.now_ms)
+        return self.opened
+
+    def record(self, kind: str = "integrity", /, **fields: object) -> bytes:
+        self.now_ms += 1
+        line = encode(
+            {"boot": "", "id": self.ids.next(), "kind": kind, "time_ms": self.now_ms, "v": 1} | fields  # type: ignore[dict-item]
+        )
+        self.log.append(line)
+        return line
+
+    def write(self, count: int = 1, kind: str = "integrity", /, **fields: object) -> None:
+        """Append, commit, and remember what is now promised."""
+        lines = [self.record(kind, **fields) for _ in range(count)]
+        self.log.commit()
+        self.acknowledged += lines
+
+    def sign(self) -> None:
+        self.now_ms += 1000
+        self.log.sign(self.now_ms // 1000)
+
+    def rotate(self, *, compressed: bool = True, seal: bool = True) -> None:
+        segment = self.log.segment
+        self.write(1, "seal", segment=segment.number)
+        self.sign()
+        self.log.rotate()
+        if seal:
+            seal_segment(self.layout, segment.number, segment.first, self.signer, compressed=compressed)
+
+    def close(self) -> None:
+        self.log.close()
+        self.opened = None
+
+    def verify(self) -> Report:
+        return verify(self.layout, self.keyring.verifier(), [self.keyring.anchor], lambda done, left: None)

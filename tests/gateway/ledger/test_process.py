@@ -1,0 +1,490 @@
+"""The ledger process and its client over the real socket: answers that hold, deadlines, restarts, endings."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.ledger import verify_proof
+from gateway.ledger.client import Deadlines, LedgerClient
+from gateway.ledger.errors import LedgerRefused, LedgerUnavailable
+from gateway.ledger.keyring import Keyring
+from gateway.ledger.messages import Boot, Deny, Integrity, KeyEvent, Receipt, Refusal
+from gateway.ledger.reader import Reader
+from gateway.ledger.record import decode, is_canonical
+from tests.support.ledger import (
+    Ledger,
+    admit,
+    client_of,
+    command,
+    complete,
+    environment,
+    exchange,
+    exchanges,
+    limit,
+    running,
+    sha256,
+    text,
+)
+
+
+def records(ledger: Ledger) -> list[dict[str, Any]]:
+    verifier = Reader(ledger.layout, _verifier(ledger)).lines()
+    return [decode(line) for _, line in verifier]
+
+
+def _verifier(ledger: Ledger) -> Any:
+    return Keyring(ledger.home / "ledger-keys").verifier()
+
+
+def of_kind(ledger: Ledger, kind: str) -> list[dict[str, Any]]:
+    return [record for record in records(ledger) if record["kind"] == kind]
+
+
+async def until(holds: Callable[[], object], within_s: float = 10) -> None:
+    give_up = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < give_up, "it did not come true in time"
+        await asyncio.sleep(0.02)
+
+
+async def test_an_exchange_leaves_two_records_and_no_content(tmp_path: Path) -> None:
+    canary, picture = "CANARY-PROMPT-7f3a", b"CANARY-IMAGE-99b1"
+    with running(tmp_path / "home") as ledger:
+        async with client_of(ledger, boot=Boot("gateway", {"version": "0.1.0"}, ("ldap.example:636",))) as client:
+            receipt = await client.admit(admit(prompt=canary, picture=picture, fields={"user": text("CANARY-USER")}))
+            assert isinstance(receipt, Receipt)
+            ended = await client.complete(complete(receipt.id, answer="CANARY-ANSWER-55d0"))
+        assert ledger.stop() == 0
+        begun, end = of_kind(ledger, "admit")[0], of_kind(ledger, "complete")[0]
+        boots = of_kind(ledger, "boot")
+        assert begun["id"] == end["id"] == receipt.id
+        assert (begun["prompt"]["chars"], begun["images"][0]["bytes"]) == (len(canary), len(picture))
+        assert (end["outcome"], end["status"], end["answer_tokens"]) == ("completed", 200, 12)
+        assert begun["boot"] == end["boot"] == boots[1]["id"]
+        assert boots[1]["outbound"] == ["ldap.example:636"]
+        assert ended.index == receipt.index + 1
+        kept = b"".join(path.read_bytes() for path in ledger.home.rglob("*") if path.is_file())
+        for content in (canary, picture.decode(), "CANARY-ANSWER", "CANARY-USER"):
+            assert content.encode() not in kept
+            assert sha256(content.encode()).hex().encode() not in kept
+        for _, line in Reader(ledger.layout, _verifier(ledger)).lines():
+            assert is_canonical(line)
+
+
+async def test_the_receipt_is_the_leaf_and_its_proof_convinces_the_auditor(tmp_path: Path) -> None:
+    with running(tmp_path / "home", sign_every_s=0.05) as ledger:
+        async with client_of(ledger) as client:
+            receipt = await client.admit(admit())
+            assert isinstance(receipt, Receipt)
+            await client.complete(complete(receipt.id))
+            proven = await _until_found(client, receipt.id)
+        key = _verifier(ledger).format()
+        origin, index, _, record = verify_proof.check(proven[0], key, leaf=receipt.leaf)
+        assert (origin, index) == (receipt.origin, receipt.index)
+        assert record is not None
+        assert json.loads(record)["id"] == receipt.id
+        assert len(proven) == 2
+
+
+async def _until_found(client: LedgerClient, identity: str, key: str = "key-1") -> tuple[str, ...]:
+    async with asyncio.timeout(10):
+        while True:
+            answer = await client.receipt(identity, key)
+            if answer.state == "found" and len(answer.proofs) == 2:
+                return answer.proofs
+            assert answer.state in ("not_yet", "found")
+            await asyncio.sleep(0.02)
+
+
+async def test_a_receipt_is_only_for_its_caller_or_an_auditor(tmp_path: Path) -> None:
+    with running(tmp_path / "home", sign_every_s=0.05) as ledger:
+        async with client_of(ledger) as client:
+            identity = await exchange(client)
+            await _until_found(client, identity)
+            assert (await client.receipt(identity, "key-2")).state == "not_yours"
+            assert (await client.receipt(identity, "auditor", auditor=True)).state == "found"
+            assert (await client.receipt("01a206ea-f13f-769a-a616-48b66a509ec2", "key-1")).state == "not_found"
+            assert (await client.receipt("no id", "key-1")).state == "not_found"
+
+
+async def test_a_receipt_not_covered_by_a_head_yet_says_when_to_ask_again(tmp_path: Path) -> None:
+    with running(tmp_path / "home", sign_every_s=60) as ledger:
+        async with client_of(ledger) as client:
+            identity = await exchange(client)
+            answer = await client.receipt(identity, "key-1")
+            assert (answer.state, answer.proofs) == ("not_yet", ())
+            assert answer.retry_ms > 0
+
+
+async def test_receipts_survive_rotation_and_packing(tmp_path: Path) -> None:
+    with running(tmp_path / "home", sign_every_s=0.05, segment_bytes=64 << 10) as ledger:
+        async with client_of(ledger) as client:
+            identity = await exchange(client)
+            await exchanges(client, 200)
+            assert (await client.status()).segment > 1
+            await _until_found(client, identity)
+        assert ledger.stop() == 0
+        assert ledger.layout.file(1, "jsonl.zst").exists()
+    with running(tmp_path / "home", sign_every_s=0.05) as ledger:
+        async with client_of(ledger) as client:
+            proofs = await _until_found(client, identity)
+            assert verify_proof.check(proofs[1], _verifier(ledger).format())[3] is not None
+
+
+async def test_many_calls_in_flight_each_get_their_own_answer(tmp_path: Path) -> None:
+    with running(tmp_path / "home") as ledger:
+        async with client_of(ledger) as client:
+            receipts = await asyncio.gather(*[client.admit(admit(number)) for number in range(500)])
+            ids = [receipt.id for receipt in receipts]
+            assert len(set(ids)) == 500
+            status = await client.status()
+            assert status.open_exchanges == 500
+        assert ledger.stop() == 0
+        found = {record["id"]: record["request"] for record in of_kind(ledger, "admit")}
+        assert [found[identity] for identity in ids] == [f"request-{number}" for number in range(500)]
+
+
+async def test_two_workers_share_one_exact_limit(tmp_path: Path) -> None:
+    with running(tmp_path / "home") as ledger:
+        async with client_of(ledger) as one, client_of(ledger) as two:
+            asks = [
+                client.admit(admit(number, limits=(limit(requests_per_min=20),)))
+                for number, client in enumerate([one, two] * 25)
+            ]
+            answers = await asyncio.gather(*asks)
+        refused = [answer for answer in answers if isinstance(answer, Refusal)]
+        assert len(refused) == 30
+        assert (refused[0].limit, refused[0].value, refused[0].remaining) == ("requests_per_min", 20, 0)
+        assert 0 < refused[0].reset_ms <= 60_000
+        assert ledger.stop() == 0
+        denies = of_kind(ledger, "deny")
+        assert sum(record.get("count", 1) for record in denies) == 30
+        assert len(denies) == 11, "ten one by one, the rest in a roll-up"
+
+
+async def test_a_settled_exchange_gives_back_what_it_did_not_use(tmp_path: Path) -> None:
+    limits = (limit(tokens_per_min=1000, concurrent=2),)
+    with running(tmp_path / "home") as ledger:
+        async with client_of(ledger) as client:
+            first = await client.admit(admit(tokens=900, limits=limits))
+            assert isinstance(first, Receipt)
+            assert {left.limit: left.remaining for left in first.left} == {"tokens_per_min": 100, "concurrent": 1}
+            refused = await client.admit(admit(tokens=900, limits=limits))
+            assert isinstance(refused, Refusal)
+            await client.complete(complete(first.id, prompt_tokens=40, answer_tokens=12))
+            second = await client.admit(admit(tokens=900, limits=limits))
+            assert isinstance(second, Receipt)
+            assert {left.limit: left.remaining for left in second.left} == {"tokens_per_min": 48, "concurrent": 1}
+
+
+async def test_an_exchange_refused_in_the_queue_burns_nothing(tmp_path: Path) -> None:
+    limits = (limit(requests_per_min=1, images_per_min=1, tokens_per_day=100),)
+    with running(tmp_path / "home") as ledger:
+        async with client_of(ledger) as client:
+            for _ in range(3):
+                receipt = await client.admit(admit(picture=b"x", tokens=100, limits=limits))
+                assert isinstance(receipt, Receipt)
+                await client.complete(complete(receipt.id, outcome="refused", status=503))
+
+
+async def test_limits_survive_a_restart_of_the_ledger(tmp_path: Path) -> None:
+    limits = (limit(requests_per_min=3),)
+    with running(tmp_path / "home") as ledger:
+        async with client_of(ledger) as client:
+            for number in range(3):
+                assert isinstance(await client.admit(admit(number, limits=limits)), Receipt)
+        ledger.kill()
+    with running(tmp_path / "home") as ledger:
+        async with client_of(ledger) as client:
+            assert isinstance(await client.admit(admit(limits=limits)), Refusal)
+
+
+async def test_a_worker_that_dies_frees_what_it_held(tmp_path: Path) -> None:
+    limits = (limit(concurrent=1),)
+    with running(tmp_path / "home") as ledger:
+        async with client_of(ledger) as client:
+            assert isinstance(await client.admit(admit(limits=limits)), Receipt)
+            assert isinstance(await client.admit(admit(limits=limits)), Refusal)
+        async with client_of(ledger) as client:
+            give_up = time.monotonic() + 10
+            while isinstance(await client.admit(admit(limits=limits)), Refusal):
+                assert time.monotonic() < give_up
+
+
+async def test_a_ledger_that_does_not_answer_is_unavailable_within_the_deadline(tmp_path: Path) -> None:
+    with running(tmp_path / "home") as ledger:
+        async with client_of(ledger, deadlines=Deadlines(admit_s=0.25, complete_s=20, other_s=20)) as client:
+            await client.status()
+            ledger.process.send_signal(signal.SIGSTOP)
+            try:
+                with pytest.raises(LedgerUnavailable, match="within 250 ms"):
+                    await client.admit(admit())
+            finally:
+                ledger.process.send_signal(signal.SIGCONT)
+            assert (await client.status()).open_exchanges == 0, "the late admit was voided"
+        assert ledger.stop() == 0
+        (late,) = of_kind(ledger, "complete")
+        assert (late["outcome"], late["status"]) == ("refused", 503)
+
+
+async def test_the_client_comes_back_after_a_restart_and_a_running_exchange_ends_well(tmp_path: Path) -> None:
+    with running(tmp_path / "home") as ledger:
+        async with client_of(ledger, boot=Boot("gateway")) as client:
+            receipt = await client.admit(admit())
+            assert isinstance(receipt, Receipt)
+            ledger.kill()
+            with running(tmp_path / "home") as again:
+                await client.complete(complete(receipt.id))
+                assert await exchange(client)
+                assert again.stop() == 0
+                assert {record["id"] for record in of_kind(again, "complete")} >= {receipt.id}
+                (recovery,) = of_kind(again, "recovery")
+                assert recovery["open_ids"] == [receipt.id]
+                assert len([boot for boot in of_kind(again, "boot") if boot["room"] == "gateway"]) == 2
+
+
+async def test_an_end_that_is_told_twice_is_recorded_once(tmp_path: Path) -> None:
+    with running(tmp_path / "home") as ledger:
+        async with client_of(ledger) as client:
+            receipt = await client.admit(admit())
+            first = await client.complete(complete(receipt.id))
+            again = await client.complete(complete(receipt.id, outcome="timed_out"))
+            assert (again.index, again.leaf) == (first.index, first.leaf)
+
+
+async def test_buffered_goes_on_without_the_ledger_and_hands_in_what_it_held(tmp_path: Path) -> None:
+    deadlines = Deadlines(admit_s=0.05, complete_s=0.05, other_s=20)
+    with running(tmp_path / "home", mode="buffered") as ledger:
+        async with client_of(ledger, deadlines=deadlines, buffered=True) as client:
+            ledger.kill()
+            receipt = await client.admit(admit())
+            assert isinstance(receipt, Receipt)
+            assert receipt.index == -1
+            assert (await client.complete(complete(receipt.id))).index == -1
+            with running(tmp_path / "home", mode="buffered") as again:
+                await until(lambda: [r for r in of_kind(again, "complete") if r["id"] == receipt.id])
+                (late,) = of_kind(again, "admit")
+                assert late["late_ms"] > 0
+
+
+async def test_a_buffer_that_overflows_leaves_a_gap_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.ledger.client.MOST_HELD", 2)  # a bound, not behaviour
+    deadlines = Deadlines(admit_s=0.01, complete_s=0.01, other_s=20)
+    with running(tmp_path / "home", mode="buffered") as ledger:
+        async with client_of(ledger, deadlines=deadlines, buffered=True) as client:
+            ledger.kill()
+            for number in range(5):
+                await client.admit(admit(number))
+            with running(tmp_path / "home", mode="buffered") as again:
+                await until(lambda: of_kind(again, "gap"))
+                assert of_kind(again, "gap")[0]["count"] == 3
+                assert again.stop() == 0
+    done = command(tmp_path / "home", "verify")
+    assert done.returncode == 12
+    assert "3 records could not be written" in done.stdout
+
+
+async def test_mode_off_is_loud_keeps_limits_and_leaves_no_exchange(tmp_path: Path) -> None:
+    with running(tmp_path / "home", mode="off") as ledger:
+        async with client_of(ledger) as client:
+            receipt = await client.admit(admit(limits=(limit(requests_per_min=1),)))
+            assert isinstance(receipt, Receipt)
+            assert receipt.index == -1
+            assert isinstance(await client.admit(admit(limits=(limit(requests_per_min=1),))), Refusal)
+            await client.complete(complete(receipt.id))
+        assert ledger.stop() == 0
+        assert [record["kind"] for record in records(ledger)] == ["boot", "shutdown"]
+        assert records(ledger)[0]["mode"] == "off"
+        assert any("THE AUDIT LOG IS OFF" in event["event"] for event in ledger.events())
+
+
+async def test_key_integrity_and_deny_records_carry_what_was_told(tmp_path: Path) -> None:
+    with running(tmp_path / "home") as ledger:
+        async with client_of(ledger) as client:
+            await client.key_event(KeyEvent("created", "key-9", "root@console", {"tenant": "lab"}))
+            await client.integrity(
+                Integrity("model file changed", "serve", "aa", "bb", {"file": "model-1.safetensors"})
+            )
+            await client.deny(Deny("unknown key", 401, "192.0.2.9", "127.0.0.1:1", "/v1/models"))
+        assert ledger.stop() == 0
+        assert (
+            of_kind(ledger, "key")[0] | {"event": "created", "key": "key-9", "by": "root@console"}
+            == of_kind(ledger, "key")[0]
+        )
+        assert of_kind(ledger, "integrity")[0]["new"] == "bb"
+        assert of_kind(ledger, "deny")[0]["reason"] == "unknown key"
+
+
+def test_another_program_can_raise_an_alarm_with_nothing_but_json(tmp_path: Path) -> None:
+    with running(tmp_path / "home") as ledger:
+        ours = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.settimeout(10)
+        ours.connect(str(ledger.socket))
+        ours.send(json.dumps({"n": 1, "ask": {"do": "integrity", "what": "egress", "by": "serve"}}).encode())
+        answer = json.loads(ours.recv(65536))
+        ours.close()
+        assert answer["n"] == 1
+        assert answer["say"]["is"] == "receipt"
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"", b"{", b"[]", b'{"n":1}', b'{"n":1,"ask":{"do":"nothing"}}', b"\xff\xfe", b"x" * 200_000,
+        b'{"n":1,"ask":{"do":"integrity","what":"x","by":"y","more":1}}',
+        b'{"n":1,"ask":{"do":"complete","id":"no id","outcome":"completed","status":200}}',
+    ],
+)  # fmt: skip
+def test_a_packet_that_is_not_understood_gets_a_fault_or_the_door_and_harms_nobody(
+    tmp_path: Path, packet: bytes
+) -> None:
+    with running(tmp_path / "home") as ledger:
+        ours = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.settimeout(10)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        ours.connect(str(ledger.socket))
+        ours.send(packet)
+        answer = ours.recv(65536)
+        ours.close()
+        assert answer == b"" or json.loads(answer)["say"]["is"] == "fault"
+        assert ledger.process.poll() is None
+        assert ledger.stop() == 0
+
+
+async def test_a_record_too_large_for_the_log_is_refused_not_cut(tmp_path: Path) -> None:
+    with running(tmp_path / "home") as ledger:
+        async with client_of(ledger) as client:
+            long = {f"field-{number}": "é" * 256 for number in range(64)}
+            with pytest.raises(LedgerRefused, match="at most 65535 bytes"):
+                await client.admit(admit(params=long))
+            assert await exchange(client)
+
+
+def test_it_stops_in_order_on_sigterm_and_says_so(tmp_path: Path) -> None:
+    with running(tmp_path / "home") as ledger:
+        assert ledger.stop() == 0
+        assert not ledger.socket.exists()
+        assert records(ledger)[-1]["kind"] == "shutdown"
+        events = [event["event"] for event in ledger.events()]
+        assert events[0] == "a new log was made"
+        assert "the ledger is ready" in events
+        assert events[-1] == "the ledger has stopped"
+    with running(tmp_path / "home") as ledger:
+        assert ledger.stop() == 0
+        assert of_kind(ledger, "recovery") == []
+
+
+def test_a_second_ledger_is_refused(tmp_path: Path) -> None:
+    with running(tmp_path / "home"):
+        done = command(tmp_path / "home", "serve")
+        assert done.returncode == 1
+        assert "one log has one writer" in done.stderr
+
+
+def test_everything_it_makes_is_private(tmp_path: Path) -> None:
+    with running(tmp_path / "home") as ledger:
+        for path in [*ledger.home.rglob("*"), ledger.home]:
+            mode = stat.S_IMODE(path.stat().st_mode)
+            if path.name in ("public.key", "ledger", "head") and path.is_file():
+                assert mode == 0o644
+            elif path != ledger.home:
+                assert mode & 0o077 == 0, f"{path} {mode:o}"
+
+
+async def test_silence_is_proven_by_heads_that_go_on(tmp_path: Path) -> None:
+    with running(tmp_path / "home", sign_idle_s=1) as ledger:
+        async with client_of(ledger) as client:
+            first = await client.status()
+            give_up = time.monotonic() + 10
+            while (await client.status()).signed_ms < first.signed_ms + 2000:
+                assert time.monotonic() < give_up
+                await asyncio.sleep(0.05)
+            assert (await client.status()).size == first.size
+    assert command(tmp_path / "home", "verify").returncode == 0
+
+
+async def test_the_local_anchor_stops_a_log_that_was_rolled_back(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with running(home) as ledger:
+        assert ledger.stop() == 0
+        old = {path: path.read_bytes() for path in ledger.layout.folder.rglob("*") if path.is_file()}
+    with running(home) as ledger:
+        async with client_of(ledger) as client:
+            await exchanges(client, 5)
+        assert ledger.stop() == 0
+    for path, data in old.items():
+        path.write_bytes(data)
+    done = command(home, "serve")
+    assert done.returncode == 11, done.stderr
+    assert command(home, "verify").returncode == 11
+
+
+def test_verify_runs_beside_a_writer(tmp_path: Path) -> None:
+    async def load(ledger: Ledger) -> None:
+        async with client_of(ledger) as client:
+            for _ in range(6):
+                await exchanges(client, 100)
+                done = await asyncio.to_thread(command, tmp_path / "home", "verify")
+                assert done.returncode == 0, done.stdout + done.stderr
+
+    with running(tmp_path / "home", segment_bytes=64 << 10, sign_every_s=0.02) as ledger:
+        asyncio.run(load(ledger))
+
+
+def test_a_log_on_a_filesystem_that_forgets_needs_to_be_told(tmp_path: Path) -> None:
+    memory = Path("/dev/shm")  # noqa: S108  a tmpfs on purpose
+    if not memory.is_dir() or not os.access(memory, os.W_OK):
+        pytest.skip("needs a writable /dev/shm")
+    home = memory / f"vitrine-test-{os.getpid()}"
+    try:
+        done = command(home, "serve", allow_volatile="false")
+        assert done.returncode == 78
+        assert "VITRINE_LEDGER_ALLOW_VOLATILE" in done.stderr
+        with running(home, allow_volatile="true") as ledger:
+            assert ledger.stop() == 0
+    finally:
+        subprocess.run(["rm", "-rf", str(home), f"{home}.log"], check=True)  # noqa: S607
+
+
+async def test_no_ledger_at_all_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(LedgerUnavailable, match="serve"):
+        await LedgerClient.connect(tmp_path / "nothing.sock", wait_s=0.2)
+    client = await LedgerClient.connect(tmp_path / "nothing.sock", wait_s=0)
+    assert not client.connected
+    with pytest.raises(LedgerUnavailable):
+        await client.admit(admit())
+    await client.aclose()
+
+
+def test_the_client_works_under_uvloop(tmp_path: Path) -> None:
+    with running(tmp_path / "home") as ledger:
+        program = (
+            "import asyncio, uvloop\n"
+            "from pathlib import Path\n"
+            "from tests.support.ledger import *\n"
+            "async def main():\n"
+            f"    async with await LedgerClient.connect(Path({str(ledger.socket)!r}), PATIENT) as client:\n"
+            "        assert len(set(await exchanges(client, 50))) == 50\n"
+            "uvloop.run(main())\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=environment(tmp_path / "home"),
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode()
