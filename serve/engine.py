@@ -112,14 +112,14 @@ class Engine:
                 await asyncio.wait_for(self._process.wait(), drain_s + grace_s)
             except TimeoutError:
                 self._echo(f"WARNING not gone {drain_s + grace_s:.0f} s after SIGTERM, killing it")
-        await self.kill()
+        await self.kill(grace_s)
 
-    async def kill(self) -> None:
-        """SIGKILL to every process of the group, and wait for its output to end."""
+    async def kill(self, grace_s: float = KILL_GRACE_S) -> None:
+        """SIGKILL to every process of the group, and wait for its output to end, ``grace_s`` at most."""
         with contextlib.suppress(ProcessLookupError):  # all of them are gone
             os.killpg(self._process.pid, signal.SIGKILL)
         try:
-            await asyncio.wait_for(asyncio.gather(self._process.wait(), self._reader), KILL_GRACE_S)
+            await asyncio.wait_for(asyncio.gather(self._process.wait(), self._reader), grace_s)
         except TimeoutError:
             self._echo("WARNING a process of the engine left its group and lives on: it holds the engine's output open")
 

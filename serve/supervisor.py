@@ -30,7 +30,7 @@ DEATH_NOTICE_S = 1.0
 class Pace:
     """How often and how long a supervisor looks: at a loading engine every ``probe_s``, at a serving one every ``health_s``
     for ``health_deadline_s``; it kills one that missed ``health_failures`` looks in a row, or lives ``kill_grace_s`` after
-    its time to drain. ``progress_s``: between two lines about loading."""
+    its time to drain, and waits as long for a killed one's output. ``progress_s``: between two lines about loading."""
 
     probe_s: float = 0.5
     health_s: float = 10.0
@@ -238,7 +238,7 @@ class Supervisor:
             self._echo(f"stopping: running requests have {self._settings.drain_timeout_s} s to finish")
             await engine.stop(self._settings.drain_timeout_s, self._pace.kill_grace_s)
         else:
-            await engine.kill()
+            await engine.kill(self._pace.kill_grace_s)
 
 
 def _private_folder(folder: Path) -> None:
