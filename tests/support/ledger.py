@@ -1,0 +1,175 @@
+"""A real ledger process for tests, and the messages that tests send to it. Never patches the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from gateway.ledger.client import Deadlines, LedgerClient
+from gateway.ledger.founding import found
+from gateway.ledger.keyring import Keyring
+from gateway.ledger.layout import Layout
+from gateway.ledger.messages import Admit, Complete, Image, Limit, Text
+
+ROOT = Path(__file__).resolve().parents[2]
+READY_S = 20.0
+PATIENT = Deadlines(admit_s=20, complete_s=20, other_s=20)
+BASE = [sys.executable, "-m", "gateway.ledger"]
+
+
+def sha256(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
+
+
+def text(content: str) -> Text:
+    return Text(sha256(content.encode()), len(content))
+
+
+def image(content: bytes) -> Image:
+    return Image(sha256(content), len(content), "image/png", 336, 336)
+
+
+def admit(number: int = 0, *, prompt: str = "what is this?", picture: bytes | None = None, **more: Any) -> Admit:
+    """An admit as a gateway worker would send it."""
+    fields: dict[str, Any] = {
+        "key": "key-1", "tenant": "lab", "ip": "192.0.2.7", "peer": "127.0.0.1:5000", "route": "/v1/chat/completions",
+        "model": "glm-4v", "stream": True, "request": f"request-{number}", "prompt": text(prompt),
+        "conversation": text("system\n" + prompt), "images": () if picture is None else (image(picture),),
+        "params": {"max_tokens": 128, "temperature": "0.7"}, "tokens": 100,
+    }  # fmt: skip
+    return Admit(**(fields | more))
+
+
+def complete(identity: str, answer: str = "a red circle", **more: Any) -> Complete:
+    fields: dict[str, Any] = {
+        "id": identity, "outcome": "completed", "status": 200, "answer": text(answer), "finish": "stop",
+        "prompt_tokens": 40, "answer_tokens": 12, "engine": "engine-0", "ttft_ms": 30, "total_ms": 220,
+    }  # fmt: skip
+    return Complete(**(fields | more))
+
+
+def limit(**values: int) -> Limit:
+    return Limit("key", "key-1", **values)
+
+
+def environment(home: Path, **settings: Any) -> dict[str, str]:
+    """A clean environment with the ledger's settings; tests may run on a tmpfs, so that is allowed unless said."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("VITRINE_")}
+    chosen = {"allow_volatile": "true"} | settings
+    named = {f"VITRINE_LEDGER_{name.upper()}": str(value) for name, value in chosen.items()}
+    return kept | {"PYTHONPATH": str(ROOT), "VITRINE_HOME": str(home)} | named
+
+
+def command(home: Path, *arguments: str, timeout_s: float = 60, **settings: Any) -> subprocess.CompletedProcess[str]:
+    """Run one command of the ledger to its end."""
+    return subprocess.run(
+        [*BASE, *arguments], env=environment(home, **settings), cwd=home.parent, capture_output=True, text=True,
+        timeout=timeout_s, check=False,
+    )  # fmt: skip
+
+
+def make_log(home: Path, origin: str = "test.example/log") -> tuple[Layout, Keyring]:
+    """A new log without a process."""
+    layout, keyring = Layout(home / "ledger"), Keyring(home / "ledger-keys")
+    found(layout, keyring, origin)
+    return layout, keyring
+
+
+class Ledger:
+    """A running ledger process; `prefix` puts another program in front, such as strace."""
+
+    def __init__(self, home: Path, *, prefix: tuple[str, ...] = (), **settings: Any) -> None:
+        self.home = home
+        self.socket = home / "run" / "ledger.sock"
+        self.layout = Layout(home / "ledger")
+        home.mkdir(exist_ok=True)
+        self._log_path = home.parent / f"{home.name}.log"
+        with self._log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*prefix, *BASE, "serve"], env=environment(home, **settings), cwd=home.parent, stderr=log,
+                stdout=log, start_new_session=True,
+            )  # fmt: skip
+
+    def wait_ready(self) -> None:
+        """Until the socket answers or the process ends; what it said is in the error."""
+        give_up = time.monotonic() + READY_S
+        while not answers(self.socket):
+            if self.process.poll() is not None:
+                raise AssertionError(f"the ledger ended with {self.process.returncode}:\n{self.said()}")
+            if time.monotonic() > give_up:
+                raise AssertionError(f"the ledger was not ready within {READY_S} s:\n{self.said()}")
+            time.sleep(0.01)
+
+    def said(self) -> str:
+        return self._log_path.read_text()
+
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.said().splitlines() if line.startswith("{")]
+
+    def stop(self) -> int:
+        """SIGTERM; its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def kill(self) -> int:
+        self.process.kill()
+        return self.wait()
+
+    def wait(self, timeout_s: float = 30) -> int:
+        return self.process.wait(timeout_s)
+
+    def end(self) -> None:
+        """Whatever the test did: nothing of the process group stays behind."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(10)
+
+
+def answers(path: Path) -> bool:
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        probe.connect(str(path))
+    except OSError:
+        return False
+    finally:
+        probe.close()
+    return True
+
+
+@contextmanager
+def running(home: Path, **settings: Any) -> Iterator[Ledger]:
+    """A ledger that answers, ended whatever happens."""
+    ledger = Ledger(home, **settings)
+    try:
+        ledger.wait_ready()
+        yield ledger
+    finally:
+        ledger.end()
+
+
+@asynccontextmanager
+async def client_of(ledger: Ledger, **more: Any) -> AsyncIterator[LedgerClient]:
+    async with await LedgerClient.connect(ledger.socket, more.pop("deadlines", PATIENT), **more) as client:
+        yield client
+
+
+async def exchange(client: LedgerClient, number: int = 0, **more: Any) -> str:
+    """One whole exchange; its id."""
+    receipt = await client.admit(admit(number, **more))
+    await client.complete(complete(receipt.id))
+    return receipt.id
+
+
+async def exchanges(client: LedgerClient, count: int, **more: Any) -> list[str]:
+    return list(await asyncio.gather(*[exchange(client, number, **more) for number in range(count)]))
