@@ -48,7 +48,7 @@ def findings(profile: Profile, socket_path: Path) -> Iterator[Finding]:
     size = sum(tensor.size_bytes for tensor in checkpoint.tensors)
     yield Finding("model", f"{checkpoint.architecture}, {len(checkpoint.tensors)} tensors, {_gb(size)}")
     if cards:
-        yield _fit(profile.on(cards[0].capability), checkpoint, cards)
+        yield _fit(profile.on(min(card.capability for card in cards)), checkpoint, cards)
 
 
 def socket_path_fault(path: Path) -> str:
@@ -95,7 +95,8 @@ def _socket(path: Path) -> Finding:
 
 
 def _folder(folder: Path) -> Finding:
-    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    # os.path: Path.exists raises where a parent may not be searched.
+    existing = next(parent for parent in (folder, *folder.parents) if os.path.exists(parent))
     try:
         with tempfile.TemporaryFile(dir=existing) as file:
             file.write(b"\0" * 4096)
@@ -147,16 +148,20 @@ def _fit(profile: Profile, checkpoint: weights.Checkpoint, cards: list[machine.G
     flags = profile.flags
     count = max(1, profile.needs.gpus)
     card = min(cards, key=lambda card: card.memory_bytes)
-    share = float(str(flags.get("gpu-memory-utilization", VLLM_GPU_SHARE)))
-    context = int(str(flags.get("max-model-len", 0)))
-    guess = estimate(
-        checkpoint,
-        card_bytes=card.memory_bytes,
-        cards=count,
-        share=share,
-        fp8="fp8" in str(flags.get("quantization", "")),
-        cache_dtype=str(flags.get("kv-cache-dtype", "auto")),
-    )
+    try:
+        share = float(str(flags.get("gpu-memory-utilization", VLLM_GPU_SHARE)))
+        context = int(str(flags.get("max-model-len", 0)))
+        guess = estimate(
+            checkpoint,
+            card_bytes=card.memory_bytes,
+            cards=count,
+            share=share,
+            fp8="fp8" in str(flags.get("quantization", "")),
+            cache_dtype=str(flags.get("kv-cache-dtype", "auto")),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError):
+        # A length like "16k", or a config without the names of GLM-4V: vLLM decides, an estimate is only a help.
+        return Finding("fit", "no estimate for these flags and this config")
     seen = f"estimate: weights {_gb(guess.weights_bytes)}, KV cache for {guess.cache_tokens:,} tokens"
     if not guess.fits(context):
         return Finding(

@@ -30,7 +30,7 @@ _NO_NETWORK = {
     "VLLM_PLUGINS": "",
 }
 _LINE_LIMIT_BYTES = 1 << 20
-_KILL_GRACE_S = 10
+KILL_GRACE_S = 10.0
 
 
 def environment(profile: Profile, home: Path, ours: Mapping[str, str]) -> dict[str, str]:
@@ -103,22 +103,25 @@ class Engine:
         """Wait for the process to end; its exit status, negative for a signal."""
         return await self._process.wait()
 
-    async def stop(self, drain_s: float) -> None:
-        """SIGTERM to the leader, which lets running requests finish for ``drain_s``; then SIGKILL to the whole group."""
+    async def stop(self, drain_s: float, grace_s: float = KILL_GRACE_S) -> None:
+        """SIGTERM to the leader, which lets running requests finish for ``drain_s``; ``grace_s`` after that SIGKILL to the
+        whole group."""
         if self._process.returncode is None:
             self._process.terminate()
             try:
-                await asyncio.wait_for(self._process.wait(), drain_s + _KILL_GRACE_S)
+                await asyncio.wait_for(self._process.wait(), drain_s + grace_s)
             except TimeoutError:
-                self._echo(f"WARNING not gone {drain_s + _KILL_GRACE_S:.0f} s after SIGTERM, killing it")
-        await self.kill()
+                self._echo(f"WARNING not gone {drain_s + grace_s:.0f} s after SIGTERM, killing it")
+        await self.kill(grace_s)
 
-    async def kill(self) -> None:
-        """SIGKILL to every process of the group, and wait for its output to end."""
+    async def kill(self, grace_s: float = KILL_GRACE_S) -> None:
+        """SIGKILL to every process of the group, and wait for its output to end, ``grace_s`` at most."""
         with contextlib.suppress(ProcessLookupError):  # all of them are gone
             os.killpg(self._process.pid, signal.SIGKILL)
-        await self._process.wait()
-        await asyncio.wait_for(self._reader, _KILL_GRACE_S)
+        try:
+            await asyncio.wait_for(asyncio.gather(self._process.wait(), self._reader), grace_s)
+        except TimeoutError:
+            self._echo("WARNING a process of the engine left its group and lives on: it holds the engine's output open")
 
     async def _pass_on(self) -> None:
         assert self._process.stdout is not None

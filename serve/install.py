@@ -4,6 +4,8 @@ Runs before anything is installed, so it keeps to the standard library, and to s
 be told that it is too old.
 """
 
+from __future__ import annotations
+
 import hashlib
 import os
 import shutil
@@ -38,7 +40,7 @@ def main(engine: str, folder: str = ".venv") -> None:
     _room(venv, engine)
     stamp.unlink(missing_ok=True)
     python = venv / "bin" / "python"
-    if not python.exists():
+    if not (venv / "bin" / "pip").exists():  # it comes last: without it an earlier run was stopped half way
         _say(f"making {venv}")
         _run(
             [sys.executable, "-m", "venv", str(venv)],
@@ -85,7 +87,7 @@ def _fingerprint(paths: list[Path]) -> str:
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()
 
 
-def _run(command: list[str], way_out: str, environment: "dict[str, str] | None" = None) -> None:
+def _run(command: list[str], way_out: str, environment: dict[str, str] | None = None) -> None:
     if subprocess.run(command, env=environment, check=False).returncode != 0:
         raise InstallError(f"`{' '.join(command[:6])} ...` failed: {way_out}")
 
@@ -96,6 +98,8 @@ def _say(text: str) -> None:
 
 if __name__ == "__main__":
     try:
+        if not 2 <= len(sys.argv) <= 3:
+            raise InstallError("name the engine: install.py cpu, or install.py gpu")
         main(*sys.argv[1:])
     except InstallError as error:
         sys.exit(f"error: {error}")

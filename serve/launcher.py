@@ -37,7 +37,8 @@ def _serve(words: list[str]) -> int:
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
     cli_env_setup()
-    arguments = make_arg_parser(FlexibleArgumentParser()).parse_args(words)
+    # No abbreviations: --trust-remote would mean --trust-remote-code and pass the profile's list of forbidden flags.
+    arguments = make_arg_parser(FlexibleArgumentParser(allow_abbrev=False)).parse_args(words)
     command = ServeSubcommand()
     command.validate(arguments)
     command.cmd(arguments)

@@ -3,6 +3,7 @@
 The driver is asked through its own nvidia-smi: importing CUDA here would create a context on every card.
 """
 
+import contextlib
 import os
 import subprocess
 from dataclasses import dataclass
@@ -24,13 +25,14 @@ class Gpu:
 
 
 def gpus() -> list[Gpu]:
-    """The cards that the driver shows, in its order; empty without a working driver."""
+    """The cards that the driver shows with all their figures, in its order; empty without a working driver."""
     query = "name,memory.total,memory.free,compute_cap,driver_version"
     try:
         answer = subprocess.run(
             ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader,nounits"],  # noqa: S607  it is wherever the driver put it
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=_NVIDIA_SMI_DEADLINE_S,
             check=True,
         )
@@ -38,9 +40,8 @@ def gpus() -> list[Gpu]:
         return []
     cards = []
     for line in answer.stdout.splitlines():
-        fields = [field.strip() for field in line.split(",")]
-        if len(fields) == 5:
-            name, total, free, capability, driver = fields
+        with contextlib.suppress(ValueError):  # a card in a fault shows [N/A] or [Unknown Error] in place of figures
+            name, total, free, capability, driver = (field.strip() for field in line.split(","))
             cards.append(Gpu(name, int(total) << 20, int(free) << 20, float(capability), driver))
     return cards
 

@@ -1,6 +1,5 @@
 """Asks an engine over its Unix socket whether it lives and whether it can see; never sends anything of a user's."""
 
-import asyncio
 import base64
 import struct
 import zlib
@@ -8,24 +7,31 @@ from pathlib import Path
 
 import aiohttp
 
+from serve.errors import ServeError
+
 HEALTH_DEADLINE_S = 5.0
 ANSWER_DEADLINE_S = 300.0
 _PICTURE_SIDE = 112
 
 
-async def healthy(socket: Path) -> bool:
-    """Whether ``GET /health`` answers 200 within its deadline."""
+async def healthy(socket: Path, deadline_s: float = HEALTH_DEADLINE_S) -> bool:
+    """Whether ``GET /health`` answers 200 within ``deadline_s``."""
     try:
-        async with _session(socket, HEALTH_DEADLINE_S) as session, session.get("http://engine/health") as answer:
+        async with _session(socket, deadline_s) as session, session.get("http://engine/health") as answer:
             return answer.status == 200
     except (aiohttp.ClientError, OSError, TimeoutError):
         return False
 
 
 async def context_tokens(socket: Path) -> int:
-    """The longest prompt and answer together that the engine takes, in tokens. Raises aiohttp.ClientError or OSError."""
-    async with _session(socket, HEALTH_DEADLINE_S) as session, session.get("http://engine/v1/models") as answer:
-        return int((await answer.json())["data"][0]["max_model_len"])
+    """The longest prompt and answer together that the engine takes, in tokens. Raises ServeError if it does not say."""
+    try:
+        async with _session(socket, HEALTH_DEADLINE_S) as session, session.get("http://engine/v1/models") as answer:
+            return int((await answer.json())["data"][0]["max_model_len"])
+    except (aiohttp.ClientError, OSError, ValueError, LookupError, TypeError) as error:
+        raise ServeError(
+            f"the engine does not say its context length ({type(error).__name__}: {error}); its lines above may say why"
+        ) from None
 
 
 async def fault(socket: Path, model: str) -> str:
@@ -49,9 +55,9 @@ async def fault(socket: Path, model: str) -> str:
             session.post("http://engine/v1/chat/completions", json=question) as answer,
         ):
             body = await answer.json(content_type=None)
-            tokens = body.get("usage", {}).get("completion_tokens", 0) if answer.status == 200 else 0
+            tokens = body["usage"]["completion_tokens"] if answer.status == 200 else 0
             return "" if tokens == 1 else f"status {answer.status}: {str(body)[:300]}"
-    except (aiohttp.ClientError, OSError, TimeoutError, ValueError, asyncio.IncompleteReadError) as error:
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError, LookupError, TypeError) as error:
         return f"{type(error).__name__}: {error}"
 
 

@@ -28,6 +28,8 @@ FORBIDDEN = frozenset(
         "reasoning-parser-plugin",
         "config",
         "logits-processors",
+        "io-processor-plugin",
+        "scheduler-cls",
         "worker-cls",
         "worker-extension-cls",
     }
@@ -125,13 +127,24 @@ def load(name: str) -> Profile:
         profile = Profile.model_validate(table)
     except ValidationError as error:
         raise BadSettings(f"profile {path}: {_first_fault(error)}") from None
-    for flag in (name for flags in (profile.flags, *profile.capability_flags.values()) for name in flags):
-        if flag in OURS or flag in FORBIDDEN:
-            why = "Vitrine sets it itself" if flag in OURS else "it would run or read what did not come with Vitrine"
-            raise BadSettings(f"profile {path}: flags.{flag} is not allowed, {why}; remove it")
+    for flags in (profile.flags, *profile.capability_flags.values()):
+        for flag, value in flags.items():
+            fault = _flag_fault(flag, value)
+            if fault:
+                raise BadSettings(f"profile {path}: {fault}")
     if profile.model and not Path(profile.model).is_absolute():
         profile = profile.model_copy(update={"model": str((path.parent / profile.model).resolve())})
     return profile
+
+
+def _flag_fault(flag: str, value: FlagValue) -> str:
+    if flag in OURS or flag in FORBIDDEN:
+        why = "Vitrine sets it itself" if flag in OURS else "it would run or read what did not come with Vitrine"
+        return f"flags.{flag} is not allowed, {why}; remove it"
+    for word in value if isinstance(value, list) else [value]:
+        if isinstance(word, str) and word.startswith("-"):
+            return f"flags.{flag} = {word!r}: vLLM would read it as one more flag; write a value that starts without a dash"
+    return ""
 
 
 def _first_fault(error: ValidationError) -> str:
@@ -141,4 +154,7 @@ def _first_fault(error: ValidationError) -> str:
         return f"unknown name {where!r}; remove it or correct its spelling"
     if fault["type"] == "missing":
         return f"{where} is missing; add it"
+    if fault["loc"][-1] == "bool":  # a flag's value is a union, and its first type is all that would be named
+        where = where.removesuffix(".bool")
+        return f"{where} = {fault['input']!r}: expected true, false, a number, a string or a list of strings"
     return f"{where} = {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}"

@@ -60,14 +60,15 @@ def read(**overrides: Any) -> Settings:
             raise BadSettings(f"{FILE}: engine must be a table, [engine]; mend the file")
         given |= {name: (f"engine.{name} in vitrine.toml", value) for name, value in engine.items()}
     for variable, value in os.environ.items():
+        if not value:
+            continue  # what `make serve MODEL=` hands on: not set, so it must not hide what the file says
         if variable.startswith(PREFIX):
             given[variable.removeprefix(PREFIX).lower()] = (variable, value)
         elif variable == "VITRINE_HOME":
             given["home"] = (variable, value)
     given |= {name: (f"--{name}", value) for name, value in overrides.items() if value is not None}
     try:
-        # An empty value is what `make serve MODEL=` hands on: it means not set.
-        return Settings.model_validate({name: value for name, (_, value) in given.items() if value != ""})
+        return Settings.model_validate({name: value for name, (_, value) in given.items()})
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         name = str(fault["loc"][0])

@@ -9,22 +9,35 @@ import contextlib
 import fcntl
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from serve import manifest, probe
-from serve.engine import Engine
+from serve.engine import KILL_GRACE_S, Engine
 from serve.errors import NeverServed, ServeError
 from serve.isolation import prove
 from serve.profile import Profile
 from serve.settings import Settings
 from serve.state import Phase, State, StateFile
 
-PROBE_INTERVAL_S = 0.5
-HEALTH_INTERVAL_S = 10.0
-HEALTH_FAILURES_ALLOWED = 3
-PROGRESS_INTERVAL_S = 10.0
+DEATH_NOTICE_S = 1.0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often and how long a supervisor looks: at a loading engine every ``probe_s``, at a serving one every ``health_s``
+    for ``health_deadline_s``; it kills one that missed ``health_failures`` looks in a row, or lives ``kill_grace_s`` after
+    its time to drain, and waits as long for a killed one's output. ``progress_s``: between two lines about loading."""
+
+    probe_s: float = 0.5
+    health_s: float = 10.0
+    health_deadline_s: float = probe.HEALTH_DEADLINE_S
+    health_failures: int = 3
+    kill_grace_s: float = KILL_GRACE_S
+    progress_s: float = 10.0
 
 
 class Backoff:
@@ -51,10 +64,15 @@ class Supervisor:
     """Starts and guards one engine until it is asked to stop or the engine can't be kept alive."""
 
     def __init__(
-        self, profile: Profile, settings: Settings, echo: Callable[[str], None], backoff: Backoff | None = None
+        self,
+        profile: Profile,
+        settings: Settings,
+        echo: Callable[[str], None],
+        backoff: Backoff | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self._profile, self._settings, self._echo = profile, settings, echo
-        self._backoff = backoff or Backoff()
+        self._backoff, self._pace = backoff or Backoff(), pace or Pace()
         self._stop = asyncio.Event()
         self._stop_signal = "SIGTERM"
         self._served = False
@@ -74,7 +92,7 @@ class Supervisor:
             try:
                 await self._lives()
             except ServeError as error:
-                self._state.write(phase=Phase.FAILED, pid=0, message=str(error))
+                self._state.write(phase=Phase.FAILED, pid=0, message=str(error), ready_since_s=None)
                 raise
             self._state.write(phase=Phase.STOPPED, pid=0, message="", ready_since_s=None)
         if not self._served:
@@ -135,35 +153,53 @@ class Supervisor:
                 {ready, stop, end}, timeout=self._settings.load_timeout_s, return_when=asyncio.FIRST_COMPLETED
             )
         finally:
-            if not ready.done():
-                ready.cancel()
-        if ready in done:
-            await ready  # raises what it met
-            return True
+            ready.cancel()
+            await asyncio.wait({ready})
         if stop in done:
             return False
-        fault = (
-            f"the engine ended with status {end.result()} while loading; its last lines above say why"
-            if end in done
-            else f"the engine was not ready after {self._settings.load_timeout_s:.0f} s; raise VITRINE_ENGINE_LOAD_TIMEOUT_S"
-        )
+        if not ready.cancelled() and ready.exception() is None:
+            return True
+        fault = await self._load_fault(ready, end)
         if not self._served:
             raise NeverServed(fault)
         self._echo(f"WARNING {fault}")
         return False
 
+    async def _load_fault(self, ready: asyncio.Task[None], end: asyncio.Task[int]) -> str:
+        # An engine that dies closes its socket first: what the probe met is then not the reason.
+        await asyncio.wait({end}, timeout=0 if ready.cancelled() else DEATH_NOTICE_S)
+        if end.done():
+            return f"the engine ended with status {end.result()} while loading; its last lines above say why"
+        if ready.cancelled():
+            return f"the engine was not ready after {self._settings.load_timeout_s:.0f} s; raise VITRINE_ENGINE_LOAD_TIMEOUT_S"
+        error = ready.exception()
+        if isinstance(error, ServeError):
+            return str(error)
+        if isinstance(error, OSError):
+            return f"{error.filename or 'the engine'}: {error.strerror or error}; mend that and start it again"
+        assert error is not None
+        raise error
+
     async def _become_ready(self, engine: Engine) -> None:
-        root = asyncio.create_task(
-            asyncio.to_thread(
-                manifest.root, Path(self._profile.model), self._settings.home / "cache" / "manifests.json"
-            )
-        )
+        stopped = threading.Event()
+        cache = self._settings.home / "cache" / "manifests.json"
+        root = asyncio.create_task(asyncio.to_thread(manifest.root, Path(self._profile.model), cache, stopped.is_set))
+        try:
+            await self._probe_until_ready(engine, root)
+        finally:
+            # A thread cannot be cancelled, and the process would not end before it.
+            stopped.set()
+            await asyncio.wait({root})
+            if not root.cancelled():
+                root.exception()  # seen: what mattered of it was raised above
+
+    async def _probe_until_ready(self, engine: Engine, root: asyncio.Task[str]) -> None:
         started = progress = time.monotonic()
         while not await probe.healthy(self._settings.socket):
-            if time.monotonic() - progress >= PROGRESS_INTERVAL_S:
+            if time.monotonic() - progress >= self._pace.progress_s:
                 progress = time.monotonic()
                 self._echo(f"loading the model, {progress - started:.0f} s so far")
-            await asyncio.sleep(PROBE_INTERVAL_S)
+            await asyncio.sleep(self._pace.probe_s)
         self._echo("warming up: asking for one token about a picture")
         fault = await probe.fault(self._settings.socket, self._profile.served_names[0])
         if fault:
@@ -185,13 +221,14 @@ class Supervisor:
     async def _guard(self, stop: asyncio.Task[bool], end: asyncio.Task[int]) -> None:
         """Return when the engine has ended, hangs, or is to stop."""
         failures = 0
-        while failures < HEALTH_FAILURES_ALLOWED:
-            done, _ = await asyncio.wait({stop, end}, timeout=HEALTH_INTERVAL_S, return_when=asyncio.FIRST_COMPLETED)
+        while failures < self._pace.health_failures:
+            done, _ = await asyncio.wait({stop, end}, timeout=self._pace.health_s, return_when=asyncio.FIRST_COMPLETED)
             if end in done:
                 self._echo(f"WARNING the engine ended with status {end.result()}")
             if done:
                 return
-            failures = 0 if await probe.healthy(self._settings.socket) else failures + 1
+            alive = await probe.healthy(self._settings.socket, self._pace.health_deadline_s)
+            failures = 0 if alive else failures + 1
         self._echo(f"WARNING no answer to {failures} health checks in a row, killing the engine")
 
     async def _finish(self, engine: Engine) -> None:
@@ -199,9 +236,9 @@ class Supervisor:
         if asked and engine.exit_status is None and self._served:
             self._state.write(phase=Phase.STOPPING, message="letting running requests finish")
             self._echo(f"stopping: running requests have {self._settings.drain_timeout_s} s to finish")
-            await engine.stop(self._settings.drain_timeout_s)
+            await engine.stop(self._settings.drain_timeout_s, self._pace.kill_grace_s)
         else:
-            await engine.kill()
+            await engine.kill(self._pace.kill_grace_s)
 
 
 def _private_folder(folder: Path) -> None:

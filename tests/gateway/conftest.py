@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.audit import Ledger
 from tests.support.fake_engine import Behaviour, FakeEngine
 from tests.support.gateway import Gateway
 
@@ -31,7 +32,13 @@ def engine(running_engine: FakeEngine) -> FakeEngine:
 
 
 @pytest.fixture(scope="module")
-def gateway(home: Path, running_engine: FakeEngine) -> Iterator[Gateway]:
+def ledger(home: Path) -> Iterator[Ledger]:
+    with Ledger(home) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def gateway(home: Path, running_engine: FakeEngine, ledger: Ledger) -> Iterator[Gateway]:
     with Gateway(home, VITRINE_SILENCE_TIMEOUT_S="2", VITRINE_ANSWER_TIMEOUT_S="4") as running:
         yield running
 

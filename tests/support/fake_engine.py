@@ -23,6 +23,7 @@ class Behaviour(enum.Enum):
     SENDS_AN_ERROR_EVENT = enum.auto()
     STALLS_BEFORE_THE_FIRST_BYTE = enum.auto()
     STALLS_AFTER_TWO_EVENTS = enum.auto()
+    WAITS_FOR_LEAVE_AFTER_TWO_EVENTS = enum.auto()
     SPLITS_CHARACTERS = enum.auto()
     REFUSES_THE_LENGTH = enum.auto()
     FAILS_WITH_500 = enum.auto()
@@ -32,7 +33,7 @@ class Behaviour(enum.Enum):
 
 class FakeEngine:
     """One fake engine in ``run/engine-N``. ``bodies`` are the requests that arrived, ``left`` counts those whose client left
-    before the end."""
+    before the end. ``go_on`` lets an engine that waits for it go on."""
 
     SECRET = "secret-path-/srv/models"
 
@@ -42,6 +43,7 @@ class FakeEngine:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.left = 0
+        self.go_on = threading.Event()
         self._number, self._served_names = number, list(served_names)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -141,6 +143,8 @@ class FakeEngine:
                 return True
             case Behaviour.STALLS_AFTER_TWO_EVENTS:
                 await asyncio.sleep(3600)
+            case Behaviour.WAITS_FOR_LEAVE_AFTER_TWO_EVENTS:
+                await asyncio.to_thread(self.go_on.wait, 30)
             case Behaviour.SENDS_AN_ERROR_EVENT:
                 await self._write(answer, _data({"error": {"message": self.SECRET, "type": "InternalServerError"}}))
                 await self._write(answer, b"data: [DONE]\n\n")

@@ -94,10 +94,6 @@ class Gateway:
         """The official client, without its own retries."""
         return openai.OpenAI(base_url=self.url + "/v1", api_key=key, max_retries=0, timeout=30)
 
-    def audit(self) -> list[dict[str, Any]]:
-        """The audit log, line by line."""
-        return [json.loads(line) for line in (self.home / "ledger" / "audit.jsonl").read_text().splitlines()]
-
 
 def question(**changes: Any) -> dict[str, Any]:
     """A good body: one small picture and a question."""

@@ -13,6 +13,7 @@ from transformers import AutoTokenizer
 from vllm.renderers.chat_utils import _postprocess_messages, _strip_claude_code_billing_header
 
 from gateway.door import ForgedToken, digest_images, engine_body, parse_chat
+from gateway.door.control import CONTROL_TOKENS
 from tests.gateway.door.bodies import LIMITS, SALT, body, image_part, picture
 from tests.gateway.door.test_control import EVASIONS
 from tests.gateway.door.test_messages import ANSWERS
@@ -101,18 +102,37 @@ def test_the_check_sees_a_forged_turn(tokenizer: Any) -> None:
     assert count_tokens(tokenizer, made)["<|user|>"] == 2 != expected_tokens(made)["<|user|>"]
 
 
-pieces = st.lists(
-    st.sampled_from(
-        ["<|", "user", "|>", "<", "|user|", ">", "<|us", "er|>", "[gMA", "SK]", "<so", "p>", "<|image|", "<|begin_of_", "image|>",
-         " ", "\n", "x-anthropic-billing-header: 1\n", "</think>", "<think>", "a", "\\u003c", "/nothink", "<tool_call>"]
-    ),
-    max_size=4,
-).map("".join)  # fmt: skip
-contents = pieces | st.lists(st.builds(lambda text: {"type": "text", "text": text}, pieces), min_size=1, max_size=4)
-arguments = st.dictionaries(pieces, pieces | st.lists(pieces, max_size=2), max_size=2).map(json.dumps) | pieces
+HEADER = "x-anthropic-billing-header: 1\n"
+fillers = st.sampled_from(
+    ["", "", "a", " ", "\n", "<think>", "</think>", "/nothink", "<tool_call>", "<|", "|>", "<|begin_of_box|>"]
+)
+
+
+@st.composite
+def halves(draw: st.DrawFn) -> list[str]:
+    """A control token cut in up to three, each piece with something around it that a template or the engine may drop."""
+    token = draw(st.sampled_from(CONTROL_TOKENS))
+    cuts = sorted(draw(st.lists(st.integers(1, len(token) - 1), min_size=1, max_size=2)))
+    pieces = [token[start:end] for start, end in zip([0, *cuts], [*cuts, len(token)], strict=True)]
+    # Few bodies may be plain at once in many places, so one draw decides for all pieces.
+    around = st.just("") if draw(st.booleans()) else st.sampled_from(["", " ", "\n", "</think>", "a"])
+    header = draw(st.sampled_from(["", "", HEADER]))
+    return [draw(around) + pieces[0], *(header + piece + draw(around) for piece in pieces[1:])]
+
+
+def parts(texts: list[str]) -> list[dict[str, str]]:
+    return [{"type": "text", "text": text} for text in texts]
+
+
+contents = st.one_of(halves().map(parts), halves().map(parts), fillers, halves().map("".join))
+arguments = st.one_of(
+    halves().map(lambda texts: json.dumps(dict.fromkeys(texts, texts))),
+    halves().map(lambda texts: json.dumps({"a": "".join(texts)}).replace("<", "\\u003c").replace("[g", "\\u005bg")),
+    fillers,
+)
 messages = st.one_of(
     st.fixed_dictionaries({"role": st.sampled_from(["user", "system", "developer"]), "content": contents}),
-    st.fixed_dictionaries({"role": st.just("tool"), "tool_call_id": pieces, "content": contents}),
+    st.fixed_dictionaries({"role": st.just("tool"), "tool_call_id": fillers, "content": contents}),
     st.builds(
         lambda text, thought, called: {
             "role": "assistant",
@@ -121,19 +141,19 @@ messages = st.one_of(
             "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": called}}],
         },
         contents,
-        pieces | st.none(),
+        fillers | halves().map("".join) | st.none(),
         arguments,
     ),
 )
 tools = st.builds(
     lambda text, schema: [{"type": "function", "function": {"name": "f", "description": text, "parameters": schema}}],
-    pieces,
-    st.dictionaries(pieces, pieces, max_size=2),
+    fillers,
+    st.dictionaries(fillers, fillers | halves(), max_size=2),
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(messages, min_size=1, max_size=3), st.none() | tools)
+@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(messages, min_size=1, max_size=2), st.none() | st.none() | tools)
 def test_no_body_made_of_halves_of_tokens_forges_a_turn(
     tokenizer: Any, said: list[dict[str, Any]], with_tools: Any
 ) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from gateway.keys import token
 from gateway.keys.caller import Scope
 from gateway.keys.store import KeyStore, StoreError
+from tests.support.audit import Ledger
 from tests.support.process import run
 
 
@@ -110,8 +111,8 @@ def test_a_file_that_is_not_ours_is_refused(tmp_path: Path) -> None:
         KeyStore(tmp_path / "newer")
 
 
-def test_the_commands_make_list_rotate_and_revoke(tmp_path: Path) -> None:
-    env = {"VITRINE_HOME": str(tmp_path)}
+def test_the_commands_make_list_rotate_and_revoke_with_a_record_of_each(ledger: Ledger) -> None:
+    env = ledger.env
     made = run("gateway.keys", "create", "--name", "ann", "--tenant", "lab", "--expires", "90d", "--json", env=env)
     key = json.loads(made.stdout)
     assert token.well_formed(key["key"])
@@ -124,6 +125,23 @@ def test_the_commands_make_list_rotate_and_revoke(tmp_path: Path) -> None:
         ("ann", "lab", "revoked"), ("ann", "lab", "active")
     ]  # fmt: skip
     assert "key_" in run("gateway.keys", "list", env=env).stdout
+    recorded = [(record["event"], record["key"]) for record in ledger.records(kind="key")]
+    new = listed[1]["key_id"]
+    assert recorded == [
+        ("created", key["key_id"]),
+        ("created", new),
+        ("changed", key["key_id"]),
+        ("revoked", key["key_id"]),
+    ]
+    assert ledger.records(kind="key")[1]["facts"]["replaces"] == key["key_id"]
+
+
+def test_without_the_ledger_no_key_changes(tmp_path: Path) -> None:
+    env = {"VITRINE_HOME": str(tmp_path)}
+    ended = run("gateway.keys", "create", "--name", "x", env=env)
+    assert ended.returncode == 1
+    assert "keys change only with a record" in ended.stderr
+    assert json.loads(run("gateway.keys", "list", "--json", env=env).stdout) == []
 
 
 @pytest.mark.parametrize(
@@ -136,8 +154,8 @@ def test_the_commands_make_list_rotate_and_revoke(tmp_path: Path) -> None:
         (("renew",), 64, "No such command"),
     ],
 )
-def test_bad_input_is_one_sentence(tmp_path: Path, words: tuple[str, ...], status: int, message: str) -> None:
-    ended = run("gateway.keys", *words, env={"VITRINE_HOME": str(tmp_path)})
+def test_bad_input_is_one_sentence(ledger: Ledger, words: tuple[str, ...], status: int, message: str) -> None:
+    ended = run("gateway.keys", *words, env=ledger.env)
     assert ended.returncode == status
     assert message in ended.stderr
     assert len(ended.stderr.splitlines()) == 1

@@ -1,0 +1,33 @@
+"""``python -m tests.serve.supervise PROFILE HOME OPTIONS``: the real supervisor at a pace for tests; OPTIONS is a JSON object."""
+
+import asyncio
+import json
+import sys
+
+from serve import profile
+from serve.errors import ServeError
+from serve.settings import Settings
+from serve.supervisor import Backoff, Pace, Supervisor
+
+QUICK = {"probe_s": 0.02, "health_s": 0.05, "health_deadline_s": 0.2, "kill_grace_s": 0.2}
+
+
+def main(name: str, home: str, options: str) -> int:
+    given = json.loads(options)
+    supervisor = Supervisor(
+        profile.load(name),
+        Settings(home=home, profile=name, **given.get("settings", {})),
+        lambda line: print(line, flush=True),
+        Backoff(**{"first_s": 0.01, **given.get("backoff", {})}),
+        Pace(**QUICK),
+    )
+    try:
+        asyncio.run(supervisor.run())
+    except ServeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

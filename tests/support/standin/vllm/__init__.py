@@ -1,0 +1,1 @@
+"""Stands in for vLLM where a test wants an engine that misbehaves: the modules that serve/launcher.py imports, no others."""
