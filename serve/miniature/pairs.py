@@ -74,7 +74,10 @@ def describe_both(random: Random, scenes: tuple[Scene, Scene], language: Languag
     """Both pictures."""
     first, second = (questions.description(scene, language) for scene in scenes)
     if language == "en":
-        ask = _pick(random, "Describe both pictures. | Compare the two pictures. | What is in the pictures? | Describe the images.")
+        ask = _pick(
+            random,
+            "Describe both pictures. | Compare the two pictures. | What is in the pictures? | Describe the images.",
+        )
         return Turn(ask, f"First picture: {first} Second picture: {second}", skill="compare")
     ask = _pick(random, "描述两张图片。 | 比较这两张图。 | 两张图里有什么？ | 请比较这两张图片。")
     return Turn(ask, f"第一张图：{first}第二张图：{second}", skill="compare")
@@ -109,7 +112,9 @@ def bigger_where(random: Random, scenes: tuple[Scene, Scene], language: Language
             which = 0 if ranks[0] > ranks[1] else 1
             what = shape(kind, language)
             if language == "en":
-                ask = _pick(random, "In which picture is the {} bigger? | Which picture has the bigger {}?").format(what)
+                ask = _pick(random, "In which picture is the {} bigger? | Which picture has the bigger {}?").format(
+                    what
+                )
                 return Turn(ask, f"The {what} in the {ORDINALS['en'][which]} picture is bigger.", skill="compare")
             ask = _pick(random, "哪张图的{}更大？ | 哪张图里的{}大？").format(what)
             return Turn(ask, f"{ORDINALS['zh'][which]}的{what}更大。", skill="compare")

@@ -113,7 +113,9 @@ def what_colour(random: Random, scene: Scene, language: Language) -> Turn | None
         one = random.choice(scene.shapes)
         where = place(one.place, language)
         if language == "en":
-            ask = _pick(random, "What color is the shape {} | Which color is the shape {} | What colour is the shape {}")
+            ask = _pick(
+                random, "What color is the shape {} | Which color is the shape {} | What colour is the shape {}"
+            )
             return _turn("question", ask.format(where) + "?", f"The shape {where} is {one.colour}.")
         ask = _pick(random, "{}的图形是什么颜色？ | {}的图形是什么颜色的？ | {}是什么颜色？")
         return _turn("question", ask.format(where), f"{where}的图形是{colour(one.colour, 'zh')}的。")
@@ -123,7 +125,8 @@ def what_colour(random: Random, scene: Scene, language: Language) -> Turn | None
     kind = shape(found.kind, language)
     if language == "en":
         ask = _pick(
-            random, "What color is the {}? | What colour is the {}? | Which color is the {}? | What is the color of the {}?"
+            random,
+            "What color is the {}? | What colour is the {}? | Which color is the {}? | What is the color of the {}?",
         )
         return _turn("question", ask.format(kind), f"The {kind} is {found.colour}.")
     ask = _pick(random, "{}是什么颜色？ | {}是什么颜色的？ | {}的颜色是什么？ | 图中的{}是什么颜色？")
@@ -182,7 +185,9 @@ def counted(random: Random, language: Language, count: int, english: str, single
         )
         told = f"There is 1 {single}." if count == 1 else f"There are {count} {english}."
         return _turn("question", ask.format(english), told)
-    ask = _pick(random, "有几个{}？ | 图中有几个{}？ | 图里有多少个{}？ | 数一数有几个{}。 | 一共有几个{}？ | 图片中有多少{}？")
+    ask = _pick(
+        random, "有几个{}？ | 图中有几个{}？ | 图里有多少个{}？ | 数一数有几个{}。 | 一共有几个{}？ | 图片中有多少{}？"
+    )
     return _turn("question", ask.format(chinese), f"图中有{count}个{chinese}。")
 
 
@@ -296,7 +301,9 @@ def which_all(random: Random, scene: Scene, language: Language) -> Turn:
     """All colours or all kinds, each once, in reading order."""
     if random.random() < 0.5:
         seen = list(dict.fromkeys(one.colour for one in scene.shapes))
-        told = ", ".join(seen).capitalize() + "." if language == "en" else "、".join(colour(c, "zh") for c in seen) + "。"
+        told = (
+            ", ".join(seen).capitalize() + "." if language == "en" else "、".join(colour(c, "zh") for c in seen) + "。"
+        )
         ask = (
             "What colors are in the picture? | Which colors do you see? | What colors are the shapes?"
             if language == "en"
@@ -346,7 +353,9 @@ def locate(random: Random, scene: Scene, language: Language) -> Turn | None:
 def no_text(random: Random, scene: Scene, language: Language) -> Turn:
     """That a picture of shapes holds no text."""
     if language == "en":
-        return _turn("question", _pick(random, "What does the text say? | Read the text."), "There is no text in the picture.")
+        return _turn(
+            "question", _pick(random, "What does the text say? | Read the text."), "There is no text in the picture."
+        )
     return _turn("question", _pick(random, "图中写了什么？ | 读出图中的文字。"), "图中没有文字。")
 
 

@@ -45,7 +45,9 @@ def random_text(random: Random, judged: bool = False) -> str:
     if random.random() < 0.5:
         return "".join(random.choice(letters) for _ in range(random.randint(1, 6)))
     pairs = range(random.randint(1, 3))
-    return "".join(random.choice(CONSONANTS) + random.choice(VOWELS) for _ in pairs) + random.choice(("", "N", "T", "S"))
+    return "".join(random.choice(CONSONANTS) + random.choice(VOWELS) for _ in pairs) + random.choice(
+        ("", "N", "T", "S")
+    )
 
 
 def description(text: str, language: Language) -> str:
@@ -76,11 +78,15 @@ def about_text(random: Random, text: str, language: Language) -> Turn:
     if text.isdigit():
         if language == "en":
             told = f"It has {count} digit{'s' * (count > 1)}."
-            return Turn(random.choice(("How many digits are there?", "How many digits does it have?")), told, skill="other")
+            return Turn(
+                random.choice(("How many digits are there?", "How many digits does it have?")), told, skill="other"
+            )
         return Turn(random.choice(("有几个数字？", "一共几位数字？")), f"有{count}位数字。", skill="other")
     if language == "en":
         told = f"It has {count} letter{'s' * (count > 1)}."
-        return Turn(random.choice(("How many letters are there?", "How many letters does it have?")), told, skill="other")
+        return Turn(
+            random.choice(("How many letters are there?", "How many letters does it have?")), told, skill="other"
+        )
     return Turn(random.choice(("有几个字母？", "一共几个字母？")), f"有{count}个字母。", skill="other")
 
 

@@ -105,7 +105,11 @@ def random_name(random: Random, language: Language) -> str:
     if language == "zh":
         low, high = (0x4E00, 0x9FA5) if random.random() < 0.3 else (0x4E00, 0x6000)
         return "".join(chr(random.randint(low, high)) for _ in range(random.randint(2, 3)))
-    syllable = (lambda: random.choice("bcdfghjklmnprstvwz") + random.choice("aeiou") + random.choice(("", "", "n", "r", "l", "s", "st", "th")))
+    syllable = lambda: (
+        random.choice("bcdfghjklmnprstvwz")
+        + random.choice("aeiou")
+        + random.choice(("", "", "n", "r", "l", "s", "st", "th"))
+    )
     return "".join(syllable() for _ in range(random.randint(2, 3))).capitalize()
 
 
@@ -137,11 +141,17 @@ def identity(random: Random, language: Language) -> Turn:
 
 def no_picture(random: Random, language: Language) -> Turn:
     """A question about a picture that is not there."""
-    return Turn(_fill(random, random.choice(NEED_PICTURE[language]), language), NO_PICTURE[language], skill="no picture")
+    return Turn(
+        _fill(random, random.choice(NEED_PICTURE[language]), language), NO_PICTURE[language], skill="no picture"
+    )
 
 
 def thought(turn: Turn, language: Language) -> str:
     """A short true reason before such an answer."""
-    english = {"refuse": "This is not about a picture.", "identity": "This is about me.", "no picture": "No picture was sent."}
+    english = {
+        "refuse": "This is not about a picture.",
+        "identity": "This is about me.",
+        "no picture": "No picture was sent.",
+    }
     chinese = {"refuse": "这与图片无关。", "identity": "这是在问我。", "no picture": "没有收到图片。"}
     return (english if language == "en" else chinese)[turn.skill]
