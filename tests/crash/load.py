@@ -39,7 +39,7 @@ async def load(ledger: Ledger, *, exchanges: int | None = None, senders: int = 1
 
     tasks = [asyncio.create_task(sender()) for _ in range(senders)]
     give_up = time.monotonic() + 45
-    while ledger.process.poll() is None and not all(task.done() for task in tasks):  # noqa: ASYNC110  no event tells it
+    while ledger.process.poll() is None and not all(task.done() for task in tasks):
         assert time.monotonic() < give_up, "neither the load nor the ledger ended"
         await asyncio.sleep(0.01)
     for task in tasks:
