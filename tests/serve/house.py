@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tests.serve.checkpoints import whole
 from tests.serve.profiles import PLAIN, write
 from tests.support.deadline import until
 from tests.support.process import TOP, Process
@@ -35,9 +36,7 @@ class House:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="vitrine-"))
         self.home = self.folder / "home"
-        self.model = self.folder / "model"
-        self.model.mkdir()
-        (self.model / "config.json").write_text("{}")
+        self.model = whole(self.folder / "model").parent
         self._started: list[Process] = []
         self._engines: set[int] = set()
 
