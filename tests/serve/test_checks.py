@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from serve import machine
 from tests.serve.checkpoints import whole
 from tests.serve.house import House
 from tests.serve.profiles import PLAIN, write
-from tests.support.process import TOP, run
+from tests.support.process import TOP, clean_environment, run
 
 L4 = "NVIDIA L4, 23034, 22500, 8.9, 580.65.06"
 H100 = "NVIDIA H100 80GB HBM3, 81559, 81000, 9.0, 580.65.06"
@@ -217,3 +218,20 @@ def test_the_profiles_are_listed(house: House) -> None:
     done = run("serve", "profiles", env={}, cwd=house.folder)
     assert done.returncode == 0
     assert [line.split()[0] for line in done.stdout.splitlines()][-1] == "miniature"
+
+
+def test_folders_that_may_not_be_searched_are_one_sentence_each(house: House, tmp_path: Path) -> None:
+    profile = house.profile().rename(tmp_path / "profile.toml")
+    # Root ignores modes by two capabilities; without them it is as any user.
+    as_a_user = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    house.folder.chmod(0)
+    try:
+        done = subprocess.run(
+            [*as_a_user, sys.executable, "-m", "serve", "check", str(profile)], capture_output=True, text=True,
+            env=clean_environment({"VITRINE_HOME": str(house.home)}), cwd=tmp_path, timeout=60, check=False,
+        )  # fmt: skip
+    finally:
+        house.folder.chmod(0o700)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert f"{house.folder} cannot be written (Permission denied); set VITRINE_HOME elsewhere" in done.stdout
+    assert f"{house.model} cannot be read (Permission denied); let this user read it, or copy the model" in done.stdout
