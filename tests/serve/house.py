@@ -54,7 +54,9 @@ class House:
                 os.killpg(engine, signal.SIGKILL)
         shutil.rmtree(self.folder)
 
-    def profile(self, environment: dict[str, str] | None = None, **behaviour: object) -> Path:
+    def profile(
+        self, environment: dict[str, str] | None = None, flags: dict[str, Any] | None = None, **behaviour: object
+    ) -> Path:
         """A profile whose engine is the stand-in, misbehaving so."""
         path = f"{STANDIN}{os.pathsep}{TOP}"
         standin = {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "STANDIN": json.dumps(behaviour)}
@@ -62,7 +64,7 @@ class House:
             **PLAIN,
             "model": str(self.model),
             "served_names": ["glm-4v", "standin"],
-            "flags": {"max-model-len": 2048},
+            "flags": flags or {"max-model-len": 2048},
             "environment": {**standin, **(environment or {})},
         }
         return write(self.folder / "standin.toml", table)

@@ -14,12 +14,12 @@ from serve import isolation
 from tests.support.deadline import until
 from tests.support.process import TOP, clean_environment
 
-NOBODY = 65534
+SOMEBODY = 54321  # not 65534: an id without a mapping shows as that
 
 # A new program of an unprivileged user would be dumpable; a setuid in a running one clears that (prctl(2)).
 DROP = f"""
 import ctypes, os
-os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
+os.setgroups([]); os.setgid({SOMEBODY}); os.setuid({SOMEBODY})
 ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
 """
 
@@ -76,7 +76,7 @@ class Child:
         return found
 
 
-AS = {"as root": "", "as nobody": DROP} if os.geteuid() == 0 else {"as this user": ""}
+AS = {"as root": "", "as somebody": DROP} if os.geteuid() == 0 else {"as this user": ""}
 
 
 @pytest.mark.parametrize("become", AS.values(), ids=AS)
@@ -123,7 +123,7 @@ isolation.die_with_parent(signal.SIGTERM)
 print("set", flush=True)
 signal.pause()
 """
-BECOME_NOBODY = (
+BECOME_SOMEBODY = (
     DROP + "isolation.die_with_parent(signal.SIGTERM)\ntry:\n    isolation.enter()\nexcept OSError:\n    pass"
 )
 
@@ -140,7 +140,7 @@ def _gone(pid: int) -> Callable[[], bool]:
 
 
 @pytest.mark.parametrize(
-    "then", ["", "isolation.enter()", BECOME_NOBODY], ids=["alone", "isolated", "isolated as nobody"]
+    "then", ["", "isolation.enter()", BECOME_SOMEBODY], ids=["alone", "isolated", "isolated as somebody"]
 )
 def test_a_process_dies_with_its_parent_also_after_it_isolated_itself(then: str) -> None:
     if then and os.geteuid() != 0:
