@@ -1,11 +1,14 @@
 # The menu: `make help`. A target is three lines at most; what it does lives in the rooms.
 
 PYTHON ?= python3
+
+# Handed on only where they were given: an unset name must not hide what vitrine.toml says.
+ifdef PROFILE
+export VITRINE_ENGINE_PROFILE = $(PROFILE)
+endif
 PROFILE ?= miniature
 ENGINE ?= $(or $(shell sed -n 's/^device = "\(.*\)"/\1/p' serve/profiles/$(PROFILE).toml 2>/dev/null),gpu)
 
-# Handed on only where they were given: an unset name must not hide what vitrine.toml says.
-export VITRINE_ENGINE_PROFILE = $(PROFILE)
 ifdef MODEL
 export VITRINE_ENGINE_MODEL = $(MODEL)
 endif

@@ -18,6 +18,7 @@ from pathlib import Path
 OLDEST, NEWEST = (3, 11), (3, 14)
 NEEDED_BYTES = {"cpu": 9_000_000_000, "gpu": 20_000_000_000}
 LOCKS = Path("locks")
+LIBRARIES = {"libnuma.so.1": "libnuma1"}  # vLLM's CPU kernels are linked to it, and no wheel brings it
 
 
 class InstallError(Exception):
@@ -63,18 +64,23 @@ def main(engine: str, folder: str = ".venv") -> None:
 
 def _system(engine: str) -> None:
     """Refuse before anything is fetched if the machine lacks what no Python package brings."""
-    lacks = []
-    if importlib.util.find_spec("ensurepip") is None:
-        lacks.append("python3-venv")
-    if engine == "cpu" and sys.platform == "linux":
-        try:
-            ctypes.CDLL("libnuma.so.1")  # vLLM's CPU kernels are linked to it
-        except OSError:
-            lacks.append("libnuma1")
+    lacks = [] if importlib.util.find_spec("ensurepip") else ["python3-venv"]
+    lacks += lacking(LIBRARIES) if engine == "cpu" else []
     if lacks:
         raise InstallError(
             f"this machine lacks {' and '.join(lacks)}; as root, on Debian or Ubuntu: apt install {' '.join(lacks)}"
         )
+
+
+def lacking(libraries: dict[str, str]) -> list[str]:
+    """The packages of those shared libraries (by their name for the loader) that this machine can't load."""
+    packages = []
+    for library, package in libraries.items():
+        try:
+            ctypes.CDLL(library)
+        except OSError:
+            packages.append(package)
+    return packages
 
 
 def _room(venv: Path, engine: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from serve import install
 from tests.support.process import TOP
 
 PROGRAM = TOP / "serve" / "install.py"
@@ -137,3 +138,7 @@ def test_too_little_space_is_told_before_anything_is_made(small_disk: Path) -> N
     assert done.returncode == 1
     assert done.stderr == f"error: {small_disk} has 0.0 GB free, 9 GB are needed; free some, or clone elsewhere\n"
     assert sorted(os.listdir(small_disk)) == ["locks", "pyproject.toml"]
+
+
+def test_a_library_that_the_machine_lacks_is_named_by_its_package() -> None:
+    assert install.lacking({"libc.so.6": "libc6", "libnone-such.so.1": "libnone-such1"}) == ["libnone-such1"]
