@@ -251,7 +251,7 @@ def _private_folder(folder: Path) -> None:
             if part.name in ("run", "cache") or part is folder:
                 part.chmod(0o700)
     except OSError as error:
-        raise ServeError(f"{folder} cannot be made ({error.strerror}); set VITRINE_HOME to a folder that can") from None
+        raise ServeError(f"{folder} cannot be made ({error.strerror}); set VITRINE_HOME elsewhere") from None
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from serve import install
+from serve.install import lacking
 from tests.support.process import TOP
 
 PROGRAM = TOP / "serve" / "install.py"
@@ -141,4 +141,4 @@ def test_too_little_space_is_told_before_anything_is_made(small_disk: Path) -> N
 
 
 def test_a_library_that_the_machine_lacks_is_named_by_its_package() -> None:
-    assert install.lacking({"libc.so.6": "libc6", "libnone-such.so.1": "libnone-such1"}) == ["libnone-such1"]
+    assert lacking({"libc.so.6": "libc6", "libnone-such.so.1": "libnone-such1"}) == ["libnone-such1"]

@@ -191,5 +191,5 @@ def test_a_file_where_the_state_folder_should_be_is_one_sentence(house: House) -
     process = house.supervise()
     assert process.wait() == FAILED
     assert process.lines == [
-        f"error: {house.engine_folder} cannot be made (Not a directory); set VITRINE_HOME to a folder that can"
+        f"error: {house.engine_folder} cannot be made (File exists); set VITRINE_HOME elsewhere"
     ]
