@@ -1,6 +1,6 @@
 """`make bench-ledger`: measures the ledger's bars on this machine and prints a table. Never a test: it asserts nothing timed.
 
-    python -m gateway.ledger.bench [append] [verify] [find] [kill] [flip] [--seconds 60] [--rounds 200]
+    python -m gateway.ledger.bench [append] [verify] [find] [kill] [--seconds 60] [--rounds 200]
 
 append   senders in one process, the ledger in another, one log on a real disk, records a second at a fixed pace
 verify   a log of half a million records, one process
