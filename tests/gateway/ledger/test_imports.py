@@ -36,6 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "keyring": {"digest", "errors", "note", "place"},
     "anchor": {"checkpoint", "errors", "note", "place"},
     "settings": {"errors"},
+    "plan": {"errors", "place"},
     "seal": {"errors", "layout", "merkle", "note", "place", "record"},
     "log": {"checkpoint", "errors", "heads", "layout", "merkle", "note", "place", "tree"},
     "reader": {"checkpoint", "errors", "heads", "identity", "layout", "merkle", "note", "seal", "tree"},
@@ -56,7 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "client": {"errors", "identity", "messages"},
     "service": {
         "anchor", "background", "checkpoint", "clerk", "digest", "errors", "exchanges", "facts", "identity", "keyring",
-        "layout", "limits",  "merkle", "messages", "note", "place", "receipts", "record", "recovery", "retention",
+        "layout", "limits",  "merkle", "messages", "note", "plan", "receipts", "record", "recovery", "retention",
         "seal", "server",
     },
     "exports": set(),

@@ -31,6 +31,15 @@ def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp
     assert settings.anchors == [Path("/mnt/worm/head")]
 
 
+def test_the_houses_folder_may_stand_in_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = tmp_path / "vitrine.toml"
+    config.write_text('home = "/srv/vitrine"\nport = 9000\n[engine]\nprofile = "x"\n')
+    monkeypatch.delenv("VITRINE_HOME", raising=False)
+    assert read_settings(config).log_folder == Path("/srv/vitrine/ledger")
+    monkeypatch.setenv("VITRINE_HOME", "/elsewhere")
+    assert read_settings(config).log_folder == Path("/elsewhere/ledger")
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
