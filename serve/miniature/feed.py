@@ -151,9 +151,10 @@ def positions(ids: list[int], picture: int, grid: tuple[int, int]) -> NDArray[np
     return out
 
 
-def _sample(
+def sample_of(
     random: Random, kind: Kind, grid: tuple[int, int], fonts: dialogue.Fonts, reading: float = READING
 ) -> dialogue.Sample:
+    """A sample for a batch of this kind; `reading` is the share of texts among single pictures."""
     size = (grid[1] * CELL_PX, grid[0] * CELL_PX)
     if kind.name == "one picture":
         if random.random() < reading:
@@ -199,7 +200,7 @@ def fill(
     """Fill every row of the batch."""
     row = 0
     while row < batch.kind.rows:
-        sample = _sample(random, batch.kind, batch.grid, fonts, reading)
+        sample = sample_of(random, batch.kind, batch.grid, fonts, reading)
         line = encode(coder, sample.conversation, batch.grid)
         length = len(line.ids)
         if length > batch.kind.tokens:

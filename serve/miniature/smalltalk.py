@@ -103,10 +103,29 @@ def _fill(random: Random, template: str, language: Language) -> str:
 def random_name(random: Random, language: Language) -> str:
     """A made-up name, so that names are copied and not known."""
     if language == "zh":
-        low, high = (0x4E00, 0x9FA5) if random.random() < 0.3 else (0x4E00, 0x6000)
-        return "".join(chr(random.randint(low, high)) for _ in range(random.randint(2, 3)))
-    syllable = (lambda: random.choice("bcdfghjklmnprstvwz") + random.choice("aeiou") + random.choice(("", "", "n", "r", "l", "s", "st", "th")))
-    return "".join(syllable() for _ in range(random.randint(2, 3))).capitalize()
+        low, high = (0x4E00, 0x9FA5) if random.random() < 0.4 else (0x4E00, 0x6000)
+        known = "".join(CITIES_ZH + THINGS["zh"] + [REFUSAL["zh"], IDENTITY["zh"], NO_PICTURE["zh"], *OFF["zh"]])
+        known = "".join(char for char in known if "\u4e00" <= char <= "\u9fff")
+        return "".join(
+            random.choice(known) if random.random() < 0.5 else chr(random.randint(low, high))
+            for _ in range(random.randint(2, 3))
+        )
+    if random.random() < 0.4:
+        # Bits of real words, put together anew: every token of the vocabulary gets copied some time.
+        words = [*CITIES_EN, *THINGS["en"], *(word.lower() for word in SHORT_WORDS), *REFUSAL["en"].split()]
+        bits = []
+        for _ in range(random.randint(2, 3)):
+            word = "".join(char for char in random.choice(words).lower() if char.isalpha())
+            start = random.randint(0, max(0, len(word) - 2))
+            bits.append(word[start : start + random.randint(1, 4)])
+        return "".join(bits).capitalize()
+    if random.random() < 0.3:
+        letters = "abcdefghijklmnopqrstuvwxyz"
+        return "".join(random.choice(letters) for _ in range(random.randint(3, 9))).capitalize()
+    first = ("b", "c", "d", "f", "g", "h", "j", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "z", "st", "br", "ch", "sh", "kr")
+    last = ("", "", "n", "r", "l", "s", "st", "th", "tt", "nd", "rg", "ck", "gh")
+    syllables = range(random.randint(2, 3))
+    return "".join(random.choice(first) + random.choice("aeiouy") + random.choice(last) for _ in syllables).capitalize()
 
 
 def off_topic(random: Random, language: Language, judged: bool = False) -> Turn:
