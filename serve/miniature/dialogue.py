@@ -1,4 +1,4 @@
-"""Mixes all skills into conversations with the pictures they are about; the one stream that training and judging draw from."""
+"""Mixes all skills into conversations with the pictures they are about: the stream that training draws from."""
 
 from dataclasses import dataclass
 from random import Random
@@ -148,7 +148,20 @@ def talk_sample(random: Random) -> Sample:
         if random.random() < 0.12:
             # Tools are there, but none fits: an honest refusal.
             turn = smalltalk.off_topic(random, language)
-            fitting = ("weather", "time", "search", "plus", "flight", "price", "天气", "几点", "加", "机票", "多少钱", "查")
+            fitting = (
+                "weather",
+                "time",
+                "search",
+                "plus",
+                "flight",
+                "price",
+                "天气",
+                "几点",
+                "加",
+                "机票",
+                "多少钱",
+                "查",
+            )
             if any(word in turn.question for word in fitting):
                 turn = smalltalk.identity(random, language)
             turn.thought = smalltalk.thought(turn, language)

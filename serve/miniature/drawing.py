@@ -58,7 +58,9 @@ def _canvas(random: Random, size: tuple[int, int], ground: Paint) -> Image.Image
         return Image.new("RGB", size, ground)
     other = _shade(random, ground, 28)
     ramp = Image.linear_gradient("L") if random.random() < 0.5 else Image.linear_gradient("L").rotate(90)
-    return Image.composite(Image.new("RGB", size, ground), Image.new("RGB", size, other), ramp.resize(size, Image.Resampling.BILINEAR))
+    return Image.composite(
+        Image.new("RGB", size, ground), Image.new("RGB", size, other), ramp.resize(size, Image.Resampling.BILINEAR)
+    )
 
 
 def _worn(random: Random, picture: Image.Image) -> Image.Image:

@@ -39,7 +39,13 @@ class Errand:
 ERRANDS = (
     Errand(
         ("get_weather", "get_weather", "get_weather", "weather", "get_current_weather", "weather_lookup"),
-        ("Get the weather of a city", "Current weather", "Get current weather for a location", "查询城市天气", "获取天气"),
+        (
+            "Get the weather of a city",
+            "Current weather",
+            "Get current weather for a location",
+            "查询城市天气",
+            "获取天气",
+        ),
         {"city": ("city", "city", "location", "place", "city_name")},
         (
             "What is the weather in {city}?",
@@ -51,13 +57,25 @@ ERRANDS = (
             "Check the weather in {city} please.",
             "Please get the weather for {city}.",
         ),
-        ("{city}天气怎么样？", "{city}今天天气怎么样？", "查一下{city}的天气。", "{city}今天下雨吗？", "请告诉我{city}的天气。", "{city}的天气如何？"),
+        (
+            "{city}天气怎么样？",
+            "{city}今天天气怎么样？",
+            "查一下{city}的天气。",
+            "{city}今天下雨吗？",
+            "请告诉我{city}的天气。",
+            "{city}的天气如何？",
+        ),
     ),
     Errand(
         ("get_time", "current_time", "get_current_time", "world_clock"),
         ("Get the time in a city", "Current local time", "查询当地时间"),
         {"city": ("city", "location", "timezone", "place")},
-        ("What time is it in {city}?", "Tell me the time in {city}.", "Current time in {city}?", "What's the time in {city} now?"),
+        (
+            "What time is it in {city}?",
+            "Tell me the time in {city}.",
+            "Current time in {city}?",
+            "What's the time in {city} now?",
+        ),
         ("{city}现在几点？", "{city}现在是什么时间？", "查一下{city}的时间。"),
     ),
     Errand(
@@ -92,7 +110,11 @@ ERRANDS = (
         ("book_flight", "find_flight", "search_flights"),
         ("Find a flight", "Book a flight between two cities", "订机票"),
         {"city": ("from", "origin", "from_city"), "other": ("to", "destination", "to_city")},
-        ("Book a flight from {city} to {other}.", "Find flights from {city} to {other}.", "I want to fly from {city} to {other}."),
+        (
+            "Book a flight from {city} to {other}.",
+            "Find flights from {city} to {other}.",
+            "I want to fly from {city} to {other}.",
+        ),
         ("订一张从{city}到{other}的机票。", "查从{city}到{other}的航班。", "我想从{city}飞到{other}。"),
     ),
     Errand(
@@ -125,7 +147,7 @@ def _value(random: Random, role: str, language: Language, judged: bool) -> Value
     if role in ("city", "other"):
         if judged:
             return random.choice(HELD_OUT_CITIES_EN if language == "en" else HELD_OUT_CITIES_ZH)
-        if random.random() < 0.45:
+        if random.random() < 0.75:
             return random_name(random, language) + (
                 " " + random_name(random, "en") if language == "en" and random.random() < 0.15 else ""
             )
@@ -198,7 +220,9 @@ def errand(random: Random, language: Language, judged: bool = False) -> tuple[li
 def _result(random: Random, kind: Errand, values: dict[str, Value], language: Language) -> tuple[str, str]:
     if kind is ERRANDS[0]:
         degrees = random.randint(-15, 39)
-        sky = random.choice(("sunny", "rainy", "cloudy", "snowy", "windy") if language == "en" else ("晴", "雨", "多云", "雪", "大风"))
+        sky = random.choice(
+            ("sunny", "rainy", "cloudy", "snowy", "windy") if language == "en" else ("晴", "雨", "多云", "雪", "大风")
+        )
         words = {"temperature": degrees, random.choice(("condition", "weather", "sky")): sky}
         shown = {"city": values["city"]} | words if random.random() < 0.4 else words
         told = (

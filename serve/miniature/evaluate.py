@@ -1,4 +1,4 @@
-"""Judges a checkpoint on the held-out exam, with transformers, over the API of a running server, or both; trains nothing."""
+"""Judges a checkpoint on the held-out exam, with transformers, over a server's API, or both; trains nothing."""
 
 import argparse
 import asyncio
@@ -49,7 +49,9 @@ def with_transformers(folder: Path, exam: list[Case]) -> list[Answer]:
 
 async def over_api(base: str, exam: list[Case], model: str) -> list[Answer]:
     """Greedy answers of an OpenAI-compatible server; `base` is http://host:port or unix:/path/of.sock."""
-    connector = aiohttp.UnixConnector(base.removeprefix("unix:")) if base.startswith("unix:") else aiohttp.TCPConnector()
+    connector = (
+        aiohttp.UnixConnector(base.removeprefix("unix:")) if base.startswith("unix:") else aiohttp.TCPConnector()
+    )
     address = "http://engine" if base.startswith("unix:") else base.rstrip("/").removesuffix("/v1")
     headers = {"Authorization": f"Bearer {os.environ[KEY]}"} if KEY in os.environ else {}
     gate = asyncio.Semaphore(AT_ONCE)
@@ -102,7 +104,11 @@ def table(report: dict[str, Any]) -> str:
         if way in report:
             lines.append(f"{way}:")
             for skill, row in report[way].items():
-                verdict = "" if row["bar"] is None else ("  ok" if row["share"] >= row["bar"] else "  BELOW") + f" {row['bar']}"
+                verdict = (
+                    ""
+                    if row["bar"] is None
+                    else ("  ok" if row["share"] >= row["bar"] else "  BELOW") + f" {row['bar']}"
+                )
                 lines.append(f"  {skill:24} {row['right']:5} of {row['of']:5}  {row['share']:.3f}{verdict}")
     if "agreement" in report:
         lines.append(f"agreement of the two, text for text: {report['agreement']:.4f}")

@@ -103,13 +103,15 @@ def right(case: Case, answer: Answer) -> bool:
     if case.thinking and not answer.thought:
         return False
     if case.truth.calls and case.skill != "result":
-        expected = [(call.name, {key: str(value) for key, value in call.arguments.items()}) for call in case.truth.calls]
+        expected = [
+            (call.name, {key: str(value) for key, value in call.arguments.items()}) for call in case.truth.calls
+        ]
         return answer.calls == expected
     if answer.calls:
         return False
     if case.box is not None:
         found = BOX.match(answer.text)
-        return bool(found) and overlap(tuple(float(edge) for edge in found.groups()), case.box) >= ENOUGH_OVERLAP
+        return found is not None and overlap(tuple(float(edge) for edge in found.groups()), case.box) >= ENOUGH_OVERLAP
     wanted = case.truth.conclusion if case.skill == "result" else case.truth.answer
     return answer.text == wanted
 
@@ -167,7 +169,9 @@ def cases(seed: int, each: int, fonts_folder: Path) -> Iterator[Case]:
         yield _case("thinking", [picture], questions.ask(random, scene, language), random, thinking=True)
         other = OTHER_SIZES_PX[number % len(OTHER_SIZES_PX)]
         scene = random_scene(random, *other, judged=True)
-        yield _case("describe, other sizes", [paint_scene(random, scene)], questions.describe(random, scene, language), random)
+        yield _case(
+            "describe, other sizes", [paint_scene(random, scene)], questions.describe(random, scene, language), random
+        )
 
 
 def _result_case(turn: Turn, tools: list[dict[str, Any]]) -> Case:

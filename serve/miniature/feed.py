@@ -67,7 +67,7 @@ READING = 0.3
 
 @dataclass
 class Batch:
-    """`pictures` (n, height, width, 3) uint8 · `ids` (rows, tokens) · `places` (rows, 3, tokens) · `weights` (rows, tokens).
+    """`pictures` (n, height, width, 3) uint8 · `ids` and `weights` (rows, tokens) · `places` (rows, 3, tokens).
 
     `places` are the temporal, height and width positions; a token of weight 0 is not learnt. `skills` (rows, tokens)
     are numbers into `SKILLS`.
@@ -86,7 +86,9 @@ class Coder:
     """The tokenizer's `encode`, remembered word by word: pieces never join, so the ids are the same and come faster."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        added = sorted((token.content for token in tokenizer.get_added_tokens_decoder().values()), key=len, reverse=True)
+        added = sorted(
+            (token.content for token in tokenizer.get_added_tokens_decoder().values()), key=len, reverse=True
+        )
         self._pieces = re.compile("|".join([*map(re.escape, added), PIECES]))
         self._tokenizer = tokenizer
         self._known: dict[str, list[int]] = {}
@@ -194,9 +196,7 @@ class Slot:
         )
 
 
-def fill(
-    random: Random, batch: Batch, coder: Coder, fonts: dialogue.Fonts, reading: float = READING
-) -> None:
+def fill(random: Random, batch: Batch, coder: Coder, fonts: dialogue.Fonts, reading: float = READING) -> None:
     """Fill every row of the batch."""
     row = 0
     while row < batch.kind.rows:

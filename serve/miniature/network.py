@@ -1,4 +1,4 @@
-"""The miniature's forward pass in batches of one shape, over the weights of transformers' own module; equal to it, but faster."""
+"""The forward pass in batches of one shape, over the weights of transformers' own module: equal, but faster."""
 
 from typing import Any
 

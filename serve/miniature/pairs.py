@@ -5,7 +5,7 @@ from random import Random
 from serve.miniature import questions
 from serve.miniature.conversation import Turn
 from serve.miniature.scene import Scene
-from serve.miniature.words import Language, plural, shape
+from serve.miniature.words import Language, a, colour, plural, shape
 
 ORDINALS = {"en": ("first", "second"), "zh": ("第一张图", "第二张图")}
 
@@ -54,7 +54,7 @@ def which_shows(random: Random, scenes: tuple[Scene, Scene], language: Language)
     ).format(what)
     if language == "en":
         ask = ask.replace(" a orange ", " an orange ")
-    article = questions.a(what) if language == "en" else ""
+    article = a(what) if language == "en" else ""
     return Turn(ask, _told(which, language, (f"shows {article}", f"里有{what}")), skill="compare")
 
 
@@ -74,7 +74,10 @@ def describe_both(random: Random, scenes: tuple[Scene, Scene], language: Languag
     """Both pictures."""
     first, second = (questions.description(scene, language) for scene in scenes)
     if language == "en":
-        ask = _pick(random, "Describe both pictures. | Compare the two pictures. | What is in the pictures? | Describe the images.")
+        ask = _pick(
+            random,
+            "Describe both pictures. | Compare the two pictures. | What is in the pictures? | Describe the images.",
+        )
         return Turn(ask, f"First picture: {first} Second picture: {second}", skill="compare")
     ask = _pick(random, "描述两张图片。 | 比较这两张图。 | 两张图里有什么？ | 请比较这两张图片。")
     return Turn(ask, f"第一张图：{first}第二张图：{second}", skill="compare")
@@ -92,7 +95,7 @@ def same_colour(random: Random, scenes: tuple[Scene, Scene], language: Language)
     if language == "en":
         told = f"Yes, both are {paints[0]}." if same else f"No, one is {paints[0]} and the other is {paints[1]}."
         return Turn(f"Is the {kind} the same color in both pictures?", told, skill="compare")
-    names = [questions.colour(paint, "zh") for paint in paints]
+    names = [colour(paint, "zh") for paint in paints]
     told = f"一样，都是{names[0]}的。" if same else f"不一样，一个是{names[0]}的，另一个是{names[1]}的。"
     return Turn(f"两张图中的{shape(kind, 'zh')}颜色一样吗？", told, skill="compare")
 
@@ -109,7 +112,9 @@ def bigger_where(random: Random, scenes: tuple[Scene, Scene], language: Language
             which = 0 if ranks[0] > ranks[1] else 1
             what = shape(kind, language)
             if language == "en":
-                ask = _pick(random, "In which picture is the {} bigger? | Which picture has the bigger {}?").format(what)
+                ask = _pick(random, "In which picture is the {} bigger? | Which picture has the bigger {}?").format(
+                    what
+                )
                 return Turn(ask, f"The {what} in the {ORDINALS['en'][which]} picture is bigger.", skill="compare")
             ask = _pick(random, "哪张图的{}更大？ | 哪张图里的{}大？").format(what)
             return Turn(ask, f"{ORDINALS['zh'][which]}的{what}更大。", skill="compare")

@@ -1,4 +1,4 @@
-"""Goes on with the text half of a trained miniature on the CPU: copying names, with pictures mixed in; never moves the eyes."""
+"""Goes on training the text half on the CPU: copying names, with pictures mixed in; never moves the vision half."""
 
 import argparse
 import time
@@ -18,8 +18,8 @@ from serve.miniature.train import rate_at, save
 from serve.miniature.words import LANGUAGES
 
 GRID = (12, 12)
-TALKS, ERRANDS, PICTURES = 8, 16, 6
-MOST_TOKENS = 288
+TALKS, ERRANDS, PICTURES = 4, 24, 3
+MOST_TOKENS = 180
 
 
 def padded(rows: list[Row]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -67,7 +67,7 @@ def polish(options: argparse.Namespace) -> None:
     sums = [0.0, 0.0]
     while (done := (time.monotonic() - begun) / options.seconds) < 1:
         kind = random.choices(KINDS[:3], (6, 2, 2))[0]
-        samples = [sample_of(random, kind, GRID, fonts, 0.3) for _ in range(PICTURES if kind.pictures == 1 else PICTURES // 2)]
+        samples = [sample_of(random, kind, GRID, fonts, 0.3) for _ in range(PICTURES if kind.pictures == 1 else 1)]
         pictures = np.stack([np.asarray(picture) for sample in samples for picture in sample.pictures])
         assert pictures.shape[1:3] == (GRID[0] * CELL_PX, GRID[1] * CELL_PX)
         rows = [encode(coder, sample.conversation, GRID) for sample in samples]
@@ -85,7 +85,10 @@ def polish(options: argparse.Namespace) -> None:
         stepper.zero_grad(set_to_none=True)
         step += 1
         if step % 20 == 0:
-            print(f"{time.monotonic() - begun:6.1f} s  step {step}  text {sums[0] / 20:.4f}  pictures {sums[1] / 20:.4f}", flush=True)
+            print(
+                f"{time.monotonic() - begun:6.1f} s  step {step}  text {sums[0] / 20:.4f}  pictures {sums[1] / 20:.4f}",
+                flush=True,
+            )
             sums = [0.0, 0.0]
     save(model, options.checkpoint, options.out)
 

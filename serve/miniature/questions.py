@@ -11,26 +11,62 @@ from serve.miniature.words import COLOURS, SHAPES, Language, a, colour, place, p
 Asker = Callable[[Random, Scene, Language], Turn | None]
 
 DESCRIBE = {
-    "en": (
-        "Describe the picture. | Describe this image. | What is in the picture? | What do you see? | What's in this image? "
-        "| Describe the image. | What does the picture show? | Tell me what you see. | What is shown here? "
-        "| Describe what you see in the image. | What is in this image? | Please describe the picture. | Describe it. "
-        "| What shapes are in the picture and where are they? | Describe this picture in detail. | What can you see here?"
-    ).split(" | "),
-    "zh": (
-        "描述这张图片。 | 请描述这张图。 | 图里有什么？ | 你看到了什么？ | 图片中有什么？ | 这张图片里有什么？ | 描述一下图片 | 图中有什么 "
-        "| 请说说图里的内容。 | 这是什么图？ | 请描述图片内容。 | 描述图中的图形。 | 图上画了什么？ | 看图说话。 | 请详细描述这张图片。"
-    ).split(" | "),
+    "en": [
+        "Describe the picture.",
+        "Describe this image.",
+        "What is in the picture?",
+        "What do you see?",
+        "What's in this image?",
+        "Describe the image.",
+        "What does the picture show?",
+        "Tell me what you see.",
+        "What is shown here?",
+        "Describe what you see in the image.",
+        "What is in this image?",
+        "Please describe the picture.",
+        "Describe it.",
+        "What shapes are in the picture and where are they?",
+        "Describe this picture in detail.",
+        "What can you see here?",
+    ],
+    "zh": [
+        "描述这张图片。",
+        "请描述这张图。",
+        "图里有什么？",
+        "你看到了什么？",
+        "图片中有什么？",
+        "这张图片里有什么？",
+        "描述一下图片",
+        "图中有什么",
+        "请说说图里的内容。",
+        "这是什么图？",
+        "请描述图片内容。",
+        "描述图中的图形。",
+        "图上画了什么？",
+        "看图说话。",
+        "请详细描述这张图片。",
+    ],
 }
 JSON = {
-    "en": (
-        "Describe the picture as JSON. | List the shapes as JSON. | Return JSON. | Give me the shapes in JSON format. "
-        "| Answer in JSON: what is in the picture? | What is in the image? Reply in JSON. | Output the scene as JSON. "
-        "| Describe the image in JSON format. | JSON please: which shapes are there?"
-    ).split(" | "),
-    "zh": (
-        "用JSON描述这张图片。 | 请以JSON格式列出图形。 | 输出JSON。 | 图里有什么？请用JSON回答。 | 请返回JSON格式的描述。 | 以JSON格式描述图片"
-    ).split(" | "),
+    "en": [
+        "Describe the picture as JSON.",
+        "List the shapes as JSON.",
+        "Return JSON.",
+        "Give me the shapes in JSON format.",
+        "Answer in JSON: what is in the picture?",
+        "What is in the image? Reply in JSON.",
+        "Output the scene as JSON.",
+        "Describe the image in JSON format.",
+        "JSON please: which shapes are there?",
+    ],
+    "zh": [
+        "用JSON描述这张图片。",
+        "请以JSON格式列出图形。",
+        "输出JSON。",
+        "图里有什么？请用JSON回答。",
+        "请返回JSON格式的描述。",
+        "以JSON格式描述图片",
+    ],
 }
 
 
@@ -113,7 +149,9 @@ def what_colour(random: Random, scene: Scene, language: Language) -> Turn | None
         one = random.choice(scene.shapes)
         where = place(one.place, language)
         if language == "en":
-            ask = _pick(random, "What color is the shape {} | Which color is the shape {} | What colour is the shape {}")
+            ask = _pick(
+                random, "What color is the shape {} | Which color is the shape {} | What colour is the shape {}"
+            )
             return _turn("question", ask.format(where) + "?", f"The shape {where} is {one.colour}.")
         ask = _pick(random, "{}的图形是什么颜色？ | {}的图形是什么颜色的？ | {}是什么颜色？")
         return _turn("question", ask.format(where), f"{where}的图形是{colour(one.colour, 'zh')}的。")
@@ -123,7 +161,8 @@ def what_colour(random: Random, scene: Scene, language: Language) -> Turn | None
     kind = shape(found.kind, language)
     if language == "en":
         ask = _pick(
-            random, "What color is the {}? | What colour is the {}? | Which color is the {}? | What is the color of the {}?"
+            random,
+            "What color is the {}? | What colour is the {}? | Which color is the {}? | What is the color of the {}?",
         )
         return _turn("question", ask.format(kind), f"The {kind} is {found.colour}.")
     ask = _pick(random, "{}是什么颜色？ | {}是什么颜色的？ | {}的颜色是什么？ | 图中的{}是什么颜色？")
@@ -182,7 +221,9 @@ def counted(random: Random, language: Language, count: int, english: str, single
         )
         told = f"There is 1 {single}." if count == 1 else f"There are {count} {english}."
         return _turn("question", ask.format(english), told)
-    ask = _pick(random, "有几个{}？ | 图中有几个{}？ | 图里有多少个{}？ | 数一数有几个{}。 | 一共有几个{}？ | 图片中有多少{}？")
+    ask = _pick(
+        random, "有几个{}？ | 图中有几个{}？ | 图里有多少个{}？ | 数一数有几个{}。 | 一共有几个{}？ | 图片中有多少{}？"
+    )
     return _turn("question", ask.format(chinese), f"图中有{count}个{chinese}。")
 
 
@@ -296,7 +337,9 @@ def which_all(random: Random, scene: Scene, language: Language) -> Turn:
     """All colours or all kinds, each once, in reading order."""
     if random.random() < 0.5:
         seen = list(dict.fromkeys(one.colour for one in scene.shapes))
-        told = ", ".join(seen).capitalize() + "." if language == "en" else "、".join(colour(c, "zh") for c in seen) + "。"
+        told = (
+            ", ".join(seen).capitalize() + "." if language == "en" else "、".join(colour(c, "zh") for c in seen) + "。"
+        )
         ask = (
             "What colors are in the picture? | Which colors do you see? | What colors are the shapes?"
             if language == "en"
@@ -329,7 +372,8 @@ def locate(random: Random, scene: Scene, language: Language) -> Turn | None:
         "Locate the {}. | Where is the {}? Answer with a box. | Give the bounding box of the {}. | Point to the {}. "
         "| Find the {} and give its box. | What are the coordinates of the {}? | Detect the {}."
         if language == "en"
-        else "定位{}。 | 请给出{}的坐标。 | 框出{}。 | 请定位{}。 | 指出{}的位置框。 | 找到{}并给出边界框。 | {}的坐标是多少？",
+        else "定位{}。 | 请给出{}的坐标。 | 框出{}。 | 请定位{}。 | 指出{}的位置框。 | 找到{}并给出边界框。 "
+        "| {}的坐标是多少？",
     )
     if random.random() < 0.08:
         kind, paint = random.choice(SHAPES), random.choice(COLOURS)
@@ -346,7 +390,9 @@ def locate(random: Random, scene: Scene, language: Language) -> Turn | None:
 def no_text(random: Random, scene: Scene, language: Language) -> Turn:
     """That a picture of shapes holds no text."""
     if language == "en":
-        return _turn("question", _pick(random, "What does the text say? | Read the text."), "There is no text in the picture.")
+        return _turn(
+            "question", _pick(random, "What does the text say? | Read the text."), "There is no text in the picture."
+        )
     return _turn("question", _pick(random, "图中写了什么？ | 读出图中的文字。"), "图中没有文字。")
 
 

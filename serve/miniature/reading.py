@@ -3,8 +3,8 @@
 from random import Random
 
 from serve.miniature.conversation import Turn
-from serve.miniature.words import COLOURS, SHAPES, SHORT_WORDS, Language, a
 from serve.miniature.questions import DESCRIBE, named
+from serve.miniature.words import COLOURS, SHAPES, SHORT_WORDS, Language, a
 
 # Letters whose capital is only the small one grown: a word of these alone does not tell its case.
 SAME_WHEN_SMALL = frozenset("COSUVWXZIL")
@@ -12,23 +12,41 @@ CONSONANTS = "BCDFGHJKLMNPQRSTVWXYZ"
 VOWELS = "AEIOU"
 
 READ = {
-    "en": (
-        "What does the text say? | Read the text. | What text is in the picture? | What is written in the image? | Read it. "
-        "| What does it say? | Read the text in the image. | What word or number is shown? | Transcribe the text. | OCR this image."
-    ).split(" | "),
-    "zh": (
-        "图中写了什么？ | 读出图中的文字。 | 图里的文字是什么？ | 请识别图中的文字。 | 图片上写着什么？ | 这是什么字？ | 读一下图里的内容。"
-    ).split(" | "),
+    "en": [
+        "What does the text say?",
+        "Read the text.",
+        "What text is in the picture?",
+        "What is written in the image?",
+        "Read it.",
+        "What does it say?",
+        "Read the text in the image.",
+        "What word or number is shown?",
+        "Transcribe the text.",
+        "OCR this image.",
+    ],
+    "zh": [
+        "图中写了什么？",
+        "读出图中的文字。",
+        "图里的文字是什么？",
+        "请识别图中的文字。",
+        "图片上写着什么？",
+        "这是什么字？",
+        "读一下图里的内容。",
+    ],
 }
 NUMBER = {
-    "en": "What number is shown? | Which number is in the picture? | Read the number. | What number do you see? | What is the number?".split(
-        " | "
-    ),
-    "zh": "图中的数字是多少？ | 图里是什么数字？ | 读出这个数字。 | 这个数是多少？ | 请识别数字。".split(" | "),
+    "en": [
+        "What number is shown?",
+        "Which number is in the picture?",
+        "Read the number.",
+        "What number do you see?",
+        "What is the number?",
+    ],
+    "zh": ["图中的数字是多少？", "图里是什么数字？", "读出这个数字。", "这个数是多少？", "请识别数字。"],
 }
 WORD = {
-    "en": "What word is shown? | Which word is in the picture? | Read the word. | What is the word?".split(" | "),
-    "zh": "图中是什么单词？ | 图里的单词是什么？ | 读出这个单词。".split(" | "),
+    "en": ["What word is shown?", "Which word is in the picture?", "Read the word.", "What is the word?"],
+    "zh": ["图中是什么单词？", "图里的单词是什么？", "读出这个单词。"],
 }
 
 
@@ -45,7 +63,9 @@ def random_text(random: Random, judged: bool = False) -> str:
     if random.random() < 0.5:
         return "".join(random.choice(letters) for _ in range(random.randint(1, 6)))
     pairs = range(random.randint(1, 3))
-    return "".join(random.choice(CONSONANTS) + random.choice(VOWELS) for _ in pairs) + random.choice(("", "N", "T", "S"))
+    return "".join(random.choice(CONSONANTS) + random.choice(VOWELS) for _ in pairs) + random.choice(
+        ("", "N", "T", "S")
+    )
 
 
 def description(text: str, language: Language) -> str:
@@ -76,11 +96,15 @@ def about_text(random: Random, text: str, language: Language) -> Turn:
     if text.isdigit():
         if language == "en":
             told = f"It has {count} digit{'s' * (count > 1)}."
-            return Turn(random.choice(("How many digits are there?", "How many digits does it have?")), told, skill="other")
+            return Turn(
+                random.choice(("How many digits are there?", "How many digits does it have?")), told, skill="other"
+            )
         return Turn(random.choice(("有几个数字？", "一共几位数字？")), f"有{count}位数字。", skill="other")
     if language == "en":
         told = f"It has {count} letter{'s' * (count > 1)}."
-        return Turn(random.choice(("How many letters are there?", "How many letters does it have?")), told, skill="other")
+        return Turn(
+            random.choice(("How many letters are there?", "How many letters does it have?")), told, skill="other"
+        )
     return Turn(random.choice(("有几个字母？", "一共几个字母？")), f"有{count}个字母。", skill="other")
 
 

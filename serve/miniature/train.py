@@ -94,7 +94,7 @@ def rate_at(done: float, decay: float) -> float:
     return min(1.0, max(0.0, (1 - done) / decay))
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]
 def exact(network: Network, one: Loaded, rows: int = 64) -> dict[str, tuple[int, int]]:
     """By skill, how many answers the model would give exactly, and of how many.
 
@@ -105,7 +105,9 @@ def exact(network: Network, one: Loaded, rows: int = 64) -> dict[str, tuple[int,
     ids, weights, skills = one.ids[:rows], one.weights[:rows, 1:], one.skills[:rows, 1:]
     hidden = network.hidden(ids, one.places[:rows], seen)[:, :-1]
     learnt = weights > 0
-    guess = torch.nn.functional.linear(hidden[learnt], network.model.model.language_model.embed_tokens.weight).argmax(-1)
+    guess = torch.nn.functional.linear(hidden[learnt], network.model.model.language_model.embed_tokens.weight).argmax(
+        -1
+    )
     right = torch.zeros_like(learnt)
     right[learnt] = guess == ids[:, 1:][learnt]
     before = torch.nn.functional.pad(learnt, (1, 0))[:, :-1]
@@ -134,8 +136,15 @@ def save(model: Any, base: Path, out: Path) -> None:
 def train(options: argparse.Namespace) -> None:
     """One run; see the options."""
     start = time.monotonic()
-    feed = Feed(options.base / "tokenizer.json", options.fonts, options.seed, options.workers, options.workers + 10,
-                tuple(options.shares), options.reading)
+    feed = Feed(
+        options.base / "tokenizer.json",
+        options.fonts,
+        options.seed,
+        options.workers,
+        options.workers + 10,
+        tuple(options.shares),
+        options.reading,
+    )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cuda.matmul.allow_tf32 = True
     config = shape.configuration(tokenizer.load(options.base))
@@ -192,7 +201,9 @@ def train(options: argparse.Namespace) -> None:
     save(model, options.base, options.out)
     # What bf16 cut off, for a run that goes on from here.
     rest = {name: weight.cpu() - weight.cpu().bfloat16().float() for name, weight in model.state_dict().items()}
-    torch.save({name: weight.bfloat16() for name, weight in rest.items() if name != "lm_head.weight"}, options.out / "rest.pt")
+    torch.save(
+        {name: weight.bfloat16() for name, weight in rest.items() if name != "lm_head.weight"}, options.out / "rest.pt"
+    )
     print(f"{time.monotonic() - start:6.1f} s  {step} steps, saved", flush=True)
     feed.close()
 
