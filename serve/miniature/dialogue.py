@@ -1,4 +1,4 @@
-"""Mixes all skills into conversations with the pictures they are about; the one stream that training and judging draw from."""
+"""Mixes all skills into conversations with the pictures they are about: the stream that training draws from."""
 
 from dataclasses import dataclass
 from random import Random

@@ -147,7 +147,7 @@ def _value(random: Random, role: str, language: Language, judged: bool) -> Value
     if role in ("city", "other"):
         if judged:
             return random.choice(HELD_OUT_CITIES_EN if language == "en" else HELD_OUT_CITIES_ZH)
-        if random.random() < 0.45:
+        if random.random() < 0.75:
             return random_name(random, language) + (
                 " " + random_name(random, "en") if language == "en" and random.random() < 0.15 else ""
             )

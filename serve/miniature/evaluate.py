@@ -1,4 +1,4 @@
-"""Judges a checkpoint on the held-out exam, with transformers, over the API of a running server, or both; trains nothing."""
+"""Judges a checkpoint on the held-out exam, with transformers, over a server's API, or both; trains nothing."""
 
 import argparse
 import asyncio

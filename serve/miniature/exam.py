@@ -111,7 +111,7 @@ def right(case: Case, answer: Answer) -> bool:
         return False
     if case.box is not None:
         found = BOX.match(answer.text)
-        return bool(found) and overlap(tuple(float(edge) for edge in found.groups()), case.box) >= ENOUGH_OVERLAP
+        return found is not None and overlap(tuple(float(edge) for edge in found.groups()), case.box) >= ENOUGH_OVERLAP
     wanted = case.truth.conclusion if case.skill == "result" else case.truth.answer
     return answer.text == wanted
 

@@ -67,7 +67,7 @@ READING = 0.3
 
 @dataclass
 class Batch:
-    """`pictures` (n, height, width, 3) uint8 · `ids` (rows, tokens) · `places` (rows, 3, tokens) · `weights` (rows, tokens).
+    """`pictures` (n, height, width, 3) uint8 · `ids` and `weights` (rows, tokens) · `places` (rows, 3, tokens).
 
     `places` are the temporal, height and width positions; a token of weight 0 is not learnt. `skills` (rows, tokens)
     are numbers into `SKILLS`.
@@ -153,9 +153,10 @@ def positions(ids: list[int], picture: int, grid: tuple[int, int]) -> NDArray[np
     return out
 
 
-def _sample(
+def sample_of(
     random: Random, kind: Kind, grid: tuple[int, int], fonts: dialogue.Fonts, reading: float = READING
 ) -> dialogue.Sample:
+    """A sample for a batch of this kind; `reading` is the share of texts among single pictures."""
     size = (grid[1] * CELL_PX, grid[0] * CELL_PX)
     if kind.name == "one picture":
         if random.random() < reading:
@@ -199,7 +200,7 @@ def fill(random: Random, batch: Batch, coder: Coder, fonts: dialogue.Fonts, read
     """Fill every row of the batch."""
     row = 0
     while row < batch.kind.rows:
-        sample = _sample(random, batch.kind, batch.grid, fonts, reading)
+        sample = sample_of(random, batch.kind, batch.grid, fonts, reading)
         line = encode(coder, sample.conversation, batch.grid)
         length = len(line.ids)
         if length > batch.kind.tokens:

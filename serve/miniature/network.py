@@ -1,4 +1,4 @@
-"""The miniature's forward pass in batches of one shape, over the weights of transformers' own module; equal to it, but faster."""
+"""The forward pass in batches of one shape, over the weights of transformers' own module: equal, but faster."""
 
 from typing import Any
 
@@ -124,7 +124,8 @@ class Network:
         return merger.down_proj(F.silu(merger.gate_proj(x)) * merger.up_proj(x))
 
     def _dtype(self) -> torch.dtype:
-        return torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else torch.float32
+        device = self.model.device.type
+        return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
 
     def _placed(self, visual: Any, grid: tuple[int, int], places: Tensor) -> Tensor:
         weight = visual.embeddings.position_embedding.weight
@@ -152,7 +153,10 @@ class Network:
 
     def loss(self, pictures: Tensor | None, ids: Tensor, places: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Weighted sum of the losses of learnt tokens, and the sum of their weights."""
-        seen = None if pictures is None else self.see(pictures)
+        return self.loss_seen(None if pictures is None else self.see(pictures), ids, places, weights)
+
+    def loss_seen(self, seen: Tensor | None, ids: Tensor, places: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, of pictures that were seen already."""
         x = self.hidden(ids, places, seen)
         learnt = weights[:, 1:] > 0
         logits = F.linear(x[:, :-1][learnt], self.model.model.language_model.embed_tokens.weight).float()

@@ -5,7 +5,7 @@ from random import Random
 from serve.miniature import questions
 from serve.miniature.conversation import Turn
 from serve.miniature.scene import Scene
-from serve.miniature.words import Language, plural, shape
+from serve.miniature.words import Language, a, colour, plural, shape
 
 ORDINALS = {"en": ("first", "second"), "zh": ("第一张图", "第二张图")}
 
@@ -54,7 +54,7 @@ def which_shows(random: Random, scenes: tuple[Scene, Scene], language: Language)
     ).format(what)
     if language == "en":
         ask = ask.replace(" a orange ", " an orange ")
-    article = questions.a(what) if language == "en" else ""
+    article = a(what) if language == "en" else ""
     return Turn(ask, _told(which, language, (f"shows {article}", f"里有{what}")), skill="compare")
 
 
@@ -95,7 +95,7 @@ def same_colour(random: Random, scenes: tuple[Scene, Scene], language: Language)
     if language == "en":
         told = f"Yes, both are {paints[0]}." if same else f"No, one is {paints[0]} and the other is {paints[1]}."
         return Turn(f"Is the {kind} the same color in both pictures?", told, skill="compare")
-    names = [questions.colour(paint, "zh") for paint in paints]
+    names = [colour(paint, "zh") for paint in paints]
     told = f"一样，都是{names[0]}的。" if same else f"不一样，一个是{names[0]}的，另一个是{names[1]}的。"
     return Turn(f"两张图中的{shape(kind, 'zh')}颜色一样吗？", told, skill="compare")
 

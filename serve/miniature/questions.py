@@ -11,26 +11,62 @@ from serve.miniature.words import COLOURS, SHAPES, Language, a, colour, place, p
 Asker = Callable[[Random, Scene, Language], Turn | None]
 
 DESCRIBE = {
-    "en": (
-        "Describe the picture. | Describe this image. | What is in the picture? | What do you see? | What's in this image? "
-        "| Describe the image. | What does the picture show? | Tell me what you see. | What is shown here? "
-        "| Describe what you see in the image. | What is in this image? | Please describe the picture. | Describe it. "
-        "| What shapes are in the picture and where are they? | Describe this picture in detail. | What can you see here?"
-    ).split(" | "),
-    "zh": (
-        "描述这张图片。 | 请描述这张图。 | 图里有什么？ | 你看到了什么？ | 图片中有什么？ | 这张图片里有什么？ | 描述一下图片 | 图中有什么 "
-        "| 请说说图里的内容。 | 这是什么图？ | 请描述图片内容。 | 描述图中的图形。 | 图上画了什么？ | 看图说话。 | 请详细描述这张图片。"
-    ).split(" | "),
+    "en": [
+        "Describe the picture.",
+        "Describe this image.",
+        "What is in the picture?",
+        "What do you see?",
+        "What's in this image?",
+        "Describe the image.",
+        "What does the picture show?",
+        "Tell me what you see.",
+        "What is shown here?",
+        "Describe what you see in the image.",
+        "What is in this image?",
+        "Please describe the picture.",
+        "Describe it.",
+        "What shapes are in the picture and where are they?",
+        "Describe this picture in detail.",
+        "What can you see here?",
+    ],
+    "zh": [
+        "描述这张图片。",
+        "请描述这张图。",
+        "图里有什么？",
+        "你看到了什么？",
+        "图片中有什么？",
+        "这张图片里有什么？",
+        "描述一下图片",
+        "图中有什么",
+        "请说说图里的内容。",
+        "这是什么图？",
+        "请描述图片内容。",
+        "描述图中的图形。",
+        "图上画了什么？",
+        "看图说话。",
+        "请详细描述这张图片。",
+    ],
 }
 JSON = {
-    "en": (
-        "Describe the picture as JSON. | List the shapes as JSON. | Return JSON. | Give me the shapes in JSON format. "
-        "| Answer in JSON: what is in the picture? | What is in the image? Reply in JSON. | Output the scene as JSON. "
-        "| Describe the image in JSON format. | JSON please: which shapes are there?"
-    ).split(" | "),
-    "zh": (
-        "用JSON描述这张图片。 | 请以JSON格式列出图形。 | 输出JSON。 | 图里有什么？请用JSON回答。 | 请返回JSON格式的描述。 | 以JSON格式描述图片"
-    ).split(" | "),
+    "en": [
+        "Describe the picture as JSON.",
+        "List the shapes as JSON.",
+        "Return JSON.",
+        "Give me the shapes in JSON format.",
+        "Answer in JSON: what is in the picture?",
+        "What is in the image? Reply in JSON.",
+        "Output the scene as JSON.",
+        "Describe the image in JSON format.",
+        "JSON please: which shapes are there?",
+    ],
+    "zh": [
+        "用JSON描述这张图片。",
+        "请以JSON格式列出图形。",
+        "输出JSON。",
+        "图里有什么？请用JSON回答。",
+        "请返回JSON格式的描述。",
+        "以JSON格式描述图片",
+    ],
 }
 
 
@@ -336,7 +372,8 @@ def locate(random: Random, scene: Scene, language: Language) -> Turn | None:
         "Locate the {}. | Where is the {}? Answer with a box. | Give the bounding box of the {}. | Point to the {}. "
         "| Find the {} and give its box. | What are the coordinates of the {}? | Detect the {}."
         if language == "en"
-        else "定位{}。 | 请给出{}的坐标。 | 框出{}。 | 请定位{}。 | 指出{}的位置框。 | 找到{}并给出边界框。 | {}的坐标是多少？",
+        else "定位{}。 | 请给出{}的坐标。 | 框出{}。 | 请定位{}。 | 指出{}的位置框。 | 找到{}并给出边界框。 "
+        "| {}的坐标是多少？",
     )
     if random.random() < 0.08:
         kind, paint = random.choice(SHAPES), random.choice(COLOURS)

@@ -3,8 +3,8 @@
 from random import Random
 
 from serve.miniature.conversation import Turn
-from serve.miniature.words import COLOURS, SHAPES, SHORT_WORDS, Language, a
 from serve.miniature.questions import DESCRIBE, named
+from serve.miniature.words import COLOURS, SHAPES, SHORT_WORDS, Language, a
 
 # Letters whose capital is only the small one grown: a word of these alone does not tell its case.
 SAME_WHEN_SMALL = frozenset("COSUVWXZIL")
@@ -12,23 +12,41 @@ CONSONANTS = "BCDFGHJKLMNPQRSTVWXYZ"
 VOWELS = "AEIOU"
 
 READ = {
-    "en": (
-        "What does the text say? | Read the text. | What text is in the picture? | What is written in the image? | Read it. "
-        "| What does it say? | Read the text in the image. | What word or number is shown? | Transcribe the text. | OCR this image."
-    ).split(" | "),
-    "zh": (
-        "图中写了什么？ | 读出图中的文字。 | 图里的文字是什么？ | 请识别图中的文字。 | 图片上写着什么？ | 这是什么字？ | 读一下图里的内容。"
-    ).split(" | "),
+    "en": [
+        "What does the text say?",
+        "Read the text.",
+        "What text is in the picture?",
+        "What is written in the image?",
+        "Read it.",
+        "What does it say?",
+        "Read the text in the image.",
+        "What word or number is shown?",
+        "Transcribe the text.",
+        "OCR this image.",
+    ],
+    "zh": [
+        "图中写了什么？",
+        "读出图中的文字。",
+        "图里的文字是什么？",
+        "请识别图中的文字。",
+        "图片上写着什么？",
+        "这是什么字？",
+        "读一下图里的内容。",
+    ],
 }
 NUMBER = {
-    "en": "What number is shown? | Which number is in the picture? | Read the number. | What number do you see? | What is the number?".split(
-        " | "
-    ),
-    "zh": "图中的数字是多少？ | 图里是什么数字？ | 读出这个数字。 | 这个数是多少？ | 请识别数字。".split(" | "),
+    "en": [
+        "What number is shown?",
+        "Which number is in the picture?",
+        "Read the number.",
+        "What number do you see?",
+        "What is the number?",
+    ],
+    "zh": ["图中的数字是多少？", "图里是什么数字？", "读出这个数字。", "这个数是多少？", "请识别数字。"],
 }
 WORD = {
-    "en": "What word is shown? | Which word is in the picture? | Read the word. | What is the word?".split(" | "),
-    "zh": "图中是什么单词？ | 图里的单词是什么？ | 读出这个单词。".split(" | "),
+    "en": ["What word is shown?", "Which word is in the picture?", "Read the word.", "What is the word?"],
+    "zh": ["图中是什么单词？", "图里的单词是什么？", "读出这个单词。"],
 }
 
 

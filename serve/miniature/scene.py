@@ -82,7 +82,8 @@ _OUTLINES: dict[str, list[tuple[float, float]]] = {
     "star": _ring(10, -math.pi / 2, (1.08, 0.45)),
     "diamond": [(0, -1), (1, 0), (0, 1), (-1, 0)],
     "cross": [(x / 3, y / 3) for x, y in
-              ((-1, -3), (1, -3), (1, -1), (3, -1), (3, 1), (1, 1), (1, 3), (-1, 3), (-1, 1), (-3, 1), (-3, -1), (-1, -1))],
+              ((-1, -3), (1, -3), (1, -1), (3, -1), (3, 1), (1, 1),
+               (1, 3), (-1, 3), (-1, 1), (-3, 1), (-3, -1), (-1, -1))],
 }  # fmt: skip
 
 
@@ -149,7 +150,8 @@ def random_scene(
     if judged:
         choices = [item for item in HELD_OUT if item[1] in colours]
         kind, colour, place = random.choice(choices)
-        plan = [(kind, colour, place)] + [item for item in plan if item[2] != place][: count - 1]
+        rest = [item for item in plan if item[2] != place]
+        plan = [(kind, colour, place), *rest[: count - 1]]
     for kind, colour, place in plan:
         cell = PLACES.index(place)
         for _ in range(12):
