@@ -20,7 +20,7 @@ export VITRINE_PORT = $(PORT)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check lock
+.PHONY: help setup serve test check bench-ledger lock
 
 help:  ## show this menu
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -36,6 +36,9 @@ test: setup  ## run the tests (ARGS=... goes to pytest)
 
 check: setup  ## lint, types, formatting
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+
+bench-ledger: setup  ## measure the ledger against its bars (ARGS=... chooses, minutes)
+	@.venv/bin/python -m gateway.ledger.bench $(ARGS)
 
 lock: setup  ## make the locks anew from pyproject.toml and locks/*.in
 	@sh locks/make.sh
