@@ -69,8 +69,18 @@ async def _live(
         boot=Boot("gateway", {"version": VERSION, "settings": settings.digest()}),
     )  # fmt: skip
     async with ledger:
-        pool = Pool(settings.home.absolute() / "run")
-        house = House(settings, Limits(body_bytes=settings.max_body_bytes), keys, pool, ledger, metrics)
+        pool = Pool(settings.home.absolute() / "run", settings.queue_bounds())
+        metrics.watch(pool)
+        house = House(
+            settings,
+            Limits(body_bytes=settings.max_body_bytes),
+            keys,
+            pool,
+            ledger,
+            metrics,
+            settings.allowance("key"),
+            settings.allowance("tenant"),
+        )
         await _serve(house, listener, metrics_port, welcome)
 
 

@@ -8,16 +8,24 @@ import hashlib
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from gateway.engines.queue import Bounds
+from gateway.keys.allowance import BOUNDS, Allowance
+
 PREFIX = "VITRINE_"
 OTHER_ROOMS = ("engine", "ledger")
+CLIENTS = ("api",)  # VITRINE_API_KEY is what the welcome tells a newcomer to set
 FILE = Path("vitrine.toml")
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
+Many = Annotated[int, Field(gt=0)]
+Bound = Annotated[
+    int | None, Field(ge=0, description="How much one key, or all keys of one tenant, may use by default.")
+]
 
 
 class BadSettings(Exception):
@@ -40,6 +48,33 @@ class Settings(BaseModel):
     answer_timeout_s: Annotated[Seconds, Field(description="How long a whole answer may take.")] = 1800.0
     drain_timeout_s: Annotated[int, Field(ge=0, description="How long running answers may go on after SIGTERM.")] = 30
 
+    key_requests_per_min: Bound = None
+    key_tokens_per_min: Bound = None
+    key_tokens_per_day: Bound = None
+    key_concurrent: Bound = None
+    key_images_per_min: Bound = None
+    tenant_requests_per_min: Bound = None
+    tenant_tokens_per_min: Bound = None
+    tenant_tokens_per_day: Bound = None
+    tenant_concurrent: Bound = None
+    tenant_images_per_min: Bound = None
+    reserve_tokens: Annotated[Many, Field(description="Reserved for an answer that names no max_tokens.")] = 1024
+
+    busy_exchanges: Annotated[Many, Field(description="Exchanges at work at one engine; the rest waits.")] = 256
+    busy_tokens: Annotated[Many, Field(description="Their tokens, of prompts, pictures and answers.")] = 524_288
+    queue_exchanges: Annotated[Many, Field(description="Requests that may wait for one engine.")] = 1024
+    queue_per_key: Annotated[Many, Field(description="Of these, how many of one key.")] = 256
+    queue_timeout_s: Annotated[Seconds, Field(description="For how long one may wait.")] = 60.0
+
+    def allowance(self, whose: Literal["key", "tenant"]) -> Allowance:
+        """What one key or one tenant may use where nothing was set for it."""
+        return Allowance(**{name: getattr(self, f"{whose}_{name}") for name in BOUNDS})
+
+    def queue_bounds(self) -> Bounds:
+        return Bounds(
+            self.busy_exchanges, self.busy_tokens, self.queue_exchanges, self.queue_per_key, self.queue_timeout_s
+        )
+
     def digest(self) -> str:
         """SHA-256 (hex) of all settings: what the audit log says a gateway was started with."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
@@ -56,7 +91,7 @@ def read() -> Settings:
         given |= {name: (f"{name} in {FILE}", value) for name, value in table.items() if name not in OTHER_ROOMS}
     for variable, value in os.environ.items():
         name = variable.removeprefix(PREFIX).lower()
-        if variable.startswith(PREFIX) and name.partition("_")[0] not in OTHER_ROOMS and value:
+        if variable.startswith(PREFIX) and name.partition("_")[0] not in (*OTHER_ROOMS, *CLIENTS) and value:
             given[name] = (variable, value)
     try:
         return Settings.model_validate({name: value for name, (_, value) in given.items()})
