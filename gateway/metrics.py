@@ -29,12 +29,13 @@ class Metrics:
             registry=self.registry,
         )
         self.in_flight = Gauge("vitrine_exchanges_in_flight", "Exchanges that are going on.", registry=self.registry)
+        self.connections = Gauge("vitrine_connections", "Open connections.", registry=self.registry)
         self.waited = Histogram(
             "vitrine_queue_seconds", "From the request's turn being asked for to its turn.", ["model"],
             buckets=_SECONDS, registry=self.registry,
         )  # fmt: skip
         self.refused = Counter(
-            "vitrine_refused", "Refusals by a limit or a full house.", ["code"], registry=self.registry
+            "vitrine_refused", "Refusals by a limit, a full house or the doorway.", ["code"], registry=self.registry
         )
         self.first_byte = Histogram(
             "vitrine_first_byte_seconds", "From the request to the first byte of its answer.", ["model"],

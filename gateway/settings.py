@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.engines.queue import Bounds
 from gateway.keys.allowance import BOUNDS, Allowance
+from gateway.porter import Patience
 
 PREFIX = "VITRINE_"
 OTHER_ROOMS = ("engine", "ledger")
@@ -47,6 +48,13 @@ class Settings(BaseModel):
     silence_timeout_s: Annotated[Seconds, Field(description="How long a streaming engine may say nothing.")] = 300.0
     answer_timeout_s: Annotated[Seconds, Field(description="How long a whole answer may take.")] = 1800.0
     drain_timeout_s: Annotated[int, Field(ge=0, description="How long running answers may go on after SIGTERM.")] = 30
+    max_bodies_bytes: Annotated[Many, Field(description="Bodies in memory, of all requests together.")] = 1 << 30
+    max_connections: Annotated[Many, Field(description="Open connections.")] = 8192
+    max_connections_per_address: Annotated[Many, Field(description="Of these, how many of one address.")] = 1024
+    head_timeout_s: Annotated[Seconds, Field(description="For how long a request's head may arrive.")] = 10.0
+    idle_timeout_s: Annotated[Seconds, Field(description="How long a connection may wait between requests.")] = 75.0
+    stall_timeout_s: Annotated[Seconds, Field(description="How long a client may not read its answer.")] = 60.0
+    failed_logins_per_min: Annotated[Many, Field(description="Bad keys of one address before it gets 429.")] = 20
 
     key_requests_per_min: Bound = None
     key_tokens_per_min: Bound = None
@@ -69,6 +77,16 @@ class Settings(BaseModel):
     def allowance(self, whose: Literal["key", "tenant"]) -> Allowance:
         """What one key or one tenant may use where nothing was set for it."""
         return Allowance(**{name: getattr(self, f"{whose}_{name}") for name in BOUNDS})
+
+    def patience(self, most_connections: int) -> Patience:
+        """The porter's bounds, with no more connections than the system lets us open."""
+        return Patience(
+            min(self.max_connections, most_connections),
+            self.max_connections_per_address,
+            self.head_timeout_s,
+            self.idle_timeout_s,
+            self.stall_timeout_s,
+        )
 
     def queue_bounds(self) -> Bounds:
         return Bounds(
