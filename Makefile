@@ -17,7 +17,7 @@ export VITRINE_PORT = $(PORT)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check lock
+.PHONY: help setup serve test attack soak check lock
 
 help:  ## show this menu
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -30,6 +30,12 @@ serve: setup  ## start the engine and the gateway (PROFILE=, MODEL=, HOST=, PORT
 
 test: setup  ## run the tests (ARGS=... goes to pytest)
 	@.venv/bin/python -m pytest $(ARGS)
+
+attack: setup  ## attack a gateway of its own with the whole shield table and INPUTS=20000 mutated inputs
+	@.venv/bin/python -m tests.attack --inputs $(or $(INPUTS),20000)
+
+soak: setup  ## ask a gateway of its own REQUESTS=100000 good questions and watch its memory
+	@.venv/bin/python -m tests.attack --soak $(or $(REQUESTS),100000)
 
 check: setup  ## lint, types, formatting
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy

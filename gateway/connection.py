@@ -17,6 +17,7 @@ MOST_HEADERS = 100
 MOST_HEAD_BYTES = 32 << 10
 MOST_TARGET_BYTES = 8 << 10
 MOST_PIPELINED = 16
+LAST_MOMENT_S = 0.5
 MOST_LEFTOVER_BYTES = 8 << 20  # of a body that nobody wants any more, read so that the client gets to read our answer
 _ONCE = (b"host", b"content-length", b"transfer-encoding", b"authorization", b"content-type", b"content-encoding")
 _TARGET = re.compile(rb"(?:https?://[^/?#@\s]+)?/[\x21\x22\x24-\x7e]*")
@@ -128,6 +129,17 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
         if not self.transport.is_closing() and self.cycle.response_complete:
             self._wait()
+
+    def shutdown(self) -> None:
+        """uvicorn calls this once nobody new is let in. Who came in the last moment is still told why it is not served."""
+        if self.asked or self.transport.is_closing():
+            super().shutdown()
+        else:
+            self.loop.call_later(LAST_MOMENT_S, self._leave)
+
+    def _leave(self) -> None:
+        if self.waiting_since_s is not None and not self.transport.is_closing():
+            self.transport.close()
 
     def is_sending_its_body(self, scope: object) -> bool:
         """Whether the request of this scope has not yet arrived whole. Its answer must be the connection's last."""
