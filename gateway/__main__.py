@@ -32,6 +32,7 @@ from gateway.ledger.messages import Boot
 from gateway.ledger.settings import read_settings
 from gateway.metrics import Metrics
 from gateway.porter import Porter
+from gateway.proxies import Proxies
 from gateway.settings import BadSettings, Settings, read
 from gateway.welcome import say_when_ready
 
@@ -84,14 +85,14 @@ async def _live(
         house = House(
             settings, Limits(body_bytes=settings.max_body_bytes), keys, pool, ledger, metrics,
             settings.allowance("key"), settings.allowance("tenant"), Brake(settings.failed_logins_per_min),
-            Bodies(settings.max_bodies_bytes), Closing(),
+            Bodies(settings.max_bodies_bytes), Closing(), Proxies(settings.trusted_proxies),
         )  # fmt: skip
         await _serve(house, listener, metrics_port, welcome)
 
 
 async def _serve(house: House, listener: socket.socket, metrics_port: int, welcome: bool) -> None:
     settings = house.settings
-    porter = Porter(settings.patience(_open_files() - SPARE_FILES), house.metrics)
+    porter = Porter(settings.patience(_open_files() - SPARE_FILES), house.proxies, house.metrics)
     config = uvicorn.Config(
         build(house), http=partial(Connection, porter),  # type: ignore[arg-type]  # anything that makes a protocol
         ws="none", lifespan="on", log_level="warning", access_log=False, server_header=False, proxy_headers=False,

@@ -179,6 +179,7 @@ class Envelope:
 
     def __init__(self, app: ASGIApp, house: House) -> None:
         self._app, self._requests, self._closing = app, house.metrics.requests, house.closing
+        self._proxies = house.proxies
         self._identities = Identities(lambda: time.time_ns() // 1_000_000)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -187,6 +188,9 @@ class Envelope:
             return
         identifier = self._identities.next()
         scope["state"]["request_id"] = identifier
+        peer = scope["client"][0] if scope["client"] else "unix"
+        forwarded = (value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for")
+        scope["state"]["ip"] = self._proxies.client(peer, forwarded)
         connection = scope["state"]["connection"]
         started = time.perf_counter()
 

@@ -16,6 +16,7 @@ from gateway.keys.caller import Scope as KeyScope
 from gateway.keys.store import KeyStore
 from gateway.ledger.client import LedgerClient
 from gateway.metrics import Metrics
+from gateway.proxies import Proxies
 from gateway.settings import Settings
 
 
@@ -34,6 +35,7 @@ class House:
     brake: Brake
     bodies: Bodies
     closing: Closing
+    proxies: Proxies
 
     def caller(self, scope: MutableMapping[str, Any], *scopes: KeyScope) -> Caller:
         """Who asks. Raises Unauthenticated, Forbidden or OverLimit."""
@@ -49,8 +51,8 @@ class House:
 
 
 def address(scope: MutableMapping[str, Any]) -> str:
-    """The client's address; ``unix`` on a Unix socket."""
-    return str(scope["client"][0]) if scope["client"] else "unix"
+    """The client's address, as a trusted proxy says or the socket; ``unix`` on a Unix socket."""
+    return str(scope["state"]["ip"])
 
 
 def peer_of(scope: MutableMapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from gateway.errors import GatewayError, TooSlow
 if TYPE_CHECKING:
     from gateway.connection import Connection
     from gateway.metrics import Metrics
+    from gateway.proxies import Proxies
 
 SWEEP_EVERY_S = 0.5
 SOFT_END_S = 5.0
@@ -33,8 +34,8 @@ class Patience:
 class Porter:
     """All connections of one worker. One event loop owns it."""
 
-    def __init__(self, patience: Patience, metrics: "Metrics") -> None:
-        self._patience, self._metrics = patience, metrics
+    def __init__(self, patience: Patience, proxies: "Proxies", metrics: "Metrics") -> None:
+        self._patience, self._proxies, self._metrics = patience, proxies, metrics
         self._all: set[Connection] = set()
         self._waiting: dict[Connection, None] = {}  # without a request, longest first
         self._addresses: Counter[str] = Counter()
@@ -43,7 +44,8 @@ class Porter:
         """Count a new connection; False if there is no room for it."""
         address = connection.address
         room = len(self._all) < self._patience.connections or self._dismiss(None)
-        room = room and (self._addresses[address] < self._patience.per_address or self._dismiss(address))
+        few = self._addresses[address] < self._patience.per_address or self._proxies.trusts(address)
+        room = room and (few or self._dismiss(address))
         self._all.add(connection)
         self._addresses[address] += 1
         self._metrics.connections.set(len(self._all))

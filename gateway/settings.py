@@ -10,11 +10,12 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gateway.engines.queue import Bounds
 from gateway.keys.allowance import BOUNDS, Allowance
 from gateway.porter import Patience
+from gateway.proxies import Proxies
 
 PREFIX = "VITRINE_"
 OTHER_ROOMS = ("engine", "ledger")
@@ -56,6 +57,8 @@ class Settings(BaseModel):
     stall_timeout_s: Annotated[Seconds, Field(description="How long a client may not read its answer.")] = 60.0
     failed_logins_per_min: Annotated[Many, Field(description="Bad keys of one address before it gets 429.")] = 20
 
+    trusted_proxies: Annotated[str, Field(description="Addresses and networks whose X-Forwarded-For is believed.")] = ""
+
     key_requests_per_min: Bound = None
     key_tokens_per_min: Bound = None
     key_tokens_per_day: Bound = None
@@ -73,6 +76,12 @@ class Settings(BaseModel):
     queue_exchanges: Annotated[Many, Field(description="Requests that may wait for one engine.")] = 1024
     queue_per_key: Annotated[Many, Field(description="Of these, how many of one key.")] = 256
     queue_timeout_s: Annotated[Seconds, Field(description="For how long one may wait.")] = 60.0
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _names_networks(cls, names: str) -> str:
+        Proxies(names)
+        return names
 
     def allowance(self, whose: Literal["key", "tenant"]) -> Allowance:
         """What one key or one tenant may use where nothing was set for it."""

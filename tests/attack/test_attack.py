@@ -1,7 +1,6 @@
 """A slice of `make attack`: the shield's table over a real socket, and a seeded part of the mutated heads, bodies and pictures."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
