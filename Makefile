@@ -1,11 +1,14 @@
 # The menu: `make help`. A target is three lines at most; what it does lives in the rooms.
 
 PYTHON ?= python3
+
+# Handed on only where they were given: an unset name must not hide what vitrine.toml says.
+ifdef PROFILE
+export VITRINE_ENGINE_PROFILE = $(PROFILE)
+endif
 PROFILE ?= miniature
 ENGINE ?= $(or $(shell sed -n 's/^device = "\(.*\)"/\1/p' serve/profiles/$(PROFILE).toml 2>/dev/null),gpu)
 
-# Handed on only where they were given: an unset name must not hide what vitrine.toml says.
-export VITRINE_ENGINE_PROFILE = $(PROFILE)
 ifdef MODEL
 export VITRINE_ENGINE_MODEL = $(MODEL)
 endif
@@ -17,7 +20,7 @@ export VITRINE_PORT = $(PORT)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test attack soak check lock
+.PHONY: help setup serve test attack soak check bench-ledger lock
 
 help:  ## show this menu
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -39,6 +42,9 @@ soak: setup  ## ask a gateway of its own REQUESTS=100000 good questions and watc
 
 check: setup  ## lint, types, formatting
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+
+bench-ledger: setup  ## measure the ledger against its bars (ARGS=... chooses, minutes)
+	@.venv/bin/python -m gateway.ledger.bench $(ARGS)
 
 lock: setup  ## make the locks anew from pyproject.toml and locks/*.in
 	@sh locks/make.sh

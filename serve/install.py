@@ -6,7 +6,9 @@ be told that it is too old.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -16,6 +18,7 @@ from pathlib import Path
 OLDEST, NEWEST = (3, 11), (3, 14)
 NEEDED_BYTES = {"cpu": 9_000_000_000, "gpu": 20_000_000_000}
 LOCKS = Path("locks")
+LIBRARIES = {"libnuma.so.1": "libnuma1"}  # vLLM's CPU kernels are linked to it, and no wheel brings it
 
 
 class InstallError(Exception):
@@ -37,33 +40,19 @@ def main(engine: str, folder: str = ".venv") -> None:
     stamp = venv / "installed"
     if stamp.exists() and stamp.read_text() == wanted:
         return
+    _system(engine)
     _room(venv, engine)
     stamp.unlink(missing_ok=True)
     python = venv / "bin" / "python"
     if not (venv / "bin" / "pip").exists():  # it comes last: without it an earlier run was stopped half way
         _say(f"making {venv}")
-        _run(
-            [sys.executable, "-m", "venv", str(venv)],
-            "install the venv module (Debian, Ubuntu: apt install python3-venv)",
-        )
+        _run([sys.executable, "-m", "venv", str(venv)], "look at the lines above")
     way_out = (
         "look at the lines above; a full disk, a closed network or a proxy are the usual reasons; then run it again"
     )
     _say("fetching the installer")
-    _run(
-        [
-            str(python),
-            "-m",
-            "pip",
-            "install",
-            "-q",
-            "--disable-pip-version-check",
-            "--require-hashes",
-            "-r",
-            str(locks[0]),
-        ],
-        way_out,
-    )
+    pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    _run([*pip, "--require-hashes", "-r", str(locks[0])], way_out)
     uv = str(venv / "bin" / "uv")
     _say(f"installing gateway, engine ({engine}) and tools: some {NEEDED_BYTES[engine] / 1e9:.0f} GB on disk, minutes")
     environment = {**os.environ, "VIRTUAL_ENV": str(venv.absolute())}
@@ -71,6 +60,27 @@ def main(engine: str, folder: str = ".venv") -> None:
     _run([uv, "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--editable", "."], way_out, environment)
     stamp.write_text(wanted)
     _say("done")
+
+
+def _system(engine: str) -> None:
+    """Refuse before anything is fetched if the machine lacks what no Python package brings."""
+    lacks = [] if importlib.util.find_spec("ensurepip") else ["python3-venv"]
+    lacks += lacking(LIBRARIES) if engine == "cpu" else []
+    if lacks:
+        raise InstallError(
+            f"this machine lacks {' and '.join(lacks)}; as root, on Debian or Ubuntu: apt install {' '.join(lacks)}"
+        )
+
+
+def lacking(libraries: dict[str, str]) -> list[str]:
+    """The packages of those shared libraries (by their name for the loader) that this machine can't load."""
+    packages = []
+    for library, package in libraries.items():
+        try:
+            ctypes.CDLL(library)
+        except OSError:
+            packages.append(package)
+    return packages
 
 
 def _room(venv: Path, engine: str) -> None:

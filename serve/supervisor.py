@@ -242,15 +242,16 @@ class Supervisor:
 
 
 def _private_folder(folder: Path) -> None:
+    """Make ``folder`` and what is missing above it, for this user alone; what was there before, above ``home``'s own
+    folders, keeps its mode: an operator may have named a folder of others as the home."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for part in (folder, *folder.parents):
-            part.chmod(0o700)
-            if part.name == "run" or part.name == "cache":
-                part.parent.chmod(0o700)
-                return
+        for part in reversed((folder, *folder.parents)):
+            part.mkdir(exist_ok=True, mode=0o700)
+        for part in (folder, folder.parent):
+            if part.name in ("run", "cache") or part is folder:
+                part.chmod(0o700)
     except OSError as error:
-        raise ServeError(f"{folder} cannot be made ({error.strerror}); set VITRINE_HOME to a folder that can") from None
+        raise ServeError(f"{folder} cannot be made ({error.strerror}); set VITRINE_HOME elsewhere") from None
 
 
 @contextlib.contextmanager

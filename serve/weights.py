@@ -56,6 +56,15 @@ def read(folder: Path) -> Checkpoint:
 
     Raises ServeError naming the file and the way out.
     """
+    try:
+        return _read(folder)
+    except OSError as error:
+        raise ServeError(
+            f"{error.filename or folder} cannot be read ({error.strerror}); let this user read it, or copy the model"
+        ) from None
+
+
+def _read(folder: Path) -> Checkpoint:
     if not folder.is_dir():
         raise ServeError(f"model folder {folder} does not exist; set MODEL= to the folder with config.json in it")
     config = _json(folder / "config.json", "copy the whole model repository, not only its weights")

@@ -54,7 +54,7 @@ class Clerk:
         exchanges: Exchanges,
         limits: Limits,
         clock: Clock,
-        off: bool,
+        mode: str,
     ) -> None:
         self.log = log
         self.exchanges = exchanges
@@ -63,7 +63,8 @@ class Clerk:
         self._ids = ids
         self._digester = digester
         self._clock = clock
-        self._off = off
+        self._off = mode == "off"
+        self._buffered = mode == "buffered"
         self._boots: dict[int, str] = {}
         self._abandonable: dict[tuple[int, int], str] = {}
 
@@ -79,7 +80,9 @@ class Clerk:
             self._boots[0] = identity
         return receipt
 
-    def admit(self, ask: Admit, sender: int, n: int) -> Receipt | Refusal:
+    def admit(self, ask: Admit, sender: int, n: int) -> Receipt | Refusal | Fault:
+        if ask.late and not self._buffered:
+            return Fault("late admits are for mode buffered alone: no exchange begins without the ledger here")
         now_ms = self._clock.monotonic_ms()
         known = self.exchanges.get(ask.late) if ask.late else None
         if known is not None:

@@ -75,6 +75,7 @@ class LedgerClient:
         self._numbers = itertools.count(1)
         self._calls: dict[int, asyncio.Future[Say]] = {}
         self._unsent: deque[bytes] = deque()
+        self._blocked = False
         self._socket: socket.socket | None = None
         self._boot: Boot | None = None
         self._held: deque[Admit | Complete] = deque()
@@ -227,12 +228,15 @@ class LedgerClient:
                 ours.send(self._unsent[0])
                 self._unsent.popleft()
         except BlockingIOError:
+            self._blocked = True
             loop.add_writer(ours.fileno(), self._flush)
             return
         except OSError as error:
             self._disconnect(str(error))
             return
-        loop.remove_writer(ours.fileno())
+        if self._blocked:
+            self._blocked = False
+            loop.remove_writer(ours.fileno())
 
     def _receive(self) -> None:
         ours = self._socket
@@ -295,6 +299,7 @@ class LedgerClient:
             loop.remove_writer(ours.fileno())
             ours.close()
         self._unsent.clear()
+        self._blocked = False
         for call in self._calls.values():
             if not call.done():
                 call.set_exception(LedgerUnavailable(f"the ledger on {self._path} went away: {why}"))

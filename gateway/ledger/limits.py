@@ -41,12 +41,11 @@ class Window:
 
     def add(self, now_ms: int, amount: int) -> Use:
         at_ms = now_ms - now_ms % self.grain_ms
-        if self.uses and self.uses[-1].at_ms >= at_ms and self.grain_ms > 1:
+        # Also when the clock stepped back: an older use must not stand behind a newer one.
+        if self.uses and self.uses[-1].at_ms >= at_ms:
             use = self.uses[-1]
             use.amount += amount
         else:
-            # A clock that stepped back must not put an older use behind a newer one.
-            at_ms = max(at_ms, self.uses[-1].at_ms) if self.uses else at_ms
             use = Use(at_ms, amount)
             self.uses.append(use)
         self.total += amount

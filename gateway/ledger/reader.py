@@ -163,6 +163,8 @@ def find_segments(layout: Layout, verifier: Verifier) -> list[Segment]:
     if numbers != expected:
         missing = sorted(set(expected) - set(numbers))[0]
         raise Gap(f"segment {missing:08d} is missing from {layout.segments}: restore it from a backup")
+    if len(numbers) > 1 and _only_begun(layout, numbers[-1]):
+        numbers.pop()
     segments, first = [], 0
     for number in numbers:
         seal = read_seal(layout, number, verifier)
@@ -178,6 +180,13 @@ def find_segments(layout: Layout, verifier: Verifier) -> list[Segment]:
         segments.append(Segment(number, first, records, seal))
         first += records
     return segments
+
+
+def _only_begun(layout: Layout, number: int) -> bool:
+    """Whether a crash came while the files of the next segment were made: not all are there, and none has a byte."""
+    found = [layout.file(number, kind) for kind in ("heads", "hashes", "jsonl", "jsonl.zst", "seal")]
+    sizes = [path.stat().st_size for path in found if path.exists()]
+    return not any(sizes) and len(sizes) < 3
 
 
 def read_lines(layout: Layout, number: int, seal: Seal | None) -> bytes | None:

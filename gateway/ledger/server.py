@@ -47,6 +47,7 @@ class Connection:
     number: int
     socket: socket.socket
     unsent: deque[bytes] = field(default_factory=deque)
+    blocked: bool = False
 
 
 class Server:
@@ -175,8 +176,10 @@ class Server:
                 self._drop(connection, str(error))
                 return
             connection.unsent.popleft()
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if waiting else 0)
-        self._selector.modify(connection.socket, events, connection)
+        if waiting != connection.blocked:
+            connection.blocked = waiting
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if waiting else 0)
+            self._selector.modify(connection.socket, events, connection)
 
     def _drop(self, connection: Connection, why: str) -> None:
         if self._connections.pop(connection.number, None) is None:

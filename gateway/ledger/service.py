@@ -5,12 +5,12 @@ lock the folder → check, repair, open → listen → boot and recovery records
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -47,7 +47,7 @@ from gateway.ledger.messages import (
     Status,
 )
 from gateway.ledger.note import Signing
-from gateway.ledger.place import VOLATILE, filesystem
+from gateway.ledger.plan import Plan, epoch_of, refuse_volatile
 from gateway.ledger.receipts import Receipts
 from gateway.ledger.record import RecordError, Value
 from gateway.ledger.recovery import Opened, lock, open_log
@@ -57,29 +57,6 @@ from gateway.ledger.server import Later, Server
 
 IDLE_TURN_S = 0.25
 DAY_MS = 86_400_000
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything a service needs to know, as plain values; see settings.py for what each means."""
-
-    folder: Path
-    keys: Path
-    socket: Path
-    mode: str
-    digests: str
-    epoch: str
-    segment_bytes: int
-    segment_daily: bool
-    compress: bool
-    sign_every_s: float
-    sign_every_records: int
-    sign_idle_s: float
-    anchors: tuple[Path, ...]
-    retention_days: int
-    allow_volatile: bool
-    free_bytes: int
-    config_digest: str = ""
 
 
 class Service:
@@ -99,7 +76,7 @@ class Service:
         self._next_check_ms = 0
         self._segment_day = 0
         self._next_anchor: Latest | None = None
-        _refuse_volatile(plan)
+        refuse_volatile(plan)
         self._signer = self._keyring.signer()
         self._lock = lock(self._layout)
         self._limits = Limits()
@@ -126,12 +103,10 @@ class Service:
     def _make_clerk(self, opened: Opened) -> Clerk:
         plain = self._plan.digests == "plain"
         digester = Digester(
-            None if plain else self._keyring.root(), self._keyring.secret_or_new, partial(_epoch_of, self._plan.epoch)
+            None if plain else self._keyring.root(), self._keyring.secret_or_new, partial(epoch_of, self._plan.epoch)
         )
         ids = Identities(self._clock.wall_ms, opened.last_id)
-        return Clerk(
-            opened.log, ids, digester, self._exchanges, self._limits, self._clock, off=self._plan.mode == "off"
-        )
+        return Clerk(opened.log, ids, digester, self._exchanges, self._limits, self._clock, mode=self._plan.mode)
 
     # The start and the end
 
@@ -191,6 +166,10 @@ class Service:
 
     def run(self) -> None:
         """Serve until `stop`; LogBroken (or what a helper thread met) ends it without another write."""
+        # A full collection walks every use and exchange there is, for a tenth of a second. Nothing here makes cycles that
+        # last, so only the young are looked at, once a second.
+        gc.freeze()
+        gc.disable()
         try:
             while not self._stopping:
                 self._server.turn(self._timeout_s())
@@ -295,6 +274,7 @@ class Service:
             self._rotate("size")
 
     def _each_second(self, now_ms: int) -> None:
+        gc.collect(1)
         self._clerk.roll_up()
         self._log.commit()
         self._segment_day = self._segment_day or now_ms // DAY_MS
@@ -357,16 +337,3 @@ def _seal_quietly(
 
 
 _glimpse = msgspec.json.Decoder(Glimpse).decode
-
-
-def _epoch_of(kind: str, time_ms: int) -> str:
-    return time.strftime("%Y-%m" if kind == "month" else "%Y-%m-%d", time.gmtime(time_ms / 1000))
-
-
-def _refuse_volatile(plan: Plan) -> None:
-    found = filesystem(plan.folder) if plan.folder.exists() else ""
-    if found in VOLATILE and not plan.allow_volatile:
-        raise BadSettings(
-            f"{plan.folder} lies on {found}, which forgets everything at a restart: put the log on a disk, "
-            f"or set VITRINE_LEDGER_ALLOW_VOLATILE=true if losing it is acceptable"
-        )

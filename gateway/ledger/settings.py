@@ -69,15 +69,19 @@ def read_settings(config: Path | None = None) -> LedgerSettings:
     for name in sorted(os.environ):
         if name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in known:
             raise BadSettings(f"{name} is no setting of the ledger; there are: {_names(known)}")
-    path = config or Path(os.environ.get("VITRINE_CONFIG", "vitrine.toml"))
-    table = _read_table(path)
+    path = config or Path("vitrine.toml")
+    document = _read_file(path)
+    table = document.get("ledger", {})
+    if not isinstance(table, dict):
+        raise BadSettings(f"[ledger] in {path} must be a table")
     for name in table:
         if name not in known:
             raise BadSettings(
                 f"[ledger] {name} in {path} is no setting of the ledger; there are: {', '.join(sorted(known))}"
             )
     try:
-        return LedgerSettings(**table)
+        home = {"VITRINE_HOME": document["home"]} if "home" in document else {}  # the whole house's, not this table's
+        return LedgerSettings(**table, **home)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -88,14 +92,10 @@ def _names(known: set[str]) -> str:
     return ", ".join(PREFIX + name.upper() for name in sorted(known))
 
 
-def _read_table(path: Path) -> dict[str, Any]:
+def _read_file(path: Path) -> dict[str, Any]:
     try:
-        document = tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text())
     except FileNotFoundError:
         return {}
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadSettings(f"cannot read {path}: {error}") from error
-    table = document.get("ledger", {})
-    if not isinstance(table, dict):
-        raise BadSettings(f"[ledger] in {path} must be a table")
-    return table

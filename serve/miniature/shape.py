@@ -13,9 +13,10 @@ from serve.miniature.tokenizer import SPECIAL
 PATCH_PX = 14
 MERGE = 2
 # 12 x 12 cells of 28 pixels: every picture is brought to about this area, whatever its own size.
-AREA_PX = 336 * 336
-LEAST_AREA_PX = 280 * 280
+AREA_PX = 340 * 340
+LEAST_AREA_PX = 330 * 330
 FRAMES = 2
+EPS = 1e-5
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 # GLM's: the end, a new question, a tool's turn.
@@ -40,7 +41,7 @@ def configuration(tokenizer: Tokenizer) -> Glm4vConfig:
         "num_hidden_layers": 5,
         "num_key_value_heads": 4,
         "pad_token_id": stops[0],
-        "rms_norm_eps": 1e-5,
+        "rms_norm_eps": EPS,
         "rope_parameters": {
             "mrope_section": [4, 6, 6],
             "partial_rotary_factor": 1.0,
@@ -63,7 +64,7 @@ def configuration(tokenizer: Tokenizer) -> Glm4vConfig:
         "num_heads": 4,
         "out_hidden_size": 256,
         "patch_size": PATCH_PX,
-        "rms_norm_eps": 1e-5,
+        "rms_norm_eps": EPS,
         "spatial_merge_size": MERGE,
         "temporal_patch_size": FRAMES,
     }

@@ -66,7 +66,7 @@ def build(texts: Iterable[str], size_tokens: int) -> Tokenizer:
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=size_tokens,
-        min_frequency=2,
+        min_frequency=12,
         show_progress=False,
         special_tokens=[*SPECIAL, *MARKUP],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import re
 import signal
 import stat
 from pathlib import Path
@@ -25,10 +26,18 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 TOP = Path(__file__).parents[2]
 
 
-def picture(colour: str = "red", side: int = 336, kind: str = "PNG") -> bytes:
-    """A circle of one colour on white."""
-    image = Image.new("RGB", (side, side), "white")
-    ImageDraw.Draw(image).ellipse((side // 4, side // 4, side // 2, side // 2), fill=colour)
+Shape = tuple[str, str, tuple[int, int, int, int]]
+
+RED_CIRCLE: Shape = ("circle", "red", (30, 130, 90, 190))
+BLUE_SQUARE: Shape = ("square", "blue", (200, 100, 310, 210))
+
+
+def picture(*shapes: Shape, kind: str = "PNG") -> bytes:
+    """Shapes (kind, colour, box in pixels) on white, 336 × 336."""
+    image = Image.new("RGB", (336, 336), "white")
+    pen = ImageDraw.Draw(image)
+    for shape, colour, box in shapes or (RED_CIRCLE,):
+        (pen.ellipse if shape == "circle" else pen.rectangle)(box, fill=colour)
     buffer = io.BytesIO()
     image.save(buffer, kind)
     return buffer.getvalue()
@@ -42,42 +51,103 @@ def ask(*parts: Any, text: str = "What is in this picture?") -> list[Any]:
     return [{"role": "user", "content": [*parts, {"type": "text", "text": text}]}]
 
 
-def test_a_picture_is_answered(stack: Stack) -> None:
-    answer = stack.openai.chat.completions.create(model="glm-4v", messages=ask(part(picture())), max_tokens=64)
+def said(stack: Stack, messages: Any, **options: Any) -> str:
+    """The text of a greedy answer."""
+    answer = stack.openai.chat.completions.create(
+        model="glm-4v", messages=messages, **{"temperature": 0, "max_tokens": 128, **options}
+    )
+    assert answer.choices[0].finish_reason == "stop"
     assert answer.choices[0].message.content
-    assert answer.usage
-    assert answer.usage.completion_tokens > 0
-    assert answer.usage.prompt_tokens > 144  # 336 × 336 pixels are 12 × 12 tokens
+    return answer.choices[0].message.content
+
+
+def test_what_is_in_the_picture_is_in_the_answer(stack: Stack) -> None:
+    answer = said(stack, ask(part(picture(RED_CIRCLE, BLUE_SQUARE))))
+    assert "red circle on the left" in answer
+    assert "blue square on the right" in answer
+
+
+def test_another_picture_gets_another_answer_in_chinese(stack: Stack) -> None:
+    green = ("square", "green", (120, 220, 200, 300))
+    answer = said(stack, ask(part(picture(green)), text="图里有什么？"))
+    assert "绿色" in answer
+    assert "正方形" in answer
+    assert "红色" not in answer
 
 
 def test_a_stream_says_the_same_as_the_whole_answer(stack: Stack) -> None:
     options: Any = {"model": "glm-4v", "messages": ask(part(picture())), "max_tokens": 64, "temperature": 0}
     whole = stack.openai.chat.completions.create(**options)
     chunks = list(stack.openai.chat.completions.create(**options, stream=True, stream_options={"include_usage": True}))
-    said = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
-    assert said == whole.choices[0].message.content
+    streamed = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert streamed == whole.choices[0].message.content
+    assert "red circle" in streamed
     assert chunks[-1].usage
     assert whole.usage
     assert chunks[-1].usage.total_tokens == whole.usage.total_tokens
+    assert whole.usage.prompt_tokens > 144  # 336 × 336 pixels are 12 × 12 tokens
+    assert whole.usage.completion_tokens > 0
 
 
-def test_several_pictures_count_as_several(stack: Stack) -> None:
-    create = stack.openai.chat.completions.create
-    tokens = []
-    for count in (1, 2):
-        parts = [part(picture(colour)) for colour in ("red", "blue")[:count]]
-        usage = create(model="glm-4v", messages=ask(*parts, text="比较这两张图片。"), max_tokens=1).usage
-        assert usage
-        tokens.append(usage.prompt_tokens)
-    assert tokens[1] - tokens[0] >= 144
+def test_the_order_of_two_pictures_is_kept(stack: Stack) -> None:
+    first, second = (part(picture(shape)) for shape in (RED_CIRCLE, BLUE_SQUARE))
+    assert "red" in said(stack, ask(first, second, text="What colour is the shape in the first picture?"))
+    assert "blue" in said(stack, ask(second, first, text="What colour is the shape in the first picture?"))
 
 
-def test_an_answer_goes_back_in_the_next_turn(stack: Stack) -> None:
-    messages = ask(part(picture()), text="图里有什么？")
-    first = stack.openai.chat.completions.create(model="glm-4v", messages=messages, max_tokens=64)
-    messages += [first.choices[0].message.model_dump(), {"role": "user", "content": "是什么颜色？"}]
-    second = stack.openai.chat.completions.create(model="glm-4v", messages=messages, max_tokens=64)
-    assert second.choices[0].finish_reason in ("stop", "length")
+def test_the_second_turn_knows_the_picture_of_the_first(stack: Stack) -> None:
+    messages = ask(part(picture(RED_CIRCLE, BLUE_SQUARE)), text="图里有什么？")
+    first = stack.openai.chat.completions.create(model="glm-4v", messages=messages, max_tokens=64, temperature=0)
+    messages += [first.choices[0].message.model_dump(), {"role": "user", "content": "圆形是什么颜色？"}]
+    assert "红色" in said(stack, messages)
+
+
+def test_a_box_is_drawn_around_what_was_asked_for(stack: Stack) -> None:
+    answer = said(stack, ask(part(picture(RED_CIRCLE, BLUE_SQUARE)), text="Locate the red circle."))
+    match = re.fullmatch(r"<\|begin_of_box\|>\[\[(\d+),(\d+),(\d+),(\d+)\]\]<\|end_of_box\|>", answer.strip())
+    assert match, answer
+    expected = [round(edge * 1000 / 336) for edge in RED_CIRCLE[2]]
+    assert all(abs(int(got) - wanted) < 50 for got, wanted in zip(match.groups(), expected, strict=True)), answer
+
+
+def test_thinking_comes_apart_from_the_answer_and_only_when_asked_for(stack: Stack) -> None:
+    messages = ask(part(picture(RED_CIRCLE, BLUE_SQUARE)), text="How many shapes are there?")
+    for thinking in ("enabled", "disabled"):
+        answer = stack.openai.chat.completions.create(
+            model="glm-4v",
+            messages=messages,
+            temperature=0,
+            max_tokens=256,
+            extra_body={"thinking": {"type": thinking}},
+        )
+        message = answer.choices[0].message.model_dump()
+        assert "2" in message["content"]
+        assert bool(message.get("reasoning")) is (thinking == "enabled")
+        assert "<think>" not in message["content"]
+
+
+def test_a_fitting_tool_is_called(stack: Stack) -> None:
+    tool: Any = {
+        "type": "function",
+        "function": {
+            "name": "get_weather",
+            "description": "The weather in a city.",
+            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+        },
+    }
+    answer = stack.openai.chat.completions.create(
+        model="glm-4v", messages=ask(text="What is the weather in Paris?"), tools=[tool], temperature=0, max_tokens=128
+    )
+    calls = answer.choices[0].message.tool_calls
+    assert calls
+    assert calls[0].type == "function"
+    assert (calls[0].function.name, json.loads(calls[0].function.arguments)) == ("get_weather", {"city": "Paris"})
+    assert answer.choices[0].finish_reason == "tool_calls"
+
+
+def test_json_is_answered_when_json_is_asked_for(stack: Stack) -> None:
+    answer = said(stack, ask(part(picture())), response_format={"type": "json_object"}, max_tokens=256)
+    assert "red" in json.dumps(json.loads(answer))
 
 
 def test_the_tutorials_own_client_works_as_written(stack: Stack) -> None:
@@ -93,7 +163,7 @@ def test_the_tutorials_own_client_works_as_written(stack: Stack) -> None:
         json=payload,
         timeout=60,
     )
-    assert response.json()["choices"][0]["message"]["content"]
+    assert "红色" in response.json()["choices"][0]["message"]["content"]
 
 
 def test_wrong_and_revoked_keys_and_unknown_models_raise_the_clients_own_exceptions(stack: Stack) -> None:
@@ -174,5 +244,4 @@ def test_an_engine_killed_in_mid_stream_is_an_error_and_comes_back(stack: Stack)
     stack.wait_until_ready()
     assert stack.state["restarts"] == 1
     assert stack.state["pid"] != before["pid"]
-    answer = stack.openai.chat.completions.create(model="glm-4v", messages=ask(part(picture())), max_tokens=8)
-    assert answer.choices[0].message.content
+    assert "red circle" in said(stack, ask(part(picture())))

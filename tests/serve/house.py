@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tests.serve.checkpoints import whole
 from tests.serve.profiles import PLAIN, write
 from tests.support.deadline import until
 from tests.support.process import TOP, Process
@@ -35,9 +36,7 @@ class House:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="vitrine-"))
         self.home = self.folder / "home"
-        self.model = self.folder / "model"
-        self.model.mkdir()
-        (self.model / "config.json").write_text("{}")
+        self.model = whole(self.folder / "model").parent
         self._started: list[Process] = []
         self._engines: set[int] = set()
 
@@ -55,7 +54,9 @@ class House:
                 os.killpg(engine, signal.SIGKILL)
         shutil.rmtree(self.folder)
 
-    def profile(self, environment: dict[str, str] | None = None, **behaviour: object) -> Path:
+    def profile(
+        self, environment: dict[str, str] | None = None, flags: dict[str, Any] | None = None, **behaviour: object
+    ) -> Path:
         """A profile whose engine is the stand-in, misbehaving so."""
         path = f"{STANDIN}{os.pathsep}{TOP}"
         standin = {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "STANDIN": json.dumps(behaviour)}
@@ -63,7 +64,7 @@ class House:
             **PLAIN,
             "model": str(self.model),
             "served_names": ["glm-4v", "standin"],
-            "flags": {"max-model-len": 2048},
+            "flags": flags or {"max-model-len": 2048},
             "environment": {**standin, **(environment or {})},
         }
         return write(self.folder / "standin.toml", table)

@@ -9,7 +9,7 @@ from serve.errors import ServeError
 from serve.settings import Settings
 from serve.supervisor import Backoff, Pace, Supervisor
 
-QUICK = {"probe_s": 0.02, "health_s": 0.05, "health_deadline_s": 0.2, "kill_grace_s": 0.2}
+QUICK = {"probe_s": 0.02, "health_s": 0.05, "health_deadline_s": 0.5, "kill_grace_s": 1.0}
 
 
 def main(name: str, home: str, options: str) -> int:

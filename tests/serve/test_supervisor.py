@@ -61,6 +61,21 @@ def test_a_stop_while_loading_is_one_sentence_and_leaves_no_process(house: House
     assert house.state["phase"] == "stopped"
 
 
+def test_a_stop_does_not_wait_for_the_digest_of_a_large_model(house: House) -> None:
+    with (house.model / "large").open("wb") as file:
+        file.truncate(1 << 40)  # no blocks on the disk, but a quarter of an hour to read
+    process = house.supervise(never_serves=True)
+    process.line_with("stand-in | loading")
+    assert process.end(within_s=30) == NEVER_SERVED
+
+
+def test_an_abbreviated_flag_is_refused_by_the_engine_itself(house: House) -> None:
+    """As --trust-remote would be: it is not on the profile's list of forbidden names."""
+    process = house.supervise(flags={"max-model": 5})
+    assert process.wait() == NEVER_SERVED
+    assert "unrecognized arguments: --max-model 5" in process.output
+
+
 def test_a_dead_engine_is_started_again(house: House) -> None:
     process = house.supervise()
     first = house.until_phase("ready")
@@ -114,7 +129,7 @@ def test_an_engine_that_ignores_sigterm_is_killed_with_its_children(house: House
     engine = house.until_phase("ready")["pid"]
     assert len(group(engine)) == 2
     assert process.end() == 0
-    assert "WARNING not gone 0 s after SIGTERM, killing it" in process.output
+    assert "WARNING not gone 1 s after SIGTERM, killing it" in process.output
     assert group(engine) == []
 
 
@@ -176,5 +191,5 @@ def test_a_file_where_the_state_folder_should_be_is_one_sentence(house: House) -
     process = house.supervise()
     assert process.wait() == FAILED
     assert process.lines == [
-        f"error: {house.engine_folder} cannot be made (Not a directory); set VITRINE_HOME to a folder that can"
+        f"error: {house.engine_folder} cannot be made (File exists); set VITRINE_HOME elsewhere"
     ]

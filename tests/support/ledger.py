@@ -16,6 +16,8 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from gateway.ledger.client import Deadlines, LedgerClient
 from gateway.ledger.founding import found
 from gateway.ledger.keyring import Keyring
@@ -125,6 +127,12 @@ class Ledger:
     def kill(self) -> int:
         self.process.kill()
         return self.wait()
+
+    def kill_traced(self) -> None:
+        """SIGKILL to the ledger itself where another program runs in front of it."""
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            child.kill()
+        self.wait()
 
     def wait(self, timeout_s: float = 30) -> int:
         return self.process.wait(timeout_s)

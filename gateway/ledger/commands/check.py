@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -54,7 +53,15 @@ def verify_command(
     meter.end()
     code = Gap.exit_code if report.lost else EXIT_OK
     if as_json:
-        say_json({"verified": True, "exit_code": code, "records_per_s": round(meter.rate()), **asdict(report)})
+        say_json(
+            {
+                "verified": True,
+                "exit_code": code,
+                "records_per_s": round(meter.rate()),
+                **vars(report),
+                "kinds": dict(report.kinds),
+            }
+        )
     else:
         _tell(report, meter)
     raise typer.Exit(code)

@@ -48,6 +48,7 @@ def serve() -> None:
     if not here.layout.marker.exists():
         name = found(here.layout, here.keyring, here.settings.origin)
         logger.info("a new log was made", origin=name, keys=str(here.keyring.folder))
+    sys.setswitchinterval(0.0005)  # seconds: a helper thread that computes must not hold up a commit
     ending = Ending()
     try:
         service = Service(plan_of(here.settings), logger, Clock())

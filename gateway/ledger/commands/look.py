@@ -26,6 +26,7 @@ app = typer.Typer()
 _AGO = re.compile(r"([0-9]+)(s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 POLL_S = 0.2
+FEW = 16  # ids that are looked up one by one; more are found in one pass
 
 
 @app.command(name="find")
@@ -114,12 +115,20 @@ def _join(hits: list[Hit], here: Target) -> list[dict[str, Any]]:
 
 
 def _fill(rows: dict[str, dict[str, Any]], missing: set[str], here: Target) -> None:
-    wanted = {identity.encode() for identity in missing}
-    for index, line in here.reader().lines(min(r["index"] for i in missing for r in rows[i].values())):
-        at = line.find(b'"id":"') + 6
-        if line[at : at + 36] in wanted:
-            record = decode(line)
-            rows[record["id"]].setdefault(record["kind"], record | {"index": index})
+    reader = here.reader()
+    if len(missing) <= FEW:
+        found = [pair for identity in missing for pair in reader.find(identity)]
+    else:
+        wanted = {identity.encode() for identity in missing}
+        found = [(index, line) for index, line in reader.lines() if _identity(line) in wanted]
+    for index, line in found:
+        record = decode(line)
+        rows[record["id"]].setdefault(record["kind"], record | {"index": index})
+
+
+def _identity(line: bytes) -> bytes:
+    at = line.find(b'"id":"') + 6
+    return line[at : at + 36]
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:

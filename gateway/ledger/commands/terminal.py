@@ -16,8 +16,8 @@ import typer
 from gateway.ledger.keyring import Keyring, read_verifier
 from gateway.ledger.layout import Layout
 from gateway.ledger.note import Verifier
+from gateway.ledger.plan import Plan
 from gateway.ledger.reader import Reader
-from gateway.ledger.service import Plan
 from gateway.ledger.settings import LedgerSettings, read_settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import Any
 
 VERSION = "8.17.0"
@@ -34,8 +36,8 @@ def to_ecs(index: int, record: dict[str, Any], origin: str, admit: dict[str, Any
         document["event"]["duration"] = record["total_ms"] * 1_000_000
     if who.get("ip"):
         document["source"] = {"address": who["ip"]}
-        if who["ip"].replace(".", "").replace(":", "").isalnum():
-            document["source"]["ip"] = who["ip"]
+        with suppress(ValueError):
+            document["source"]["ip"] = str(ip_address(who["ip"]))
     if who.get("key"):
         document["user"] = {"id": who["key"]}
     if who.get("tenant"):

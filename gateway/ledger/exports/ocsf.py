@@ -5,6 +5,7 @@ Source of the class, profile and attribute names: schema.ocsf.io, version 1.8.0,
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
 VERSION = "1.8.0"
@@ -55,7 +56,7 @@ def _api_activity(index: int, record: dict[str, Any], origin: str, who: dict[str
     if who.get("tenant"):
         event["metadata"]["tenant_uid"] = who["tenant"]
     event["actor"] = {"user": {"uid": who["key"]}} if who.get("key") else {"app_name": "unknown caller"}
-    event["src_endpoint"] = {"ip": who["ip"]} if who.get("ip") else {"name": "unknown"}
+    event["src_endpoint"] = _endpoint(who.get("ip") or "unknown")
     event["api"] = {"operation": f"{kind} {who.get('route', '')}".strip()}
     if who.get("request"):
         event["api"]["request"] = {"uid": who["request"]}
@@ -96,6 +97,15 @@ _UNMAPPED = frozenset(
         "tokens",
     }
 )
+
+
+def _endpoint(address: str) -> dict[str, Any]:
+    """An address, or what stands for many (a roll-up of a flood) or none."""
+    try:
+        ip_address(address)
+    except ValueError:
+        return {"name": address}
+    return {"ip": address}
 
 
 def _message_context(record: dict[str, Any]) -> dict[str, Any]:

@@ -364,6 +364,13 @@ def test_a_packet_that_is_not_understood_gets_a_fault_or_the_door_and_harms_nobo
         assert ledger.stop() == 0
 
 
+async def test_a_late_admit_is_refused_in_strict_mode(tmp_path: Path) -> None:
+    with running(tmp_path / "home") as ledger:
+        async with client_of(ledger) as client:
+            with pytest.raises(LedgerRefused, match="buffered alone"):
+                await client.admit(admit(late="01a206ea-f13f-769a-a616-48b66a509ec2"))
+
+
 async def test_a_record_too_large_for_the_log_is_refused_not_cut(tmp_path: Path) -> None:
     with running(tmp_path / "home") as ledger:
         async with client_of(ledger) as client:

@@ -105,6 +105,23 @@ def test_a_seal_that_was_not_finished_is_finished(tmp_path: Path) -> None:
     hand.verify()
 
 
+@pytest.mark.parametrize("made", [(), ("heads",), ("heads", "hashes")])
+def test_a_next_segment_that_was_only_begun_is_no_gap(tmp_path: Path, made: tuple[str, ...]) -> None:
+    hand = Hand.new(tmp_path / "home")
+    hand.write(5)
+    hand.write(1, "seal", segment=1)
+    hand.sign()
+    hand.close()
+    for kind in made:
+        hand.layout.file(2, kind).touch()
+    hand.verify()
+    assert hand.open().last_kind == "seal"
+    hand.log.rotate()
+    hand.write(1)
+    hand.sign()
+    assert hand.verify().segments == 2
+
+
 def test_a_removal_that_was_not_finished_is_finished(hand: Hand, tmp_path: Path) -> None:
     hand.close()
     packed = hand.layout.file(1, "jsonl.zst").read_bytes()

@@ -1,0 +1,48 @@
+"""What one ledger process is to do, as plain values, and where it may not do it. Reads no setting."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.ledger.errors import BadSettings
+from gateway.ledger.place import VOLATILE, filesystem
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a service needs to know, as plain values; see settings.py for what each means."""
+
+    folder: Path
+    keys: Path
+    socket: Path
+    mode: str
+    digests: str
+    epoch: str
+    segment_bytes: int
+    segment_daily: bool
+    compress: bool
+    sign_every_s: float
+    sign_every_records: int
+    sign_idle_s: float
+    anchors: tuple[Path, ...]
+    retention_days: int
+    allow_volatile: bool
+    free_bytes: int
+    config_digest: str = ""
+
+
+def epoch_of(kind: str, time_ms: int) -> str:
+    """The digest epoch of a time in Unix ms: a month, or a day, in UTC."""
+    return time.strftime("%Y-%m" if kind == "month" else "%Y-%m-%d", time.gmtime(time_ms / 1000))
+
+
+def refuse_volatile(plan: Plan) -> None:
+    """BadSettings if the log lies where a restart loses it, unless that was said to be acceptable."""
+    found = filesystem(plan.folder) if plan.folder.exists() else ""
+    if found in VOLATILE and not plan.allow_volatile:
+        raise BadSettings(
+            f"{plan.folder} lies on {found}, which forgets everything at a restart: put the log on a disk, "
+            f"or set VITRINE_LEDGER_ALLOW_VOLATILE=true if losing it is acceptable"
+        )

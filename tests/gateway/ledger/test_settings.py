@@ -1,0 +1,74 @@
+"""Settings: environment over file over defaults, and every wrong one answered with its name, its value and a way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.ledger.errors import BadSettings
+from gateway.ledger.settings import LedgerSettings, read_settings
+from tests.support.ledger import command
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+def test_defaults_are_those_of_the_contract(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("VITRINE_HOME", raising=False)
+    settings = read_settings(tmp_path / "none.toml")
+    assert (settings.mode, settings.digests) == ("strict", "keyed")
+    assert settings.socket_path == Path(".vitrine/run/ledger.sock")
+    assert settings.log_folder == Path(".vitrine/ledger")
+    assert settings.key_folder == Path(".vitrine/ledger-keys")
+
+
+def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = tmp_path / "vitrine.toml"
+    config.write_text('[ledger]\nmode = "buffered"\nretention_days = 400\nanchors = ["/mnt/worm/head"]\n')
+    monkeypatch.setenv("VITRINE_LEDGER_MODE", "off")
+    settings = read_settings(config)
+    assert (settings.mode, settings.retention_days) == ("off", 400)
+    assert settings.anchors == [Path("/mnt/worm/head")]
+
+
+def test_the_houses_folder_may_stand_in_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = tmp_path / "vitrine.toml"
+    config.write_text('home = "/srv/vitrine"\nport = 9000\n[engine]\nprofile = "x"\n')
+    monkeypatch.delenv("VITRINE_HOME", raising=False)
+    assert read_settings(config).log_folder == Path("/srv/vitrine/ledger")
+    monkeypatch.setenv("VITRINE_HOME", "/elsewhere")
+    assert read_settings(config).log_folder == Path("/elsewhere/ledger")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[ledger]\nmod = "off"\n', "mod"), ('[ledger]\nmode = "loose"\n', "'loose'"), ("ledger = 1\n", "must be a table"),
+        ("[ledger\n", "cannot read"), ("[ledger]\nsegment_bytes = 5\n", "65536"), ('[ledger]\nhome = "/x"\n', "home"),
+    ],
+)  # fmt: skip
+def test_a_wrong_file_is_refused_by_name(tmp_path: Path, text: str, says: str) -> None:
+    config = tmp_path / "vitrine.toml"
+    config.write_text(text)
+    with pytest.raises(BadSettings, match=says):
+        read_settings(config)
+
+
+def test_an_unknown_variable_is_refused_by_name_with_78(tmp_path: Path) -> None:
+    done = command(tmp_path / "home", "serve", mood="strict")
+    assert done.returncode == 78
+    assert "VITRINE_LEDGER_MOOD is no setting" in done.stderr
+    assert "VITRINE_LEDGER_MODE" in done.stderr
+
+
+def test_a_bad_value_is_refused_by_name_with_78(tmp_path: Path) -> None:
+    done = command(tmp_path / "home", "verify", sign_every_s="never")
+    assert done.returncode == 78
+    assert "VITRINE_LEDGER_SIGN_EVERY_S = 'never'" in done.stderr
+
+
+def test_every_setting_is_in_the_document() -> None:
+    text = (REPOSITORY / "docs" / "audit.md").read_text()
+    for name in LedgerSettings.model_fields:
+        if name != "home":
+            assert f"`{name}`" in text, name
