@@ -18,11 +18,8 @@ from prometheus_client import start_http_server
 from typer.exceptions import TyperException
 
 from gateway.app import VERSION, build
-from gateway.body import Bodies
-from gateway.brake import Brake
-from gateway.closing import Closing, Server
+from gateway.closing import Server
 from gateway.connection import Connection
-from gateway.door import Limits
 from gateway.engines.pool import Pool
 from gateway.house import House
 from gateway.keys.store import KeyStore, StoreError
@@ -32,7 +29,6 @@ from gateway.ledger.messages import Boot
 from gateway.ledger.settings import read_settings
 from gateway.metrics import Metrics
 from gateway.porter import Porter
-from gateway.proxies import Proxies
 from gateway.settings import BadSettings, Settings, read
 from gateway.welcome import say_when_ready
 
@@ -82,11 +78,7 @@ async def _live(
     async with ledger:
         pool = Pool(settings.home.absolute() / "run", settings.queue_bounds())
         metrics.watch(pool)
-        house = House(
-            settings, Limits(body_bytes=settings.max_body_bytes), keys, pool, ledger, metrics,
-            settings.allowance("key"), settings.allowance("tenant"), Brake(settings.failed_logins_per_min),
-            Bodies(settings.max_bodies_bytes), Closing(), Proxies(settings.trusted_proxies),
-        )  # fmt: skip
+        house = House.furnish(settings, keys, pool, ledger, metrics)
         await _serve(house, listener, metrics_port, welcome)
 
 

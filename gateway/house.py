@@ -37,6 +37,15 @@ class House:
     closing: Closing
     proxies: Proxies
 
+    @classmethod
+    def furnish(cls, settings: Settings, keys: KeyStore, pool: Pool, ledger: LedgerClient, metrics: Metrics) -> "House":
+        """All that the settings decide, around what was opened."""
+        return cls(
+            settings, Limits(body_bytes=settings.max_body_bytes), keys, pool, ledger, metrics, settings.allowance("key"),
+            settings.allowance("tenant"), Brake(settings.failed_logins_per_min), Bodies(settings.max_bodies_bytes),
+            Closing(), Proxies(settings.trusted_proxies),
+        )  # fmt: skip
+
     def caller(self, scope: MutableMapping[str, Any], *scopes: KeyScope) -> Caller:
         """Who asks. Raises Unauthenticated, Forbidden or OverLimit."""
         authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
