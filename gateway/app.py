@@ -15,7 +15,7 @@ from typing import Any
 import fastapi_offline
 import structlog
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
@@ -105,7 +105,9 @@ def _health(app: FastAPI, house: House) -> None:
             return JSONResponse({"status": "waiting", "waiting_for": waiting}, 503, {"retry-after": "5"})
         return JSONResponse({"status": "ready"})
 
-    @app.get("/metrics", summary="Prometheus metrics, for a key with the scope metrics")
+    @app.get(
+        "/metrics", summary="Prometheus metrics, for a key with the scope metrics", response_class=PlainTextResponse
+    )
     async def metrics(request: Request) -> Response:
         house.caller(request.scope, KeyScope.METRICS)
         return Response(generate_latest(house.metrics.registry), media_type=CONTENT_TYPE_LATEST)
