@@ -22,7 +22,7 @@ from tests.support.deadline import until
 from tests.support.fake_engine import WORDS, Behaviour, FakeEngine
 from tests.support.gateway import Gateway, question
 
-HEAD_S, IDLE_S, STALL_S = 1.0, 1.0, 1.0
+HEAD_S, IDLE_S, STALL_S = 1.0, 0.4, 1.0
 
 
 @pytest.fixture(scope="module")
