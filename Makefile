@@ -7,6 +7,8 @@ ifdef PROFILE
 export VITRINE_ENGINE_PROFILE = $(PROFILE)
 endif
 PROFILE ?= miniature
+INPUTS ?= 20000
+REQUESTS ?= 100000
 ENGINE ?= $(or $(shell sed -n 's/^device = "\(.*\)"/\1/p' serve/profiles/$(PROFILE).toml 2>/dev/null),gpu)
 
 ifdef MODEL
@@ -20,7 +22,7 @@ export VITRINE_PORT = $(PORT)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check bench-ledger lock
+.PHONY: help setup serve test attack soak check bench-ledger lock
 
 help:  ## show this menu
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -33,6 +35,12 @@ serve: setup  ## start the engine and the gateway (PROFILE=, MODEL=, HOST=, PORT
 
 test: setup  ## run the tests (ARGS=... goes to pytest)
 	@.venv/bin/python -m pytest $(ARGS)
+
+attack: setup  ## attack a gateway of its own (INPUTS=... mutated inputs, besides the whole table)
+	@.venv/bin/python -m tests.attack --inputs $(INPUTS)
+
+soak: setup  ## ask a gateway of its own REQUESTS=... good questions and watch its memory
+	@.venv/bin/python -m tests.attack --soak $(REQUESTS)
 
 check: setup  ## lint, types, formatting
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy

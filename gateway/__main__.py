@@ -1,10 +1,13 @@
 """``python -m gateway``: the gateway's process, told in order; only parses, opens what is needed, serves, closes."""
 
 import asyncio
+import math
 import os
+import resource
 import signal
 import socket
 import sys
+from functools import partial
 from typing import Annotated
 
 import structlog
@@ -15,19 +18,23 @@ from prometheus_client import start_http_server
 from typer.exceptions import TyperException
 
 from gateway.app import VERSION, build
-from gateway.chat import House
-from gateway.door import Limits
+from gateway.closing import Server
+from gateway.connection import Connection
 from gateway.engines.pool import Pool
+from gateway.house import House
 from gateway.keys.store import KeyStore, StoreError
 from gateway.ledger.client import LedgerClient
 from gateway.ledger.errors import BadSettings as BadLedgerSettings
 from gateway.ledger.messages import Boot
 from gateway.ledger.settings import read_settings
 from gateway.metrics import Metrics
+from gateway.porter import Porter
 from gateway.settings import BadSettings, Settings, read
 from gateway.welcome import say_when_ready
 
 WRONG_USAGE, BAD_SETTINGS = 64, 78
+SPARE_FILES = 512  # engines' connections, the ledger's, SQLite's, what is served from disk
+LAST_BYTES_S = 5  # after the last answer's end, for who reads it slowly
 
 app = typer.Typer(add_completion=False, help="The gateway: the only door to the engines.")
 
@@ -69,19 +76,21 @@ async def _live(
         boot=Boot("gateway", {"version": VERSION, "settings": settings.digest()}),
     )  # fmt: skip
     async with ledger:
-        pool = Pool(settings.home.absolute() / "run")
-        house = House(settings, Limits(body_bytes=settings.max_body_bytes), keys, pool, ledger, metrics)
+        pool = Pool(settings.home.absolute() / "run", settings.queue_bounds())
+        metrics.watch(pool)
+        house = House.furnish(settings, keys, pool, ledger, metrics)
         await _serve(house, listener, metrics_port, welcome)
 
 
 async def _serve(house: House, listener: socket.socket, metrics_port: int, welcome: bool) -> None:
     settings = house.settings
-    server = uvicorn.Server(
-        uvicorn.Config(
-            build(house), http="httptools", lifespan="on", log_level="warning", access_log=False, server_header=False,
-            proxy_headers=False, timeout_graceful_shutdown=settings.drain_timeout_s,
-        )
+    porter = Porter(settings.patience(_open_files() - SPARE_FILES), house.proxies, house.metrics)
+    config = uvicorn.Config(
+        build(house), http=partial(Connection, porter),  # type: ignore[arg-type]  # anything that makes a protocol
+        ws="none", lifespan="on", log_level="warning", access_log=False, server_header=False, proxy_headers=False,
+        timeout_keep_alive=math.ceil(settings.idle_timeout_s), timeout_graceful_shutdown=LAST_BYTES_S,
     )  # fmt: skip
+    server = Server(config, house.closing, house.pool.close_queues, settings.drain_timeout_s)
     # uvicorn raises the signal that stopped it once more at its end: it must not kill us, the exit status is 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
@@ -91,9 +100,18 @@ async def _serve(house: House, listener: socket.socket, metrics_port: int, welco
     greeting = None
     if welcome:
         greeting = asyncio.create_task(say_when_ready(house, url))
+    sweeping = asyncio.create_task(porter.watch())
     await server.serve(sockets=[listener])
+    sweeping.cancel()
     if greeting is not None:
         greeting.cancel()
+
+
+def _open_files() -> int:
+    """Raise the number of files that may be open to what the system allows: each connection is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
 
 
 def _listen(host: str, port: int, setting: str) -> socket.socket:

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import fastapi_offline
 import structlog
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
@@ -22,13 +23,14 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import errors, openapi
-from gateway.authentication import authenticate
 from gateway.chat import ROUTE as CHAT
-from gateway.chat import ChatCompletions, House
+from gateway.chat import ChatCompletions
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, Unavailable
+from gateway.house import House, address, peer_of
 from gateway.keys.caller import Scope as KeyScope
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.identity import Identities
+from gateway.record import deny
 
 VERSION = metadata.version("vitrine")
 WEB = Path(__file__).parent / "web"
@@ -64,7 +66,7 @@ def build(house: House) -> ASGIApp:
     _receipts(app, house)
     _pages(app)
     openapi.describe(app)
-    app.add_exception_handler(GatewayError, _answer_error)
+    app.add_exception_handler(GatewayError, partial(_answer_and_record, house))
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_exception_handler(Exception, _answer_fault)
     return Envelope(app, house)
@@ -72,7 +74,7 @@ def build(house: House) -> ASGIApp:
 
 def _models(app: FastAPI, house: House) -> None:
     def models(request: Request) -> list[dict[str, Any]]:
-        authenticate(house.keys, request.headers.get("authorization", "").encode("latin-1"), KeyScope.INFERENCE)
+        house.caller(request.scope, KeyScope.INFERENCE)
         return [
             {"id": name, "object": "model", "created": int(engine.state.started_at_s), "owned_by": "vitrine",
              "max_model_len": engine.state.max_model_len}
@@ -103,17 +105,18 @@ def _health(app: FastAPI, house: House) -> None:
             return JSONResponse({"status": "waiting", "waiting_for": waiting}, 503, {"retry-after": "5"})
         return JSONResponse({"status": "ready"})
 
-    @app.get("/metrics", summary="Prometheus metrics, for a key with the scope metrics")
+    @app.get(
+        "/metrics", summary="Prometheus metrics, for a key with the scope metrics", response_class=PlainTextResponse
+    )
     async def metrics(request: Request) -> Response:
-        authenticate(house.keys, request.headers.get("authorization", "").encode("latin-1"), KeyScope.METRICS)
+        house.caller(request.scope, KeyScope.METRICS)
         return Response(generate_latest(house.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 def _receipts(app: FastAPI, house: House) -> None:
     @app.get("/v1/audit/receipts/{record_id}", summary="The proof that an exchange is in the audit log")
     async def receipt(record_id: str, request: Request) -> Response:
-        authorization = request.headers.get("authorization", "").encode("latin-1")
-        caller = authenticate(house.keys, authorization, KeyScope.INFERENCE, KeyScope.AUDIT)
+        caller = house.caller(request.scope, KeyScope.INFERENCE, KeyScope.AUDIT)
         try:
             found = await house.ledger.receipt(record_id, caller.key_id, auditor=KeyScope.AUDIT in caller.scopes)
         except LedgerUnavailable:
@@ -136,6 +139,17 @@ def _pages(app: FastAPI) -> None:
 
     app.mount("/static", StaticFiles(directory=WEB / "static"))
     app.mount("/swagger", StaticFiles(directory=_SWAGGER))
+
+
+async def _answer_and_record(house: House, request: Request, error: Exception) -> Response:
+    assert isinstance(error, GatewayError)
+    route = getattr(request.scope.get("route"), "path", "")
+    if error.status in (401, 403, 429) and route != CHAT:  # that route records its own refusals
+        await deny(
+            house.ledger, error, request_id=request.scope["state"]["request_id"], route=route, ip=address(request.scope),
+            peer=peer_of(request.scope), caller=None,
+        )  # fmt: skip
+    return await _answer_error(request, error)
 
 
 async def _answer_error(_: Request, error: Exception) -> Response:
@@ -166,7 +180,8 @@ class Envelope:
     """What every answer has: its own id (a client's is dropped), safe headers, and a place in the metrics."""
 
     def __init__(self, app: ASGIApp, house: House) -> None:
-        self._app, self._requests = app, house.metrics.requests
+        self._app, self._requests, self._closing = app, house.metrics.requests, house.closing
+        self._proxies = house.proxies
         self._identities = Identities(lambda: time.time_ns() // 1_000_000)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -174,7 +189,11 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         identifier = self._identities.next()
-        scope.setdefault("state", {})["request_id"] = identifier
+        scope["state"]["request_id"] = identifier
+        peer = scope["client"][0] if scope["client"] else "unix"
+        forwarded = (value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for")
+        scope["state"]["ip"] = self._proxies.client(peer, forwarded)
+        connection = scope["state"]["connection"]
         started = time.perf_counter()
 
         async def send_with_headers(message: Message) -> None:
@@ -187,6 +206,13 @@ class Envelope:
                     (b"x-request-id", identifier.encode()),
                     (b"x-content-type-options", b"nosniff"),
                 ]
+                unread = connection.is_sending_its_body(scope)
+                if unread or self._closing.begun:
+                    message["headers"].append((b"connection", b"close"))
+                if unread:
+                    await send(message)
+                    connection.leave_open()
+                    return
                 structlog.get_logger().debug(
                     "answered", path=path, status=message["status"], ms=round((time.perf_counter() - started) * 1000)
                 )

@@ -1,21 +1,60 @@
 """Reads a request's body under a cap and a deadline; never keeps more than the cap in memory."""
 
 import asyncio
+from types import TracebackType
 
 from starlette.types import Receive
 
-from gateway.errors import BadRequest, TooLarge, TooSlow
+from gateway.errors import BadRequest, TooLarge, TooSlow, Unavailable
 from gateway.presence import ClientLeft
 
 
-async def read_body(headers: dict[bytes, bytes], receive: Receive, most_bytes: int, timeout_s: float) -> bytes:
-    """The whole body. Raises TooLarge, TooSlow, BadRequest (an encoding that is not understood) or ClientLeft."""
+class Bodies:
+    """How many bytes of bodies are in memory in all: those that arrive, that wait, and that are being answered."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes, self.held_bytes = most_bytes, 0
+
+
+class Room:
+    """``with Room(bodies)``: one request's part of all bodies, given back at the block's end."""
+
+    def __init__(self, bodies: Bodies) -> None:
+        self._bodies, self._held_bytes = bodies, 0
+
+    def __enter__(self) -> "Room":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bodies.held_bytes -= self._held_bytes
+
+    def check(self, more_bytes: int) -> None:
+        """Raises Unavailable if so many more do not fit now."""
+        if self._bodies.held_bytes + more_bytes > self._bodies.most_bytes:
+            raise Unavailable(
+                "too many pictures are being worked on; try again soon", code="memory_full", retry_after_s=2
+            )
+
+    def take(self, more_bytes: int) -> None:
+        self.check(more_bytes)
+        self._held_bytes += more_bytes
+        self._bodies.held_bytes += more_bytes
+
+
+async def read_body(
+    headers: dict[bytes, bytes], receive: Receive, room: Room, most_bytes: int, timeout_s: float
+) -> bytes:
+    """The whole body. Raises Unavailable, TooLarge, TooSlow, BadRequest (an encoding that is not understood) or ClientLeft."""
     if headers.get(b"content-encoding", b"identity") != b"identity":
         raise BadRequest("compressed request bodies are not accepted; send it without Content-Encoding")
     announced = headers.get(b"content-length", b"0")
     too_large = TooLarge(f"the request body is larger than {most_bytes:,} bytes; send fewer or smaller pictures")
     if announced.isdigit() and int(announced) > most_bytes:
         raise too_large
+    # What is announced is not reserved: nobody holds memory by promising.
+    room.check(int(announced) if announced.isdigit() else 0)
     parts: list[bytes] = []
     size = 0
     try:
@@ -28,6 +67,7 @@ async def read_body(headers: dict[bytes, bytes], receive: Receive, most_bytes: i
                 size += len(parts[-1])
                 if size > most_bytes:
                     raise too_large
+                room.take(len(parts[-1]))
                 if not message.get("more_body", False):
                     return parts[0] if len(parts) == 1 else b"".join(parts)
     except TimeoutError:

@@ -8,48 +8,25 @@ import asyncio
 import contextlib
 import hmac
 import time
-from dataclasses import dataclass
 
 import aiohttp
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from gateway import errors
+from gateway import errors, limits
 from gateway.answer import DONE, Events, Progress, read_events, read_whole, sift
-from gateway.authentication import authenticate
-from gateway.body import read_body
-from gateway.door import ChatRequest, DoorError, Limits, digest_images, engine_body, parse_chat
+from gateway.body import Room, read_body
+from gateway.door import ChatRequest, DoorError, digest_images, engine_body, parse_chat
 from gateway.engines.engine import Engine
-from gateway.engines.pool import Pool
-from gateway.errors import BadRequest, EngineBroke, GatewayError, TimedOut, TooLarge, Unavailable
+from gateway.errors import BadRequest, EngineBroke, GatewayError, OverLimit, TimedOut, TooLarge, Unavailable
 from gateway.exchange import CLIENT_LEFT_STATUS, Exchange, Outcome
+from gateway.house import House, address, peer_of
 from gateway.keys.caller import Caller
 from gateway.keys.caller import Scope as KeyScope
-from gateway.keys.store import KeyStore
-from gateway.ledger.client import LedgerClient
-from gateway.metrics import Metrics
 from gateway.presence import ClientLeft, Presence
 from gateway.record import Header, Recording, deny
-from gateway.settings import Settings
 
 ROUTE = "/v1/chat/completions"
-
-
-@dataclass(frozen=True)
-class House:
-    """What a request meets on its way; made in one place, handed on."""
-
-    settings: Settings
-    limits: Limits
-    keys: KeyStore
-    pool: Pool
-    ledger: LedgerClient
-    metrics: Metrics
-
-    def waiting_for(self) -> list[str]:
-        """Why nothing can be answered yet, a line for each reason; empty when all is ready."""
-        ledger = [] if self.ledger.connected else ["ledger: not answering"]
-        return ledger + self.pool.waiting_for()
 
 
 class ChatCompletions:
@@ -60,27 +37,33 @@ class ChatCompletions:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         identifier = scope["state"]["request_id"]
-        ip, port = scope["client"] or ("unix", 0)
-        peer = f"{ip}:{port}"
+        house, ip, peer = self._house, address(scope), peer_of(scope)
         caller: Caller | None = None
-        try:
-            headers = dict(scope["headers"])
-            caller = authenticate(self._house.keys, headers.get(b"authorization"), KeyScope.INFERENCE)
-            request = await self._understand(headers, receive)
-            engine = self._house.pool.pick(request.model)
-        except ClientLeft:
-            return  # in the middle of its own body: there is nobody to answer and nothing was asked
-        except GatewayError as error:
-            await deny(self._house.ledger, error, request_id=identifier, route=ROUTE, ip=ip, peer=peer, caller=caller)
-            raise
-        exchange = Exchange(identifier, caller, ROUTE, ip, peer, request, engine=engine.name)
-        await _Relay(self._house, exchange, engine, send).run(receive)
+        with Room(house.bodies) as room:
+            try:
+                house.closing.refuse_new()
+                caller = house.caller(scope, KeyScope.INFERENCE)
+                request = await self._understand(dict(scope["headers"]), receive, room)
+                house.closing.refuse_new()
+                engine = house.pool.pick(request.model)
+            except ClientLeft:
+                return  # in the middle of its own body: there is nobody to answer and nothing was asked
+            except GatewayError as error:
+                await deny(house.ledger, error, request_id=identifier, route=ROUTE, ip=ip, peer=peer, caller=caller)
+                raise
+            tokens = self._tokens(request, engine)
+            exchange = Exchange(identifier, caller, ROUTE, ip, peer, request, tokens, engine=engine.name)
+            await _Relay(house, exchange, engine, send).run(receive)
 
-    async def _understand(self, headers: dict[bytes, bytes], receive: Receive) -> ChatRequest:
+    def _tokens(self, request: ChatRequest, engine: Engine) -> int:
+        unnamed = self._house.settings.reserve_tokens
+        return limits.reservation(request, limits.prompt_tokens(request), unnamed, engine.state.max_model_len)
+
+    async def _understand(self, headers: dict[bytes, bytes], receive: Receive, room: Room) -> ChatRequest:
         settings = self._house.settings
-        body = await read_body(headers, receive, settings.max_body_bytes, settings.body_timeout_s)
+        body = await read_body(headers, receive, room, settings.max_body_bytes, settings.body_timeout_s)
         try:
-            request = parse_chat(body, self._house.limits)
+            request = parse_chat(body, self._house.door)
             if request.images:
                 # Decoding and hashing release the GIL: other requests go on meanwhile.
                 await asyncio.to_thread(digest_images, request)
@@ -95,23 +78,35 @@ class _Relay:
 
     def __init__(self, house: House, exchange: Exchange, engine: Engine, send: Send) -> None:
         self._house, self._exchange, self._engine, self._send = house, exchange, engine, send
-        self._recording = Recording(house.ledger, exchange)
-        self._started = False
+        self._bounds = limits.limits_of(exchange.caller, house.key_allowance, house.tenant_allowance)
+        self._recording = Recording(house.ledger, exchange, self._bounds)
+        self._asked = self._started = False
 
     async def run(self, receive: Receive) -> None:
         """Relay the whole answer. Raises GatewayError only while nothing was sent."""
         exchange, metrics = self._exchange, self._house.metrics
         metrics.in_flight.inc()
+        presence = Presence(receive)
         try:
-            async with Presence(receive) as presence:
-                await self._ask(presence)
+            async with presence:
+                self._house.closing.running.add(presence)
+                if self._bounds:
+                    # A request over its limits must cost no engine work; without limits the engine need not wait.
+                    await self._recording.admitted()
+                async with self._engine.queue.turn(exchange.caller.key_id, exchange.tokens) as waited_s:
+                    metrics.waited.labels(exchange.request.model).observe(waited_s)
+                    self._asked = True
+                    await self._ask(presence)
         except ClientLeft:
             exchange.outcome, exchange.status = Outcome.CLIENT_LEFT, CLIENT_LEFT_STATUS
+            if not self._asked:
+                exchange.answer.prompt_tokens = exchange.answer.completion_tokens = 0  # nothing to be charged for
             with contextlib.suppress(Unavailable):  # there is nobody left to be told
                 await self._recording.completed()
         except GatewayError as error:
             await self._fail(error)
         finally:
+            self._house.closing.running.discard(presence)
             metrics.in_flight.dec()
             metrics.count(exchange)
 
@@ -183,18 +178,25 @@ class _Relay:
     async def _fail(self, error: GatewayError) -> None:
         exchange = self._exchange
         exchange.status = error.status
-        exchange.outcome = {TimedOut: Outcome.TIMED_OUT, BadRequest: Outcome.REFUSED, Unavailable: Outcome.REFUSED}.get(
-            type(error), Outcome.ENGINE_BROKE
-        )
+        exchange.outcome = _OUTCOMES.get(type(error), Outcome.ENGINE_BROKE)
+        if error.status in (429, 503):
+            self._house.metrics.refused.labels(error.code).inc()
         try:
             await self._recording.completed()
             error.headers += await self._recording.headers()
         except Unavailable as unrecorded:
             error = unrecorded
+        except OverLimit:
+            pass  # it is the error itself
         if not self._started:
             raise error
         # The status line is gone already: the client must find the error in the stream, and no [DONE] after it.
         await self._send({"type": "http.response.body", "body": b"data: %b\n\n" % orjson.dumps(errors.body(error))})
+
+
+_OUTCOMES: dict[type[GatewayError], Outcome] = {
+    TimedOut: Outcome.TIMED_OUT, BadRequest: Outcome.REFUSED, Unavailable: Outcome.REFUSED, OverLimit: Outcome.REFUSED
+}  # fmt: skip
 
 
 async def _refusal(answer: aiohttp.ClientResponse) -> GatewayError:

@@ -8,6 +8,8 @@ GatewayError
 ├── MethodNotAllowed 405
 ├── TooSlow 408           the body did not arrive in time
 ├── TooLarge 413
+├── HeadTooLarge 431
+├── OverLimit 429        a limit, or a queue that is full of the caller's own requests; Retry-After says when to ask again
 ├── Unavailable 503       nothing can answer now; Retry-After says when to ask again
 ├── EngineBroke 502       the engine answered with an error, or stopped answering
 └── TimedOut 504          the engine's answer did not end in time
@@ -64,6 +66,20 @@ class TooSlow(GatewayError):
 
 class TooLarge(GatewayError):
     status, type, code = 413, "invalid_request_error", "request_too_large"
+
+
+class HeadTooLarge(GatewayError):
+    status, type, code = 431, "invalid_request_error", "request_header_too_large"
+
+
+class OverLimit(GatewayError):
+    """``kind`` is what there is too much of: ``requests`` or ``tokens``; OpenAI gives it as the type."""
+
+    status, code = 429, "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, kind: str = "requests", code: str | None = None, retry_after_s: int) -> None:
+        super().__init__(message, code=code, retry_after_s=retry_after_s)
+        self.type = kind
 
 
 class EngineBroke(GatewayError):

@@ -43,7 +43,7 @@ class Answer:
 @dataclass
 class Exchange:
     """One exchange. Times are from ``time.monotonic()``. ``ip`` is the client's address, ``peer`` the
-    socket's other end (a proxy's, where there is one)."""
+    socket's other end (a proxy's, where there is one). ``tokens`` may be used at most, as estimated before it began."""
 
     id: str
     caller: Caller
@@ -51,6 +51,7 @@ class Exchange:
     ip: str
     peer: str
     request: "ChatRequest"
+    tokens: int
     engine: str = ""
     status: int = CLIENT_LEFT_STATUS
     outcome: Outcome = Outcome.CLIENT_LEFT  # until the last byte proves otherwise

@@ -1,9 +1,13 @@
 """Every metric of the gateway, in one registry made in one place; labels are enums, route templates and configured names."""
 
 import time
+from collections.abc import Callable
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from gateway.engines.pool import Pool
+from gateway.engines.queue import Queue
 from gateway.exchange import Exchange
 
 # A chat answer takes from milliseconds (refused) to minutes (long documents).
@@ -25,6 +29,14 @@ class Metrics:
             registry=self.registry,
         )
         self.in_flight = Gauge("vitrine_exchanges_in_flight", "Exchanges that are going on.", registry=self.registry)
+        self.connections = Gauge("vitrine_connections", "Open connections.", registry=self.registry)
+        self.waited = Histogram(
+            "vitrine_queue_seconds", "From the request's turn being asked for to its turn.", ["model"],
+            buckets=_SECONDS, registry=self.registry,
+        )  # fmt: skip
+        self.refused = Counter(
+            "vitrine_refused", "Refusals by a limit, a full house or the doorway.", ["code"], registry=self.registry
+        )
         self.first_byte = Histogram(
             "vitrine_first_byte_seconds", "From the request to the first byte of its answer.", ["model"],
             buckets=_SECONDS, registry=self.registry,
@@ -42,6 +54,16 @@ class Metrics:
         build = Gauge("vitrine_build_info", "Always 1; the version is its label.", ["version"], registry=self.registry)
         build.labels(version).set(1)
 
+    def watch(self, pool: Pool) -> None:
+        """Say at each scrape how much works and waits at the engines."""
+        for name, text, read in (
+            ("vitrine_queue_waiting", "Requests that wait for an engine.", lambda queue: queue.waiting),
+            ("vitrine_busy_exchanges", "Exchanges at work at an engine.", lambda queue: queue.exchanges),
+            ("vitrine_busy_tokens", "Tokens reserved by the exchanges at work.", lambda queue: queue.tokens),
+        ):
+            gauge = Gauge(name, text, registry=self.registry)
+            gauge.set_function(partial(_sum, pool, read))
+
     def count(self, exchange: Exchange) -> None:
         """Count an exchange that has ended."""
         model, answer = exchange.request.model, exchange.answer
@@ -52,3 +74,7 @@ class Metrics:
         self.tokens.labels(model, "in").inc(answer.prompt_tokens or 0)
         self.tokens.labels(model, "out").inc(answer.completion_tokens or 0)
         self.images.labels(model).inc(len(exchange.request.images))
+
+
+def _sum(pool: Pool, read: Callable[[Queue], int]) -> float:
+    return sum(read(engine.queue) for engine in list(pool.engines.values()))

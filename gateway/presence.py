@@ -14,14 +14,14 @@ class ClientLeft(Exception):
 
 
 class Presence:
-    """``async with Presence(receive)``: the block is cancelled when the client leaves and ends with ClientLeft.
+    """``async with Presence(receive)``: the block is cancelled when the client leaves and ends with ClientLeft; or by ``stop``.
 
     Enter it after the body was read. Set ``over`` before the last send: from then on leaving is the usual end.
     """
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self._left = False
+        self._why: Exception | None = None
         self.over = False
 
     async def __aenter__(self) -> "Presence":
@@ -35,12 +35,16 @@ class Presence:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._watch.cancel()
-        if self._left and isinstance(error, asyncio.CancelledError) and self._task.uncancel() == 0:
-            raise ClientLeft from None
+        if self._why is not None and isinstance(error, asyncio.CancelledError) and self._task.uncancel() == 0:
+            raise self._why from None
+
+    def stop(self, why: Exception) -> None:
+        """Cancel the block, which ends with ``why``."""
+        if not self.over and self._why is None:
+            self._why = why
+            self._task.cancel()
 
     async def _wait(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        if not self.over:
-            self._left = True
-            self._task.cancel()
+        self.stop(ClientLeft())

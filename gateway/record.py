@@ -9,13 +9,14 @@ import contextlib
 import hashlib
 import time
 
+from gateway import limits
 from gateway.door import ChatRequest
-from gateway.errors import GatewayError, Unavailable
+from gateway.errors import GatewayError, OverLimit, Unavailable
 from gateway.exchange import Exchange
 from gateway.keys.caller import Caller
 from gateway.ledger.client import LedgerClient
 from gateway.ledger.errors import LedgerUnavailable
-from gateway.ledger.messages import Admit, Complete, Deny, Fact, Image, Receipt, Refusal, Text
+from gateway.ledger.messages import Admit, Complete, Deny, Fact, Image, Limit, Receipt, Refusal, Text
 
 Header = tuple[bytes, bytes]
 
@@ -23,27 +24,31 @@ Header = tuple[bytes, bytes]
 class Recording:
     """The records of one exchange. ``admit`` is asked for at once and runs while the engine is being asked."""
 
-    def __init__(self, ledger: LedgerClient, exchange: Exchange) -> None:
+    def __init__(self, ledger: LedgerClient, exchange: Exchange, bounds: tuple[Limit, ...]) -> None:
         self._ledger, self._exchange = ledger, exchange
-        self._admission = asyncio.create_task(ledger.admit(_admit(exchange)))
+        self._admission = asyncio.create_task(ledger.admit(_admit(exchange, bounds)))
         self._completed = False
 
     async def admitted(self) -> Receipt:
-        """Wait until the exchange is admitted durably. Raises Unavailable."""
+        """Wait until the exchange is admitted durably. Raises Unavailable or OverLimit."""
         # Shielded: a client that leaves now must not lose the record of what it asked.
         try:
             said = await asyncio.shield(self._admission)
         except LedgerUnavailable:
             raise _no_record() from None
         if isinstance(said, Refusal):
-            raise Unavailable(
-                "the request is over a limit; try again later", retry_after_s=max(1, said.reset_ms // 1000)
-            )
+            raise limits.refused(said, self._exchange.tokens, len(self._exchange.request.images))
         return said
 
     async def completed(self) -> None:
-        """Wait until the exchange's end is recorded durably; a second call does nothing. Raises Unavailable."""
-        receipt = await self.admitted()
+        """Wait until the exchange's end is recorded durably; a second call does nothing. Raises Unavailable.
+
+        One that a limit refused has its record already.
+        """
+        try:
+            receipt = await self.admitted()
+        except OverLimit:
+            return
         if self._completed:
             return
         self._exchange.ended_s = time.monotonic()
@@ -54,10 +59,10 @@ class Recording:
         self._completed = True
 
     async def headers(self) -> list[Header]:
-        """The receipt, for the answer's headers. Raises Unavailable."""
+        """Receipt and limits, for the answer's headers. Raises Unavailable or OverLimit."""
         receipt = await self.admitted()
         leaf = f"{receipt.origin} {receipt.index} {base64.b64encode(receipt.leaf).decode()}"
-        return [(b"x-audit-id", receipt.id.encode()), (b"x-audit-leaf", leaf.encode())]
+        return [(b"x-audit-id", receipt.id.encode()), (b"x-audit-leaf", leaf.encode()), *limits.headers(receipt.left)]
 
 
 async def deny(
@@ -79,7 +84,7 @@ def _no_record() -> Unavailable:
     )  # fmt: skip
 
 
-def _admit(exchange: Exchange) -> Admit:
+def _admit(exchange: Exchange, bounds: tuple[Limit, ...]) -> Admit:
     request, caller = exchange.request, exchange.caller
     return Admit(
         key=caller.key_id, tenant=caller.tenant, ip=exchange.ip, peer=exchange.peer, route=exchange.route,
@@ -89,7 +94,7 @@ def _admit(exchange: Exchange) -> Admit:
             Image(image.sha256, image.size_bytes, image.type, image.width, image.height) for image in request.images
         ),
         fields={name: _text(value) for name, value in request.free_form.items()},
-        params=_params(request),
+        params=_params(request), tokens=exchange.tokens, limits=bounds,
     )  # fmt: skip
 
 

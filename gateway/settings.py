@@ -8,16 +8,26 @@ import hashlib
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from gateway.engines.queue import Bounds
+from gateway.keys.allowance import BOUNDS, Allowance
+from gateway.porter import Patience
+from gateway.proxies import Proxies
 
 PREFIX = "VITRINE_"
 OTHER_ROOMS = ("engine", "ledger")
+CLIENTS = ("api",)  # VITRINE_API_KEY is what the welcome tells a newcomer to set
 FILE = Path("vitrine.toml")
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
+Many = Annotated[int, Field(gt=0)]
+Bound = Annotated[
+    int | None, Field(ge=0, description="How much one key, or all keys of one tenant, may use by default.")
+]
 
 
 class BadSettings(Exception):
@@ -39,6 +49,58 @@ class Settings(BaseModel):
     silence_timeout_s: Annotated[Seconds, Field(description="How long a streaming engine may say nothing.")] = 300.0
     answer_timeout_s: Annotated[Seconds, Field(description="How long a whole answer may take.")] = 1800.0
     drain_timeout_s: Annotated[int, Field(ge=0, description="How long running answers may go on after SIGTERM.")] = 30
+    max_bodies_bytes: Annotated[Many, Field(description="Bodies in memory, of all requests together.")] = 1 << 30
+    max_connections: Annotated[Many, Field(description="Open connections.")] = 8192
+    max_connections_per_address: Annotated[Many, Field(description="Of these, how many of one address.")] = 1024
+    head_timeout_s: Annotated[Seconds, Field(description="For how long a request's head may arrive.")] = 10.0
+    idle_timeout_s: Annotated[Seconds, Field(description="How long a connection may wait between requests.")] = 75.0
+    stall_timeout_s: Annotated[Seconds, Field(description="How long a client may not read its answer.")] = 60.0
+    failed_logins_per_min: Annotated[Many, Field(description="Bad keys of one address before it gets 429.")] = 20
+
+    trusted_proxies: Annotated[str, Field(description="Addresses and networks whose X-Forwarded-For is believed.")] = ""
+
+    key_requests_per_min: Bound = None
+    key_tokens_per_min: Bound = None
+    key_tokens_per_day: Bound = None
+    key_concurrent: Bound = None
+    key_images_per_min: Bound = None
+    tenant_requests_per_min: Bound = None
+    tenant_tokens_per_min: Bound = None
+    tenant_tokens_per_day: Bound = None
+    tenant_concurrent: Bound = None
+    tenant_images_per_min: Bound = None
+    reserve_tokens: Annotated[Many, Field(description="Reserved for an answer that names no max_tokens.")] = 1024
+
+    busy_exchanges: Annotated[Many, Field(description="Exchanges at work at one engine; the rest waits.")] = 256
+    busy_tokens: Annotated[Many, Field(description="Their tokens, of prompts, pictures and answers.")] = 524_288
+    queue_exchanges: Annotated[Many, Field(description="Requests that may wait for one engine.")] = 1024
+    queue_per_key: Annotated[Many, Field(description="Of these, how many of one key.")] = 256
+    queue_timeout_s: Annotated[Seconds, Field(description="For how long one may wait.")] = 60.0
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _names_networks(cls, names: str) -> str:
+        Proxies(names)
+        return names
+
+    def allowance(self, whose: Literal["key", "tenant"]) -> Allowance:
+        """What one key or one tenant may use where nothing was set for it."""
+        return Allowance(**{name: getattr(self, f"{whose}_{name}") for name in BOUNDS})
+
+    def patience(self, most_connections: int) -> Patience:
+        """The porter's bounds, with no more connections than the system lets us open."""
+        return Patience(
+            min(self.max_connections, most_connections),
+            self.max_connections_per_address,
+            self.head_timeout_s,
+            self.idle_timeout_s,
+            self.stall_timeout_s,
+        )
+
+    def queue_bounds(self) -> Bounds:
+        return Bounds(
+            self.busy_exchanges, self.busy_tokens, self.queue_exchanges, self.queue_per_key, self.queue_timeout_s
+        )
 
     def digest(self) -> str:
         """SHA-256 (hex) of all settings: what the audit log says a gateway was started with."""
@@ -56,7 +118,7 @@ def read() -> Settings:
         given |= {name: (f"{name} in {FILE}", value) for name, value in table.items() if name not in OTHER_ROOMS}
     for variable, value in os.environ.items():
         name = variable.removeprefix(PREFIX).lower()
-        if variable.startswith(PREFIX) and name.partition("_")[0] not in OTHER_ROOMS and value:
+        if variable.startswith(PREFIX) and name.partition("_")[0] not in (*OTHER_ROOMS, *CLIENTS) and value:
             given[name] = (variable, value)
     try:
         return Settings.model_validate({name: value for name, (_, value) in given.items()})

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gateway.chat import House
+from gateway.house import House
 from gateway.keys.caller import Scope
 from gateway.keys.changes import Changes
 

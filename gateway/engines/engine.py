@@ -10,6 +10,7 @@ from pathlib import Path
 
 import aiohttp
 
+from gateway.engines.queue import Bounds, Queue
 from gateway.engines.state import State
 from gateway.errors import EngineBroke, TimedOut, Unavailable
 
@@ -18,11 +19,11 @@ _READ_BUFFER_BYTES = 1 << 18
 
 
 class Engine:
-    """One engine: its newest state and its connections. Use on one event loop only."""
+    """One engine: its newest state, its queue and its connections. Use on one event loop only."""
 
-    def __init__(self, folder: Path, state: State) -> None:
+    def __init__(self, folder: Path, state: State, bounds: Bounds) -> None:
         self.folder, self.state = folder, state
-        self.in_flight = 0
+        self.queue = Queue(bounds)
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -39,7 +40,6 @@ class Engine:
         wrong while the caller reads is translated here too.
         Raises Unavailable if the engine can't be reached, EngineBroke if it hung up, TimedOut if it said nothing in time.
         """
-        self.in_flight += 1
         try:
             async with self._open().post(
                 "http://engine" + path,
@@ -54,8 +54,6 @@ class Engine:
             raise TimedOut("the engine took too long; try again, or ask for a shorter answer") from None
         except (aiohttp.ClientError, OSError):
             raise EngineBroke("the engine broke off; try again") from None
-        finally:
-            self.in_flight -= 1
 
     async def close(self) -> None:
         if self._session is not None:

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from gateway.engines.engine import Engine
+from gateway.engines.queue import Bounds
 from gateway.engines.state import read
 from gateway.errors import NotFound, Unavailable
 
@@ -13,8 +14,8 @@ WATCH_INTERVAL_S = 0.25
 class Pool:
     """All engines below ``run`` (``engine-N/state.json``). ``watch`` keeps them current."""
 
-    def __init__(self, run: Path) -> None:
-        self._run = run
+    def __init__(self, run: Path, bounds: Bounds) -> None:
+        self._run, self._bounds = run, bounds
         self.engines: dict[str, Engine] = {}
         self._versions: dict[str, int] = {}
 
@@ -45,7 +46,7 @@ class Pool:
             if name in self.engines:
                 self.engines[name].state = state
             else:
-                self.engines[name] = Engine(path.parent, state)
+                self.engines[name] = Engine(path.parent, state, self._bounds)
 
     def served(self) -> dict[str, Engine]:
         """Each name under which an engine serves, ready or not, with the first such engine."""
@@ -67,7 +68,10 @@ class Pool:
         ]
 
     def pick(self, model: str) -> Engine:
-        """The ready engine that serves ``model`` and has the fewest exchanges. Raises NotFound or Unavailable."""
+        """The ready engine that serves ``model`` with the shortest queue, then the fewest tokens at work.
+
+        Raises NotFound or Unavailable.
+        """
         serving = [engine for engine in self.engines.values() if model in engine.state.served_names]
         if not serving and self.engines:
             known = ", ".join(self.served())
@@ -75,4 +79,9 @@ class Pool:
         ready = [engine for engine in serving if engine.state.ready]
         if not ready:
             raise Unavailable(f"no engine is ready ({'; '.join(self.waiting_for())}); try again soon", retry_after_s=5)
-        return min(ready, key=lambda engine: engine.in_flight)
+        return min(ready, key=lambda engine: (engine.queue.waiting, engine.queue.tokens))
+
+    def close_queues(self) -> None:
+        """Refuse all who wait for an engine and all who come."""
+        for engine in self.engines.values():
+            engine.queue.close()

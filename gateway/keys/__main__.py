@@ -14,9 +14,10 @@ from typing import Annotated, TypeVar
 import typer
 from typer.exceptions import TyperException
 
+from gateway.keys.allowance import UNLIMITED, Allowance
 from gateway.keys.caller import Key, Scope
 from gateway.keys.changes import Changes
-from gateway.keys.store import KeyStore, StoreError
+from gateway.keys.store import KeyStore, StoreError, Subject
 from gateway.ledger.client import LedgerClient
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.settings import read_settings
@@ -31,6 +32,7 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 app = typer.Typer(add_completion=False, help="API keys: who may enter.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Bound = Annotated[str | None, typer.Option(help="A number; `none` for no limit; `default` for what the settings say.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print the key alone.")]
 
 
@@ -83,6 +85,51 @@ def rotate(
     grace_s = _seconds(grace)
     text, key = _change(lambda changes: changes.rotate(key_id, grace_s=grace_s))
     _show_new(text, key, quiet, as_json)
+
+
+@app.command()
+def limit(
+    key_id: Annotated[str | None, typer.Argument(help="The key; or --tenant.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="All keys of a tenant together.")] = None,
+    requests_per_min: Bound = None,
+    tokens_per_min: Bound = None,
+    tokens_per_day: Bound = None,
+    concurrent: Bound = None,
+    images_per_min: Bound = None,
+    as_json: Json = False,
+) -> None:
+    """Change or show how much a key, or a tenant, may use. It holds from the next request on."""
+    if (key_id is None) == (tenant is None):
+        raise typer.BadParameter("name a key or --tenant, one of them")
+    scope: Subject = "key" if tenant is None else "tenant"
+    subject = key_id or tenant or ""
+    given = {
+        "requests_per_min": requests_per_min, "tokens_per_min": tokens_per_min, "tokens_per_day": tokens_per_day,
+        "concurrent": concurrent, "images_per_min": images_per_min,
+    }  # fmt: skip
+    changed = {name: _bound(text) for name, text in given.items() if text is not None}
+    if not changed:
+        _show_allowance(subject, _store().allowance(scope, subject), as_json)
+        return
+    _show_allowance(subject, _change(lambda changes: changes.limit(scope, subject, changed)), as_json)
+
+
+def _show_allowance(subject: str, allowance: Allowance, as_json: bool) -> None:
+    said: dict[str, int | str] = {
+        name: {None: "default", UNLIMITED: "none"}.get(value, value) for name, value in asdict(allowance).items()
+    }
+    if as_json:
+        print(json.dumps(said))
+        return
+    print("\n".join([subject, *(f"  {name:<18}{value}" for name, value in said.items())]))
+
+
+def _bound(text: str) -> int | None:
+    if text in ("none", "default"):
+        return UNLIMITED if text == "none" else None
+    if not re.fullmatch(r"\d{1,15}", text):
+        raise typer.BadParameter(f"{text!r} is not a limit; write a number, none or default")
+    return int(text)
 
 
 def _store() -> KeyStore:

@@ -3,6 +3,8 @@
 import enum
 from dataclasses import dataclass
 
+from gateway.keys.allowance import NOTHING_SAID, Allowance
+
 
 class Scope(enum.StrEnum):
     """What a key may be used for."""
@@ -14,13 +16,18 @@ class Scope(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Caller:
-    """The owner of a key that was presented and is good. ``tenant_secret`` (32 bytes) separates tenants in the engine."""
+    """The owner of a key that was presented and is good. ``tenant_secret`` (32 bytes) separates tenants in the engine.
+
+    The allowances are what was set for this key and this tenant; the defaults are not in them.
+    """
 
     key_id: str
     name: str
     tenant: str
     scopes: frozenset[Scope]
     tenant_secret: bytes
+    key_allowance: Allowance = NOTHING_SAID
+    tenant_allowance: Allowance = NOTHING_SAID
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from typing import Literal
 
+from gateway.keys.allowance import BOUNDS, UNLIMITED, Allowance
 from gateway.keys.caller import Key, Scope
-from gateway.keys.store import KeyStore
+from gateway.keys.store import KeyStore, Subject
 from gateway.ledger.client import LedgerClient
 from gateway.ledger.messages import Fact, KeyEvent
 
@@ -38,6 +39,20 @@ class Changes:
             await self._record("created", key, replaces=key_id)
             await self._record("changed", self._store.get(key_id))
         return text, key
+
+    async def limit(self, scope: Subject, subject: str, changed: dict[str, int | None]) -> Allowance:
+        """Change the named bounds of a key or a tenant: a number, UNLIMITED, or None for the default. The others stay."""
+        with self._store.transaction():
+            before = self._store.allowance(scope, subject)
+            after = Allowance(**{name: changed.get(name, getattr(before, name)) for name in BOUNDS})
+            self._store.allow(scope, subject, after)
+            facts: dict[str, Fact] = {"scope": scope}
+            for name in changed:
+                value = changed[name]
+                facts[name] = {None: "default", UNLIMITED: "none"}.get(value, value or 0)
+            who = subject if scope == "key" else f"tenant {subject}"
+            await self._ledger.key_event(KeyEvent("changed", who, self._by, facts))
+        return after
 
     async def _record(self, event: Literal["created", "changed", "revoked"], key: Key, **more: Fact) -> None:
         facts: dict[str, Fact] = {

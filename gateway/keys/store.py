@@ -1,7 +1,7 @@
 """The keys' SQLite file: digests, callers, lives; every look-up asks the file, so a revoked key stops at once everywhere.
 
 One process writes now and then, the workers read for every request: WAL lets them, and a look-up by the digest's index
-takes some 20 µs, less than keeping a cache right would.
+takes some 30 µs, less than keeping a cache right would.
 """
 
 import hmac
@@ -12,12 +12,15 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from gateway.keys import token
+from gateway.keys.allowance import BOUNDS, NOTHING_SAID, Allowance
 from gateway.keys.caller import Caller, Key, Scope
 
-SCHEMA = 1
+SCHEMA = 2
 _BUSY_TIMEOUT_S = 5.0
+Subject = Literal["key", "tenant"]
 _TABLES = """
 CREATE TABLE tenants (name TEXT PRIMARY KEY, secret BLOB NOT NULL) STRICT;
 CREATE TABLE keys (
@@ -26,6 +29,22 @@ CREATE TABLE keys (
   created_at_s REAL NOT NULL, expires_at_s REAL, revoked_at_s REAL
 ) STRICT;
 """
+# Schema 2: a row for each key (its id) and tenant (its name) whose allowance was ever set; see Allowance for NULL and -1.
+_LIMITS = """
+CREATE TABLE limits (
+  scope TEXT NOT NULL CHECK (scope IN ('key', 'tenant')), subject TEXT NOT NULL,
+  requests_per_min INTEGER, tokens_per_min INTEGER, tokens_per_day INTEGER, concurrent INTEGER, images_per_min INTEGER,
+  PRIMARY KEY (scope, subject)
+) STRICT, WITHOUT ROWID;
+"""
+_OF_KEY, _OF_TENANT = (", ".join(f"{table}.{bound}" for bound in BOUNDS) for table in ("k", "t"))
+_LOOK_UP = f"""
+SELECT digest, key_id, keys.name, keys.tenant, scopes, secret, {_OF_KEY}, {_OF_TENANT}
+FROM keys JOIN tenants ON tenants.name = keys.tenant
+LEFT JOIN limits AS k ON k.scope = 'key' AND k.subject = key_id
+LEFT JOIN limits AS t ON t.scope = 'tenant' AND t.subject = keys.tenant
+WHERE digest = ? AND (revoked_at_s IS NULL OR revoked_at_s > ?) AND (expires_at_s IS NULL OR expires_at_s > ?)
+"""  # noqa: S608  the names are our own
 
 
 class StoreError(Exception):
@@ -47,6 +66,8 @@ class KeyStore:
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
                 self._create(path)
+            elif version == 1:
+                self._migrate_from_1()
             elif version != SCHEMA:
                 raise StoreError(f"{path} has schema {version}, this Vitrine knows {SCHEMA}; run the newer Vitrine")
             self._db.execute("PRAGMA foreign_keys = ON")
@@ -57,7 +78,14 @@ class KeyStore:
         if self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             raise StoreError(f"{path} is another program's database; move it away")
         self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
+        self._db.executescript(f"BEGIN IMMEDIATE; {_TABLES} {_LIMITS} PRAGMA user_version = {SCHEMA}; COMMIT;")
+
+    def _migrate_from_1(self) -> None:
+        with self.transaction():
+            # Read again under the lock: another process may have been first.
+            if self._db.execute("PRAGMA user_version").fetchone()[0] == 1:
+                self._db.execute(_LIMITS)
+                self._db.execute(f"PRAGMA user_version = {SCHEMA}")
 
     def close(self) -> None:
         self._db.close()
@@ -89,6 +117,7 @@ class KeyStore:
         text = token.make()
         new = Key("key_" + secrets.token_hex(8), old.name, old.tenant, old.scopes, now_s, old.expires_at_s, None)
         self._insert(text, new)
+        self.allow("key", new.key_id, self.allowance("key", key_id))
         self._db.execute("UPDATE keys SET revoked_at_s = ? WHERE key_id = ?", (now_s + grace_s, key_id))
         return text, new
 
@@ -116,14 +145,29 @@ class KeyStore:
         if not token.well_formed(text):
             return None
         digest, now_s = token.digest(text), time.time()
-        row = self._db.execute(
-            "SELECT digest, key_id, keys.name, tenant, scopes, secret FROM keys JOIN tenants ON tenants.name = tenant"
-            " WHERE digest = ? AND (revoked_at_s IS NULL OR revoked_at_s > ?) AND (expires_at_s IS NULL OR expires_at_s > ?)",
-            (digest, now_s, now_s),
-        ).fetchone()
+        row = self._db.execute(_LOOK_UP, (digest, now_s, now_s)).fetchone()
         if row is None or not hmac.compare_digest(row[0], digest):
             return None
-        return Caller(row[1], row[2], row[3], _scopes(row[4]), row[5])
+        of_key, of_tenant = row[6 : 6 + len(BOUNDS)], row[6 + len(BOUNDS) :]
+        return Caller(
+            row[1], row[2], row[3], _scopes(row[4]), row[5], _allowance(of_key), _allowance(of_tenant)
+        )  # fmt: skip
+
+    def allowance(self, scope: Subject, subject: str) -> Allowance:
+        """What was set for a key (its id) or a tenant (its name). Raises StoreError if there is no such key or tenant."""
+        table, column = ("keys", "key_id") if scope == "key" else ("tenants", "name")
+        known = self._db.execute(f"SELECT 1 FROM {table} WHERE {column} = ?", (subject,)).fetchone()  # noqa: S608
+        if known is None:
+            raise StoreError(f"there is no {scope} {subject}; `python -m gateway.keys list` shows them")
+        query = f"SELECT {', '.join(BOUNDS)} FROM limits WHERE scope = ? AND subject = ?"  # noqa: S608
+        row = self._db.execute(query, (scope, subject)).fetchone()
+        return NOTHING_SAID if row is None else _allowance(row)
+
+    def allow(self, scope: Subject, subject: str, allowance: Allowance) -> None:
+        """Set what a key or a tenant may use, from its next request on. Raises StoreError if there is no such key or tenant."""
+        self.allowance(scope, subject)
+        values = [getattr(allowance, name) for name in BOUNDS]
+        self._db.execute("INSERT OR REPLACE INTO limits VALUES (?, ?, ?, ?, ?, ?, ?)", (scope, subject, *values))
 
     def _insert(self, text: str, key: Key) -> None:
         self._db.execute("INSERT OR IGNORE INTO tenants VALUES (?, ?)", (key.tenant, secrets.token_bytes(32)))
@@ -136,11 +180,16 @@ class KeyStore:
         )  # fmt: skip
 
 
+_ALL_NULL = (None,) * len(BOUNDS)
 _KEY_COLUMNS = "key_id, name, tenant, scopes, created_at_s, expires_at_s, revoked_at_s"
 
 
 def _key(row: tuple[str, str, str, str, float, float | None, float | None]) -> Key:
     return Key(row[0], row[1], row[2], _scopes(row[3]), *row[4:])
+
+
+def _allowance(row: tuple[int | None, ...]) -> Allowance:
+    return NOTHING_SAID if row == _ALL_NULL else Allowance(*row)
 
 
 def _scopes(text: str) -> frozenset[Scope]:

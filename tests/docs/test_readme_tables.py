@@ -14,9 +14,8 @@ import gateway.keys.__main__
 import serve.__main__
 from gateway import settings as gateway_settings
 from gateway.app import build
-from gateway.chat import House
-from gateway.door import Limits
 from gateway.engines.pool import Pool
+from gateway.house import House
 from gateway.keys.store import KeyStore
 from gateway.ledger import errors as ledger_errors
 from gateway.ledger import settings as ledger_settings
@@ -113,7 +112,8 @@ def routes(home: Path) -> set[str]:
     try:
         ledger = LedgerClient(home / "ledger.sock", Deadlines(), buffered=False)
         settings = gateway_settings.Settings(home=home)
-        application = build(House(settings, Limits(), keys, Pool(home / "run"), ledger, Metrics("0")))
+        pool = Pool(home / "run", settings.queue_bounds())
+        application = build(House.furnish(settings, keys, pool, ledger, Metrics("0")))
     finally:
         keys.close()
     app = next(part for part in vars(application).values() if isinstance(part, FastAPI))

@@ -28,6 +28,7 @@ def engine(running_engine: FakeEngine) -> FakeEngine:
     running_engine.bodies.clear()
     running_engine.headers.clear()
     running_engine.left = 0
+    running_engine.go_on.clear()
     return running_engine
 
 

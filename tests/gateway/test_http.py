@@ -191,6 +191,7 @@ def test_a_body_larger_than_the_cap_is_refused_before_it_is_read(tmp_path: Path)
     ("settings", "words"),
     [
         ({"VITRINE_PROT": "9000"}, ["unknown setting VITRINE_PROT", "port"]),
+        ({"VITRINE_TRUSTED_PROXIES": "10.0.0.1,nginx"}, ["VITRINE_TRUSTED_PROXIES", "'nginx'"]),
         ({"VITRINE_PORT": "many"}, ["VITRINE_PORT = 'many'", "integer"]),
         ({"VITRINE_PORT": "70000"}, ["VITRINE_PORT = '70000'", "65535"]),
     ],

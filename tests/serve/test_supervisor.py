@@ -190,6 +190,4 @@ def test_a_file_where_the_state_folder_should_be_is_one_sentence(house: House) -
     house.home.write_text("")
     process = house.supervise()
     assert process.wait() == FAILED
-    assert process.lines == [
-        f"error: {house.engine_folder} cannot be made (File exists); set VITRINE_HOME elsewhere"
-    ]
+    assert process.lines == [f"error: {house.engine_folder} cannot be made (File exists); set VITRINE_HOME elsewhere"]

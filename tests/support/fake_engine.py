@@ -23,6 +23,7 @@ class Behaviour(enum.Enum):
     SENDS_AN_ERROR_EVENT = enum.auto()
     STALLS_BEFORE_THE_FIRST_BYTE = enum.auto()
     STALLS_AFTER_TWO_EVENTS = enum.auto()
+    WAITS_FOR_LEAVE = enum.auto()
     WAITS_FOR_LEAVE_AFTER_TWO_EVENTS = enum.auto()
     SPLITS_CHARACTERS = enum.auto()
     REFUSES_THE_LENGTH = enum.auto()
@@ -96,6 +97,8 @@ class FakeEngine:
         match self.behaviour:
             case Behaviour.STALLS_BEFORE_THE_FIRST_BYTE:
                 await asyncio.sleep(3600)
+            case Behaviour.WAITS_FOR_LEAVE:
+                await self._wait_for_leave()
             case Behaviour.ANSWERS_GARBAGE:
                 return web.Response(text="<html>not an answer</html>")
             case Behaviour.REFUSES_THE_LENGTH | Behaviour.FAILS_WITH_500:
@@ -144,12 +147,17 @@ class FakeEngine:
             case Behaviour.STALLS_AFTER_TWO_EVENTS:
                 await asyncio.sleep(3600)
             case Behaviour.WAITS_FOR_LEAVE_AFTER_TWO_EVENTS:
-                await asyncio.to_thread(self.go_on.wait, 30)
+                await self._wait_for_leave()
             case Behaviour.SENDS_AN_ERROR_EVENT:
                 await self._write(answer, _data({"error": {"message": self.SECRET, "type": "InternalServerError"}}))
                 await self._write(answer, b"data: [DONE]\n\n")
                 return True
         return False
+
+    async def _wait_for_leave(self) -> None:
+        async with asyncio.timeout(30):
+            while not self.go_on.is_set():  # noqa: ASYNC110  it is set in another thread
+                await asyncio.sleep(0.005)
 
     async def _write(self, answer: web.StreamResponse, data: bytes) -> None:
         if self.behaviour is not Behaviour.SPLITS_CHARACTERS:

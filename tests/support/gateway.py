@@ -67,6 +67,25 @@ class Gateway:
         assert made.returncode == 0, made.stderr
         return made.stdout.strip()
 
+    def key_ids(self) -> list[str]:
+        """The ids of all keys, oldest first."""
+        listed = run("gateway.keys", "list", env={"VITRINE_HOME": str(self.home)})
+        return re.findall(r"^key_[0-9a-f]+", listed.stdout, re.MULTILINE)
+
+    def limit(self, *words: str) -> str:
+        """Set limits by the command line, for a key id or ``--tenant``; what it printed."""
+        done = run("gateway.keys", "limit", *words, env={"VITRINE_HOME": str(self.home)})
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def limited_key(self, *limits: str, tenant: str = "default") -> tuple[str, str]:
+        """A new key with limits of its own, and its id."""
+        key = self.create_key("--tenant", tenant)
+        key_id = self.key_ids()[-1]
+        if limits:
+            self.limit(key_id, *limits)
+        return key, key_id
+
     def request(
         self,
         method: str,

@@ -68,6 +68,10 @@ class Process:
             self._popen.send_signal(number)
         return self.wait(within_s=within_s)
 
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal and go on."""
+        self._popen.send_signal(number)
+
     def interrupt(self, *, within_s: float = 60) -> int:
         """Ctrl-C: SIGINT to the whole group, as a terminal does; its exit status."""
         os.killpg(self._popen.pid, signal.SIGINT)

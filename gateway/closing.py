@@ -1,0 +1,63 @@
+"""How the gateway ends: from the signal on it takes no new work, running answers may end, for a while; starts nothing."""
+
+import asyncio
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+
+from gateway.errors import TimedOut, Unavailable
+from gateway.presence import Presence
+
+
+class Closing:
+    """Whether the end has begun, and which answers are still going on."""
+
+    def __init__(self) -> None:
+        self.begun = False
+        self.running: set[Presence] = set()
+
+    def refuse_new(self) -> None:
+        """Raises Unavailable once the end has begun."""
+        if self.begun:
+            raise closing()
+
+    def end_running(self) -> None:
+        """Their time is over: each ends with an error that its client sees and a record."""
+        for presence in list(self.running):
+            presence.stop(TimedOut("the gateway is shutting down and can't wait for the end of this answer; ask again"))
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which after the signal goes on accepting, to say that it is closing, until the last answer ended."""
+
+    def __init__(self, config: uvicorn.Config, end: Closing, close_queues: Callable[[], None], drain_s: float) -> None:
+        super().__init__(config)
+        self._end, self._close_queues, self._drain_s = end, close_queues, drain_s
+        self._until_s: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._end.begun:
+            super().handle_exit(sig, frame)  # a second signal means now
+        self._end.begun = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """uvicorn calls this ten times a second."""
+        if self._end.begun and not self.should_exit:
+            now_s = asyncio.get_running_loop().time()
+            if self._until_s is None:
+                self._until_s = now_s + self._drain_s
+                self._close_queues()
+            if not self._end.running:
+                self.should_exit = True
+            elif now_s >= self._until_s:
+                self._end.end_running()
+                self.should_exit = True
+        return await super().on_tick(counter)
+
+
+def closing() -> Unavailable:
+    """What a request is told that comes too late."""
+    return Unavailable(
+        "the gateway is shutting down; try again, another one may answer", code="shutting_down", retry_after_s=1
+    )

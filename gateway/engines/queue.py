@@ -1,0 +1,184 @@
+"""Who is asked next: a bounded number of exchanges works at one engine, the rest waits here, fairly by caller; asks nobody.
+
+Deficit round robin (Shreedhar and Varghese, 1996): callers take turns, each turn is worth as many tokens, and what a
+turn leaves over is kept. So one caller's thousand questions delay another's single one by a turn, not by a thousand.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from gateway.errors import GatewayError, OverLimit, Unavailable
+
+TURN_TOKENS = 1024
+RETRY_AFTER_S = 5
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much may work and wait at one engine. ``tokens``: text and pictures of the prompts and the answers' bounds."""
+
+    exchanges: int
+    tokens: int
+    waiting: int
+    waiting_per_key: int
+    wait_s: float
+
+
+@dataclass(eq=False)
+class Waiter:
+    key: str
+    tokens: int
+    turn: asyncio.Future[None]
+
+
+@dataclass
+class Line:
+    """One caller's waiters, oldest first, and the tokens that its turns have left over."""
+
+    waiters: deque[Waiter] = field(default_factory=deque)
+    credit: int = 0
+
+
+class Queue:
+    """The queue of one engine. ``exchanges`` and ``tokens`` are at work, ``waiting`` are not yet. One event loop owns it."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self.exchanges = self.tokens = self.waiting = 0
+        self._working: dict[str, int] = {}
+        self._lines: dict[str, Line] = {}
+        self._round: deque[str] = deque()
+        self._closed = False
+
+    @contextlib.asynccontextmanager
+    async def turn(self, key: str, tokens: int) -> AsyncIterator[float]:
+        """Hold a place at the engine; gives the seconds that were waited.
+
+        Raises Unavailable, or OverLimit where the house is full of the caller's own requests. Cancelled while it waits,
+        it leaves nothing behind.
+        """
+        started_s = time.monotonic()
+        if self._closed:
+            raise _closing()
+        if self._round or not self._fits(tokens):
+            await self._wait(key, tokens)
+        else:
+            self._take(key, tokens)
+        try:
+            yield time.monotonic() - started_s
+        finally:
+            self._give_back(key, tokens)
+            self._admit()
+
+    def close(self) -> None:
+        """Refuse all who wait and all who come."""
+        self._closed = True
+        for line in self._lines.values():
+            for waiter in line.waiters:
+                if not waiter.turn.done():
+                    waiter.turn.set_exception(_closing())
+
+    async def _wait(self, key: str, tokens: int) -> None:
+        waiter = self._line_up(key, tokens)
+        try:
+            async with asyncio.timeout(self._bounds.wait_s):
+                await waiter.turn
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if waiter.turn.done() and not waiter.turn.cancelled() and waiter.turn.exception() is None:
+                # Its turn came in the same moment: it holds a place that nobody else would give back.
+                self._give_back(key, tokens)
+            if isinstance(error, TimeoutError):
+                raise self._refusal(key, "no place became free in time") from None
+            raise
+        finally:
+            self._forget(waiter)
+            self._admit()
+
+    def _line_up(self, key: str, tokens: int) -> Waiter:
+        line = self._lines.get(key)
+        if line is not None and len(line.waiters) >= self._bounds.waiting_per_key:
+            raise OverLimit(
+                "too many requests of this API key wait already; send fewer at once", retry_after_s=RETRY_AFTER_S
+            )
+        if self.waiting >= self._bounds.waiting:
+            self._make_room(key)
+        waiter = Waiter(key, tokens, asyncio.get_running_loop().create_future())
+        if line is None:
+            line = self._lines[key] = Line()
+            self._round.append(key)
+        line.waiters.append(waiter)
+        self.waiting += 1
+        return waiter
+
+    def _make_room(self, key: str) -> None:
+        """The longest line gives up its newest waiter for a caller who has fewer; raises where there is none."""
+        longest, line = max(self._lines.items(), key=lambda item: len(item[1].waiters))
+        mine = len(self._lines[key].waiters) if key in self._lines else 0
+        newest = next((waiter for waiter in reversed(line.waiters) if not waiter.turn.done()), None)
+        if newest is None or len(line.waiters) <= mine + 1:
+            raise self._refusal(key, "too many requests wait already")
+        newest.turn.set_exception(self._refusal(longest, "too many requests wait already"))
+        self._forget(newest)
+
+    def _admit(self) -> None:
+        """Give turns while there is room. Who is next but too large for the room that is left is waited for."""
+        while self._round and not self._closed:
+            key = self._round[0]
+            line = self._lines[key]
+            waiter = line.waiters[0]
+            if waiter.tokens > line.credit:
+                line.credit += TURN_TOKENS
+                self._round.rotate(-1)
+                continue
+            if not self._fits(waiter.tokens):
+                return
+            line.credit -= waiter.tokens
+            if not waiter.turn.done():
+                self._take(key, waiter.tokens)
+                waiter.turn.set_result(None)
+            self._forget(waiter)
+
+    def _fits(self, tokens: int) -> bool:
+        # One that is larger than all the room there is passes alone, or it would never pass.
+        room = self.tokens + tokens <= self._bounds.tokens or not self.exchanges
+        return room and self.exchanges < self._bounds.exchanges
+
+    def _take(self, key: str, tokens: int) -> None:
+        self.exchanges += 1
+        self.tokens += tokens
+        self._working[key] = self._working.get(key, 0) + 1
+
+    def _give_back(self, key: str, tokens: int) -> None:
+        self.exchanges -= 1
+        self.tokens -= tokens
+        self._working[key] -= 1
+        if not self._working[key]:
+            del self._working[key]
+
+    def _forget(self, waiter: Waiter) -> None:
+        line = self._lines.get(waiter.key)
+        if line is None or waiter not in line.waiters:
+            return
+        line.waiters.remove(waiter)
+        self.waiting -= 1
+        if not line.waiters:
+            del self._lines[waiter.key]
+            self._round.remove(waiter.key)
+
+    def _refusal(self, key: str, why: str) -> GatewayError:
+        mine = self._working.get(key, 0) + (len(self._lines[key].waiters) if key in self._lines else 0)
+        if mine > 1 and 2 * mine > self.exchanges + self.waiting:
+            return OverLimit(f"{why}, and most are of this API key; send fewer at once", retry_after_s=RETRY_AFTER_S)
+        return Unavailable(
+            f"the engine is busy: {why}; try again later", code="engine_busy", retry_after_s=RETRY_AFTER_S
+        )
+
+
+def _closing() -> Unavailable:
+    return Unavailable(
+        "the gateway is shutting down; try again, another one may answer", code="shutting_down", retry_after_s=1
+    )

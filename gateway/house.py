@@ -1,0 +1,70 @@
+"""What a request meets on its way, made in one place and handed on; decides nothing itself."""
+
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.authentication import authenticate
+from gateway.body import Bodies
+from gateway.brake import Brake
+from gateway.closing import Closing
+from gateway.door import Limits
+from gateway.engines.pool import Pool
+from gateway.keys.allowance import Allowance
+from gateway.keys.caller import Caller
+from gateway.keys.caller import Scope as KeyScope
+from gateway.keys.store import KeyStore
+from gateway.ledger.client import LedgerClient
+from gateway.metrics import Metrics
+from gateway.proxies import Proxies
+from gateway.settings import Settings
+
+
+@dataclass(frozen=True)
+class House:
+    """One worker's. ``door`` bounds each request, the allowances bound callers of whom nothing else was said."""
+
+    settings: Settings
+    door: Limits
+    keys: KeyStore
+    pool: Pool
+    ledger: LedgerClient
+    metrics: Metrics
+    key_allowance: Allowance
+    tenant_allowance: Allowance
+    brake: Brake
+    bodies: Bodies
+    closing: Closing
+    proxies: Proxies
+
+    @classmethod
+    def furnish(cls, settings: Settings, keys: KeyStore, pool: Pool, ledger: LedgerClient, metrics: Metrics) -> "House":
+        """All that the settings decide, around what was opened."""
+        return cls(
+            settings, Limits(body_bytes=settings.max_body_bytes), keys, pool, ledger, metrics, settings.allowance("key"),
+            settings.allowance("tenant"), Brake(settings.failed_logins_per_min), Bodies(settings.max_bodies_bytes),
+            Closing(), Proxies(settings.trusted_proxies),
+        )  # fmt: skip
+
+    def caller(self, scope: MutableMapping[str, Any], *scopes: KeyScope) -> Caller:
+        """Who asks. Raises Unauthenticated, Forbidden or OverLimit."""
+        authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
+        return authenticate(self.keys, self.brake, address(scope), authorization, *scopes)
+
+    def waiting_for(self) -> list[str]:
+        """Why nothing can be answered now, a line for each reason; empty when all is ready."""
+        if self.closing.begun:
+            return ["gateway: shutting down"]
+        ledger = [] if self.ledger.connected else ["ledger: not answering"]
+        return ledger + self.pool.waiting_for()
+
+
+def address(scope: MutableMapping[str, Any]) -> str:
+    """The client's address, as a trusted proxy says or the socket; ``unix`` on a Unix socket."""
+    return str(scope["state"]["ip"])
+
+
+def peer_of(scope: MutableMapping[str, Any]) -> str:
+    """The other end of the socket, for the record."""
+    ip, port = scope["client"] or ("unix", 0)
+    return f"{ip}:{port}"

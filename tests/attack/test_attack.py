@@ -1,0 +1,46 @@
+"""A slice of `make attack`: the shield's table over a real socket, and a seeded part of the mutated heads, bodies and pictures."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.attack.run import Attack, Siege
+from tests.support.audit import Ledger
+from tests.support.fake_engine import FakeEngine
+from tests.support.gateway import Gateway
+
+GROWTH_BYTES = 48 << 20  # buffers for bodies of tens of megabytes are kept; what leaks grows with each input
+
+
+@pytest.fixture(scope="module")
+def siege(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Siege]:
+    home = tmp_path_factory.mktemp("siege")
+    with FakeEngine(home / "run") as engine, Ledger(home), Gateway(home) as gateway:
+        yield Siege(gateway, engine, gateway.create_key())
+
+
+def check(attack: Attack) -> None:
+    assert attack.wrong == []
+    assert attack.sent > 0
+    assert attack.rss_after - attack.rss_before < GROWTH_BYTES
+
+
+def test_nothing_of_the_shields_table_reaches_the_engine(siege: Siege) -> None:
+    attack = siege.shield()
+    check(attack)
+    assert 0 < attack.passed < 10  # what must go on working, and nothing else
+
+
+def test_mutated_bodies_and_pictures_reach_the_engine_clean_or_not_at_all(siege: Siege) -> None:
+    attack = siege.fuzz(3000)
+    check(attack)
+    # Some must get through, or the mutations only ever meet the first check.
+    assert 0 < attack.passed < attack.sent
+
+
+def test_mutated_heads_are_answered_or_closed(siege: Siege) -> None:
+    check(siege.heads(500))
+
+
+def test_good_questions_leave_nothing_behind(siege: Siege) -> None:
+    check(siege.soak(1000))

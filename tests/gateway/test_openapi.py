@@ -1,0 +1,27 @@
+"""The OpenAPI document against the running gateway, by schemathesis: what it promises is what comes back, and never a 500."""
+
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.fake_engine import FakeEngine
+from tests.support.gateway import Gateway
+
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("schemathesis") is None, reason="schemathesis is not installed")
+def test_what_the_document_promises_is_what_comes_back(gateway: Gateway, engine: FakeEngine) -> None:
+    key = gateway.create_key("--scope", "inference", "--scope", "metrics", "--scope", "audit")
+    ended = subprocess.run(
+        [
+            sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()", "run",
+            gateway.url + "/openapi.json", "-H", f"Authorization: Bearer {key}", "--max-examples", "20",
+            "--phases", "examples,fuzzing", "--checks", CHECKS, "--generation-deterministic", "--no-color",
+        ],
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-1000:]
+    assert "7 passed" in ended.stdout
