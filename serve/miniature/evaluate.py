@@ -15,6 +15,7 @@ from serve.miniature.exam import BARS, Answer, Case, cases, parse, right
 
 SEED = 2026
 AT_ONCE = 8
+TRIES = 10  # of a question that the server asks to send again later
 MOST_TOKENS = 400
 WAIT_S = 120
 KEY = "VITRINE_KEY"
@@ -68,10 +69,15 @@ async def over_api(base: str, exam: list[Case], model: str) -> list[Answer]:
             }
             if case.tools:
                 body["tools"] = case.tools
-            async with gate, session.post(address + "/v1/chat/completions", json=body) as response:
-                if response.status != 200:
-                    raise RuntimeError(f"the server answered {response.status}: {await response.text()}")
-                return _api_answer((await response.json())["choices"][0]["message"])
+            for _ in range(TRIES):
+                async with gate, session.post(address + "/v1/chat/completions", json=body) as response:
+                    if response.status == 200:
+                        return _api_answer((await response.json())["choices"][0]["message"])
+                    said = f"the server answered {response.status}: {await response.text()}"
+                    if "Retry-After" not in response.headers:
+                        break
+                await asyncio.sleep(float(response.headers["Retry-After"]))
+            raise RuntimeError(said)
 
         return list(await asyncio.gather(*(one(case) for case in exam)))
 

@@ -92,7 +92,7 @@ class Coder:
         self._pieces = re.compile("|".join([*map(re.escape, added), PIECES]))
         self._tokenizer = tokenizer
         self._known: dict[str, list[int]] = {}
-        self.picture: int = tokenizer.token_to_id("<|image|>")
+        self.picture = int(tokenizer.token_to_id("<|image|>") or 0)
 
     def __call__(self, text: str) -> list[int]:
         """The ids of a text."""
