@@ -162,7 +162,8 @@ def tail(
     reader = here.reader()
     admits: dict[str, dict[str, Any]] = {}
     last = reader.segments[-1]
-    begin = max(last.first, reader.size - max(2000, lines * 4))
+    # More than are shown: the begin of an exchange may stand some way before its end.
+    begin = reader.size - max(2000, lines * 4)
     for index, line in reader.lines(begin):
         text = line.decode() if as_json else _access_line(decode(line), admits)
         if index >= reader.size - lines and text:
