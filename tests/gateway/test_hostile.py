@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
@@ -90,17 +91,26 @@ def test_a_client_that_does_not_read_its_answer_is_cut_and_memory_is_bounded(
     engine.behaviour = Behaviour.FLOODS
     process = psutil.Process(hurried.process.pid)
     before = process.memory_info().rss
-    body = json.dumps(question(stream=True)).encode()
-    with socket.socket() as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.connect(("127.0.0.1", hurried.port))
-        connection.sendall(post(b"Content-Length: %d" % len(body), body=body).replace(b"{key}", key.encode()))
-        admitted = until(lambda: ledger.records(kind="admit", key=key_id))[0]
-        ended = until(lambda: ledger.records(kind="complete", id=admitted["id"]), within_s=10, what="the end")[0]
+    for _ in range(3):
+        ended = _stall(hurried, ledger, key, key_id)
+        if ended["status"] != 503:  # the disk was too busy for the admit record in time: it never began
+            break
     assert (ended["outcome"], ended["status"]) == ("client_left", 499)
     assert ended["answer"]["chars"] < 20_000 * len("".join(WORDS))  # the engine was stopped, not drained
     assert process.memory_info().rss - before < 32 << 20
     engine.wait_until_left(1)
+
+
+def _stall(gateway: Gateway, ledger: Ledger, key: str, key_id: str) -> dict[str, Any]:
+    """Ask for a flood, read none of it, and return the record of the end."""
+    seen = len(ledger.records(kind="admit", key=key_id))
+    body = json.dumps(question(stream=True)).encode()
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", gateway.port))
+        connection.sendall(post(b"Content-Length: %d" % len(body), body=body).replace(b"{key}", key.encode()))
+        admitted = until(lambda: ledger.records(kind="admit", key=key_id)[seen:])[0]
+        return until(lambda: ledger.records(kind="complete", id=admitted["id"]), within_s=10, what="the end")[0]
 
 
 def test_a_closed_answer_that_nobody_reads_does_not_stay(hurried: Gateway) -> None:
