@@ -23,7 +23,7 @@ from gateway.connection import Connection
 from gateway.engines.pool import Pool
 from gateway.house import House
 from gateway.keys.store import KeyStore, StoreError
-from gateway.ledger.client import LedgerClient
+from gateway.ledger.client import Deadlines, LedgerClient
 from gateway.ledger.errors import BadSettings as BadLedgerSettings
 from gateway.ledger.messages import Boot
 from gateway.ledger.settings import read_settings
@@ -72,7 +72,7 @@ async def _live(
     ledger_settings = read_settings()
     # Not waited for: without the ledger the gateway lives, says that it is not ready, and answers nothing.
     ledger = await LedgerClient.connect(
-        ledger_settings.socket_path, wait_s=0, buffered=ledger_settings.mode == "buffered",
+        ledger_settings.socket_path, Deadlines(admit_s=settings.admit_timeout_s), wait_s=0, buffered=ledger_settings.mode == "buffered",
         boot=Boot("gateway", {"version": VERSION, "settings": settings.digest()}),
     )  # fmt: skip
     async with ledger:

@@ -46,6 +46,7 @@ class Settings(BaseModel):
     metrics_port: Annotated[Port, Field(description="Port of the metrics.")] = 8081
     max_body_bytes: Annotated[int, Field(gt=0, description="The largest request body.")] = 64 << 20
     body_timeout_s: Annotated[Seconds, Field(description="For how long a request body may arrive.")] = 60.0
+    admit_timeout_s: Annotated[Seconds, Field(description="How long the audit log may take to admit a request.")] = 0.25
     silence_timeout_s: Annotated[Seconds, Field(description="How long a streaming engine may say nothing.")] = 300.0
     answer_timeout_s: Annotated[Seconds, Field(description="How long a whole answer may take.")] = 1800.0
     drain_timeout_s: Annotated[int, Field(ge=0, description="How long running answers may go on after SIGTERM.")] = 30

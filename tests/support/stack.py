@@ -8,7 +8,7 @@ from typing import Any
 import openai
 
 from tests.support.deadline import until
-from tests.support.gateway import Answer, Gateway
+from tests.support.gateway import PATIENT, Answer, Gateway
 from tests.support.process import Process
 
 
@@ -18,7 +18,7 @@ class Stack(Gateway):
     def __init__(self, home: Path, *, port: int, metrics_port: int, within_s: float) -> None:
         self.home, self.port, self.metrics_port = home, port, metrics_port
         self.url = self.base_url = f"http://127.0.0.1:{port}"
-        env = {"VITRINE_HOME": str(home), "VITRINE_METRICS_PORT": str(metrics_port)}
+        env = {"VITRINE_HOME": str(home), "VITRINE_METRICS_PORT": str(metrics_port), **PATIENT}
         self.process = Process("serve", f"PORT={port}", "PROFILE=miniature", env=env, program=("make",))
         try:
             self.process.line_with("Ctrl-C stops everything.", within_s=within_s)
