@@ -72,7 +72,8 @@ async def _live(
     ledger_settings = read_settings()
     # Not waited for: without the ledger the gateway lives, says that it is not ready, and answers nothing.
     ledger = await LedgerClient.connect(
-        ledger_settings.socket_path, Deadlines(admit_s=settings.admit_timeout_s), wait_s=0, buffered=ledger_settings.mode == "buffered",
+        ledger_settings.socket_path, Deadlines(admit_s=settings.admit_timeout_s), wait_s=0,
+        buffered=ledger_settings.mode == "buffered",
         boot=Boot("gateway", {"version": VERSION, "settings": settings.digest()}),
     )  # fmt: skip
     async with ledger:
