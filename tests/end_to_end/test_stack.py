@@ -89,6 +89,12 @@ def test_a_stream_says_the_same_as_the_whole_answer(stack: Stack) -> None:
     assert whole.usage.completion_tokens > 0
 
 
+def test_a_picture_behind_its_question_is_seen_too(stack: Stack) -> None:
+    messages = ask(part(picture(RED_CIRCLE, BLUE_SQUARE)))
+    messages[0]["content"].reverse()
+    assert "blue square on the right" in said(stack, messages)
+
+
 def test_the_order_of_two_pictures_is_kept(stack: Stack) -> None:
     first, second = (part(picture(shape)) for shape in (RED_CIRCLE, BLUE_SQUARE))
     question = "Which picture shows a blue square?"

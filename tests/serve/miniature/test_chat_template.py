@@ -39,10 +39,10 @@ def test_nothink_is_not_said_twice(tokenizer: Any) -> None:
     assert render(tokenizer, asked, enable_thinking=False).count("/nothink") == 1
 
 
-def test_pictures_stand_where_they_were_put(tokenizer: Any) -> None:
+def test_pictures_stand_before_the_text_wherever_they_were_put(tokenizer: Any) -> None:
     parts = [{"type": "image"}, {"type": "text", "text": "and"}, {"type": "image_url", "image_url": {"url": "x"}}]
     told = render(tokenizer, [{"role": "user", "content": parts}])
-    assert told == f"[gMASK]<sop><|user|>\n{PICTURE}and{PICTURE}<|assistant|>\n"
+    assert told == f"[gMASK]<sop><|user|>\n{PICTURE}{PICTURE}and<|assistant|>\n"
 
 
 def test_a_past_thought_is_forgotten_and_a_present_one_is_kept(tokenizer: Any) -> None:
