@@ -75,7 +75,6 @@ class Service:
         self._since_ms = clock.wall_ms()
         self._next_check_ms = 0
         self._segment_day = 0
-        self._next_anchor: Latest | None = None
         refuse_volatile(plan)
         self._signer = self._keyring.signer()
         self._lock = lock(self._layout)
