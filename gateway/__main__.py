@@ -15,8 +15,8 @@ import typer
 import uvicorn
 import uvloop
 from prometheus_client import start_http_server
-from typer.exceptions import TyperException
 
+from gateway import command_line
 from gateway.app import VERSION, build
 from gateway.closing import Server
 from gateway.connection import Connection
@@ -24,15 +24,13 @@ from gateway.engines.pool import Pool
 from gateway.house import House
 from gateway.keys.store import KeyStore, StoreError
 from gateway.ledger.client import Deadlines, LedgerClient
-from gateway.ledger.errors import BadSettings as BadLedgerSettings
 from gateway.ledger.messages import Boot
 from gateway.ledger.settings import read_settings
 from gateway.metrics import Metrics
 from gateway.porter import Porter
-from gateway.settings import BadSettings, Settings, read
+from gateway.settings import Settings, read
 from gateway.welcome import say_when_ready
 
-WRONG_USAGE, BAD_SETTINGS = 64, 78
 SPARE_FILES = 512  # engines' connections, the ledger's, SQLite's, what is served from disk
 LAST_BYTES_S = 5  # after the last answer's end, for who reads it slowly
 
@@ -132,21 +130,5 @@ def _taken(host: str, port: int, error: OSError, setting: str) -> PortTaken:
     return PortTaken(f"{host}:{port} can't be listened on ({reason}); choose another with {setting}")
 
 
-def main() -> int:
-    """Run the command line; the exit status as in the README's table."""
-    try:
-        status = app(standalone_mode=False)
-    except (BadSettings, BadLedgerSettings) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_SETTINGS
-    except (PortTaken, StoreError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except TyperException as error:
-        print(f"error: {error.format_message()} (see --help)", file=sys.stderr)
-        return WRONG_USAGE
-    return int(status or 0)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command_line.run(app, PortTaken, StoreError))

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
 import typer
-from typer.exceptions import TyperException
 
+from gateway import command_line
 from gateway.keys.allowance import UNLIMITED, Allowance
 from gateway.keys.caller import Key, Scope
 from gateway.keys.changes import Changes
@@ -21,13 +21,17 @@ from gateway.keys.store import KeyStore, StoreError, Subject
 from gateway.ledger.client import LedgerClient
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.settings import read_settings
-from gateway.settings import BadSettings, read
+from gateway.settings import read
 
 T = TypeVar("T")
 
 LEDGER_DEADLINE_S = 3.0
-WRONG_USAGE, BAD_SETTINGS = 64, 78
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class LedgerAway(Exception):
+    """The change can't be recorded, so it is not made (exit 1)."""
+
 
 app = typer.Typer(add_completion=False, help="API keys: who may enter.")
 
@@ -143,7 +147,10 @@ def _change(change: Callable[[Changes], Awaitable[T]]) -> T:
         async with await LedgerClient.connect(read_settings().socket_path, wait_s=LEDGER_DEADLINE_S) as ledger:
             return await change(Changes(_store(), ledger, by=f"command line, {getpass.getuser()}"))
 
-    return asyncio.run(run())
+    try:
+        return asyncio.run(run())
+    except LedgerUnavailable as error:
+        raise LedgerAway(f"{error}; keys change only with a record, so start Vitrine first (make serve)") from None
 
 
 def _show_new(text: str, key: Key, quiet: bool, as_json: bool) -> None:
@@ -170,24 +177,5 @@ def _seconds(text: str) -> float:
     return int(match[1]) * _UNITS_S[match[2]]
 
 
-def main() -> int:
-    """Run the command line; the exit status as in the README's table."""
-    try:
-        status = app(standalone_mode=False)
-    except BadSettings as error:
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_SETTINGS
-    except LedgerUnavailable as error:
-        print(f"error: {error}; keys change only with a record, so start Vitrine first (make serve)", file=sys.stderr)
-        return 1
-    except StoreError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except TyperException as error:
-        print(f"error: {error.format_message()} (see --help)", file=sys.stderr)
-        return WRONG_USAGE
-    return int(status or 0)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command_line.run(app, LedgerAway, StoreError))

@@ -9,9 +9,8 @@ import pytest
 import typer
 from fastapi import FastAPI
 
-import gateway.__main__
-import gateway.keys.__main__
 import serve.__main__
+from gateway import command_line
 from gateway import settings as gateway_settings
 from gateway.app import build
 from gateway.engines.pool import Pool
@@ -136,8 +135,7 @@ def test_every_profile_is_there_with_its_context(readme: str) -> None:
 def test_every_exit_code_is_there(readme: str) -> None:
     errors = [*vars(serve_errors).values(), *vars(ledger_errors).values()]
     used = {error.exit_code for error in errors if hasattr(error, "exit_code")}
-    mains = (serve.__main__, gateway.__main__, gateway.keys.__main__)
-    used |= {main.WRONG_USAGE for main in mains} | {gateway.__main__.BAD_SETTINGS, 0}
+    used |= {serve.__main__.WRONG_USAGE, command_line.WRONG_USAGE, command_line.BAD_SETTINGS, 0}
     assert {int(code) for code in tables(readme)["exit codes"]} == used
 
 

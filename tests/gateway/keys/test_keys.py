@@ -136,6 +136,14 @@ def test_the_commands_make_list_rotate_and_revoke_with_a_record_of_each(ledger: 
     assert ledger.records(kind="key")[1]["facts"]["replaces"] == key["key_id"]
 
 
+def test_a_bad_setting_of_the_ledger_is_named_and_ends_with_78(tmp_path: Path) -> None:
+    env = {"VITRINE_HOME": str(tmp_path), "VITRINE_LEDGER_MOOD": "strict"}
+    ended = run("gateway.keys", "create", "--name", "x", env=env)
+    assert ended.returncode == 78
+    assert "VITRINE_LEDGER_MOOD" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_without_the_ledger_no_key_changes(tmp_path: Path) -> None:
     env = {"VITRINE_HOME": str(tmp_path)}
     ended = run("gateway.keys", "create", "--name", "x", env=env)
