@@ -190,7 +190,7 @@ def build(folder: Path, records: int) -> tuple[Layout, Keyring]:
     layout, keyring = Layout(folder / "large" / "ledger"), Keyring(folder / "large" / "ledger-keys")
     found(layout, keyring, "bench.example/log")
     signer = keyring.signer()
-    log = open_log(layout, signer, [], compressed=False, on_record=lambda index, line: None).log
+    log = open_log(layout, signer, [], compressed=False).log
     digester = Digester(keyring.root(), keyring.secret_or_new, lambda time_ms: "2026-11")
     clock = Clock()
     clerk = Clerk(log, Identities(clock.wall_ms), digester, Exchanges(), Limits(), clock, mode="strict")

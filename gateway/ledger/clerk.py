@@ -6,6 +6,7 @@ Every answer given here holds only after the commit that follows; the server kee
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from gateway.ledger.digest import Digester, RecordDigests
 from gateway.ledger.exchanges import Exchange, Exchanges
 from gateway.ledger.floods import Floods
 from gateway.ledger.identity import Identities, is_identity
-from gateway.ledger.limits import Limits, Over
+from gateway.ledger.limits import Limits, Over, Reservation
 from gateway.ledger.log import Log
 from gateway.ledger.messages import (
     Abandon,
@@ -66,7 +67,8 @@ class Clerk:
         self._off = mode == "off"
         self._buffered = mode == "buffered"
         self._boots: dict[int, str] = {}
-        self._abandonable: dict[tuple[int, int], str] = {}
+        # Ordered, since a plain dict finds its oldest entry in time that grows with how many have gone before.
+        self._abandonable: OrderedDict[tuple[int, int], str] = OrderedDict()
 
     @property
     def boot_id(self) -> str:
@@ -87,8 +89,11 @@ class Clerk:
         known = self.exchanges.get(ask.late) if ask.late else None
         if known is not None:
             return Receipt(known.id, known.admitted, b"", self.log.origin)
-        held = self.limits.admit(ask.limits, ask.tokens, len(ask.images), now_ms) if not ask.late else None
-        left = self.limits.left(ask.limits, now_ms)
+        held: Reservation | Over | None = None
+        if ask.late:
+            left = self.limits.left(ask.limits, now_ms)
+        else:
+            held, left = self.limits.admit(ask.limits, ask.tokens, len(ask.images), now_ms)
         if isinstance(held, Over):
             reason = f"limit {held.limit} of {held.scope}"
             deny = Deny(reason, 429, ask.ip, ask.peer, ask.route, ask.request, ask.key, ask.tenant)
@@ -106,7 +111,7 @@ class Clerk:
         self.exchanges.admit(exchange)
         self._abandonable[sender, n] = identity
         if len(self._abandonable) > 4096:
-            del self._abandonable[next(iter(self._abandonable))]
+            self._abandonable.popitem(last=False)
         return receipt
 
     def complete(self, ask: Complete, sender: int) -> Receipt | Fault:
@@ -116,7 +121,9 @@ class Clerk:
         if known is not None and known.ended is not None:
             return Receipt(ask.id, known.ended, known.ended_leaf, self.log.origin)
         exchange = known or Exchange(ask.id, "", "", NOT_RECORDED)
-        self._settle(exchange, ask)
+        if exchange.held is not None:
+            now_ms = self._clock.monotonic_ms()
+            self.limits.end(exchange.held, ask.outcome, ask.prompt_tokens, ask.answer_tokens, now_ms)
         if self._off:
             receipt = Receipt(ask.id, NOT_RECORDED, b"", self.log.origin)
         else:
@@ -131,16 +138,6 @@ class Clerk:
         if known is not None:
             self.exchanges.end(exchange, receipt.index, receipt.leaf)
         return receipt
-
-    def _settle(self, exchange: Exchange, ask: Complete) -> None:
-        if exchange.held is None:
-            return
-        now_ms = self._clock.monotonic_ms()
-        if ask.outcome == "refused":
-            self.limits.give_back(exchange.held, now_ms)
-            return
-        used = None if ask.prompt_tokens is None else ask.prompt_tokens + (ask.answer_tokens or 0)
-        self.limits.settle(exchange.held, used, now_ms)
 
     def abandon(self, ask: Abandon, sender: int) -> Receipt | Fault:
         """The asker stopped waiting for an admit: the exchange ends as refused and gives everything back."""
@@ -205,13 +202,12 @@ class Clerk:
         return self._append("gap", self._ids.next(), sender, fields)
 
     def gone(self, sender: int) -> int:
-        """A connection ended: its exchanges can no longer end well, so they stop counting as running."""
-        now_ms = self._clock.monotonic_ms()
+        """A connection ended: its exchanges stop counting as running. A worker that comes back may still end them."""
         found = self.exchanges.of_sender(sender)
         for exchange in found:
             if exchange.held is not None:
-                self.limits.settle(exchange.held, None, now_ms)
-            exchange.held, exchange.sender = None, None
+                self.limits.release(exchange.held)
+            exchange.sender = None
         self._boots.pop(sender, None)
         for name in [name for name in self._abandonable if name[0] == sender]:
             del self._abandonable[name]

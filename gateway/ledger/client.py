@@ -46,6 +46,7 @@ from gateway.ledger.messages import (
     StatusAsk,
     decode_answer,
     encode,
+    pack,
 )
 
 BUFFER_BYTES = 4 << 20
@@ -74,6 +75,7 @@ class LedgerClient:
         self._buffered = buffered
         self._numbers = itertools.count(1)
         self._calls: dict[int, asyncio.Future[Say]] = {}
+        self._lines: list[bytes] = []  # asked in this turn of the loop: they go in one packet
         self._unsent: deque[bytes] = deque()
         self._blocked = False
         self._socket: socket.socket | None = None
@@ -192,14 +194,14 @@ class LedgerClient:
         loop = asyncio.get_running_loop()
         if self._socket is None:
             raise LedgerUnavailable(f"the ledger on {self._path} is away")
-        packet = encode(Question(n, ask))
-        if len(packet) > MOST_PACKET_BYTES:
-            raise LedgerRefused(f"a message of {len(packet)} bytes is too large for the ledger")
+        line = encode(Question(n, ask))
+        if len(line) > MOST_PACKET_BYTES:
+            raise LedgerRefused(f"a message of {len(line)} bytes is too large for the ledger")
         answer: asyncio.Future[Say] = loop.create_future()
         self._calls[n] = answer
         timer = loop.call_later(max(0.0, deadline_s), _give_up, answer, deadline_s)
         try:
-            self._send(packet)
+            self._send(line)
             say = await answer
         finally:
             timer.cancel()
@@ -208,9 +210,15 @@ class LedgerClient:
             raise LedgerRefused(say.text)
         return say
 
-    def _send(self, packet: bytes) -> None:
-        self._unsent.append(packet)
-        if len(self._unsent) == 1:
+    def _send(self, line: bytes) -> None:
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self._send_lines)
+        self._lines.append(line)
+
+    def _send_lines(self) -> None:
+        lines, self._lines = self._lines, []
+        self._unsent.extend(pack(lines))
+        if not self._blocked:
             self._flush()
 
     def _send_soon(self, question: Question) -> None:
@@ -253,10 +261,11 @@ class LedgerClient:
             if not packet:
                 self._disconnect("the ledger closed the connection")
                 return
-            answer = decode_answer(packet)
-            call = self._calls.get(answer.n)
-            if call is not None and not call.done():
-                call.set_result(answer.say)
+            for line in packet.split(b"\n"):
+                answer = decode_answer(line)
+                call = self._calls.get(answer.n)
+                if call is not None and not call.done():
+                    call.set_result(answer.say)
 
     # The connection
 
@@ -298,6 +307,7 @@ class LedgerClient:
             loop.remove_reader(ours.fileno())
             loop.remove_writer(ours.fileno())
             ours.close()
+        self._lines.clear()
         self._unsent.clear()
         self._blocked = False
         for call in self._calls.values():

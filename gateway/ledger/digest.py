@@ -24,7 +24,11 @@ def epoch_key(root: bytes, secret: bytes) -> bytes:
 
 def record_key(epoch: bytes, identity: str) -> bytes:
     """HKDF-Expand to one block: the 32 bytes that open the digests of one record and of no other."""
-    return hmac.digest(epoch, _INFO + identity.encode("ascii") + b"\x01", "sha256")
+    return hmac.digest(epoch, _info(identity), "sha256")
+
+
+def _info(identity: str) -> bytes:
+    return _INFO + identity.encode("ascii") + b"\x01"
 
 
 def keyed(record: bytes, content_sha256: bytes) -> str:
@@ -41,7 +45,7 @@ class Digester:
         self._secret_of = secret_of
         self._epoch_of = epoch_of
         self._epoch = PLAIN
-        self._key = b""
+        self._keyed = hmac.new(b"", digestmod="sha256")  # with the epoch's key; a copy costs a third of a new one
 
     def open(self, identity: str, time_ms: int) -> RecordDigests:
         """Digests for the record `identity` made at `time_ms`."""
@@ -49,16 +53,23 @@ class Digester:
             return RecordDigests(PLAIN, None)
         epoch = self._epoch_of(time_ms)
         if epoch != self._epoch:
-            self._key = epoch_key(self._root, self._secret_of(epoch))
+            self._keyed = hmac.new(epoch_key(self._root, self._secret_of(epoch)), digestmod="sha256")
             self._epoch = epoch
-        return RecordDigests(epoch, record_key(self._key, identity))
+        return RecordDigests(epoch, self._record_key(identity))
 
     def reopen(self, identity: str, epoch: str) -> RecordDigests:
         """Digests for a later record of the same exchange: the same key, also when an epoch has ended meanwhile."""
         if epoch == PLAIN or self._root is None:
             return RecordDigests(PLAIN, None)
-        key = self._key if epoch == self._epoch else epoch_key(self._root, self._secret_of(epoch))
-        return RecordDigests(epoch, record_key(key, identity))
+        if epoch == self._epoch:
+            return RecordDigests(epoch, self._record_key(identity))
+        return RecordDigests(epoch, record_key(epoch_key(self._root, self._secret_of(epoch)), identity))
+
+    def _record_key(self, identity: str) -> bytes:
+        """`record_key` with the newest epoch's key."""
+        copy = self._keyed.copy()
+        copy.update(_info(identity))
+        return copy.digest()
 
 
 class RecordDigests:

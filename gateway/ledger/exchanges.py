@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
-
-import msgspec
 
 from gateway.ledger.limits import Reservation
 
@@ -25,36 +24,21 @@ class Exchange:
     sender: int | None = None
 
 
-class Glimpse(msgspec.Struct):
-    """What a start reads back from each record."""
-
-    id: str
-    kind: str
-    time_ms: int
-    epoch: str = ""
-    key: str = ""
-    tenant: str = ""
-    outcome: str = ""
-    tokens: int = 0
-    images: list[msgspec.Raw] = []
-    prompt_tokens: int | None = None
-    answer_tokens: int | None = None
-
-
 class Exchanges:
     """Open exchanges, all of them; ended ones, the most recent."""
 
     def __init__(self) -> None:
-        self._all: dict[str, Exchange] = {}
+        # Ordered, since a plain dict finds its oldest entry in time that grows with how many have gone before.
+        self._all: OrderedDict[str, Exchange] = OrderedDict()
         self.open = 0
 
     def admit(self, exchange: Exchange) -> None:
         self._all[exchange.id] = exchange
         self.open += 1
         while len(self._all) > MOST_REMEMBERED:
-            oldest = self._all.pop(next(iter(self._all)))
-            if oldest.ended is None:
-                self._all[oldest.id] = oldest
+            oldest, exchange = self._all.popitem(last=False)
+            if exchange.ended is None:
+                self._all[oldest] = exchange
                 break
 
     def get(self, identity: str) -> Exchange | None:
@@ -67,6 +51,10 @@ class Exchanges:
 
     def of_sender(self, sender: int) -> list[Exchange]:
         return [exchange for exchange in self._all.values() if exchange.sender == sender]
+
+    def held(self) -> list[Reservation]:
+        """What the open ones have reserved."""
+        return [exchange.held for exchange in self._all.values() if exchange.held is not None]
 
     def open_ids(self, most: int) -> list[str]:
         """Ids of exchanges without an end, oldest first."""

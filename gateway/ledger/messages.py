@@ -1,11 +1,13 @@
-"""What crosses the ledger's socket: plain structs, one JSON object a packet. No content, only SHA-256 and sizes.
+"""What crosses the ledger's socket: plain structs as JSON, a line each. No content, only SHA-256 and sizes.
 
-A packet to the ledger is `{"n": 7, "ask": {"do": "admit", ...}}`, its answer `{"n": 7, "say": {"is": "receipt", ...}}`;
-`n` is the asker's and ties the two together. Bytes are base64. Times are Unix milliseconds.
+A line to the ledger is `{"n": 7, "ask": {"do": "admit", ...}}`, its answer `{"n": 7, "say": {"is": "receipt", ...}}`;
+`n` is the asker's and ties the two together. A packet holds one line or several, since under load a system call costs more
+than a line. Bytes are base64. Times are Unix milliseconds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal
 
 import msgspec
@@ -254,3 +256,17 @@ class Answer(Struct, frozen=True):
 encode = msgspec.json.Encoder().encode
 decode_question = msgspec.json.Decoder(Question).decode
 decode_answer = msgspec.json.Decoder(Answer).decode
+
+
+def pack(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """The packets that hold these lines, in their order. A line over the limit gets a packet of its own."""
+    packet: list[bytes] = []
+    size = 0
+    for line in lines:
+        if packet and size + len(line) + 1 > MOST_PACKET_BYTES:
+            yield b"\n".join(packet)
+            packet, size = [], 0
+        packet.append(line)
+        size += len(line) + 1
+    if packet:
+        yield b"\n".join(packet)

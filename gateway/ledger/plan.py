@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.ledger.errors import BadSettings
 from gateway.ledger.place import VOLATILE, filesystem
+
+DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,12 @@ class Plan:
 
 def epoch_of(kind: str, time_ms: int) -> str:
     """The digest epoch of a time in Unix ms: a month, or a day, in UTC."""
-    return time.strftime("%Y-%m" if kind == "month" else "%Y-%m-%d", time.gmtime(time_ms / 1000))
+    return _day_of(kind, time_ms // DAY_MS)
+
+
+@functools.lru_cache(maxsize=2)
+def _day_of(kind: str, day: int) -> str:
+    return time.strftime("%Y-%m" if kind == "month" else "%Y-%m-%d", time.gmtime(day * DAY_MS // 1000))
 
 
 def refuse_volatile(plan: Plan) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -27,8 +27,6 @@ from gateway.ledger.reader import Segment, find_segments
 from gateway.ledger.record import RecordError, decode, decode_header
 from gateway.ledger.seal import finish_removal, seal_segment
 from gateway.ledger.tree import RUN, Runs, StoredTree, split
-
-OnRecord = Callable[[int, bytes], None]
 
 
 @dataclass
@@ -51,9 +49,12 @@ class Repairs:
 
 @dataclass
 class Opened:
+    """The log, what was repaired, the closed segments, and the open one's lines."""
+
     log: Log
     repairs: Repairs
-    closed: Segment | None
+    closed: list[Segment]
+    lines: list[bytes]
     last_id: str | None
     last_kind: str | None
 
@@ -69,11 +70,9 @@ def lock(layout: Layout) -> int:
     return descriptor
 
 
-def open_log(
-    layout: Layout, signer: Signing, anchors: Sequence[Path], *, compressed: bool, on_record: OnRecord
-) -> Opened:
-    """Check, repair and open the log. The caller holds the lock. `on_record` sees every line of the open segment."""
-    return _Opening(layout, signer, compressed).run(anchors, on_record)
+def open_log(layout: Layout, signer: Signing, anchors: Sequence[Path], *, compressed: bool) -> Opened:
+    """Check, repair and open the log. The caller holds the lock."""
+    return _Opening(layout, signer, compressed).run(anchors)
 
 
 class _Opening:
@@ -85,7 +84,7 @@ class _Opening:
         self.compressed = compressed
         self.repairs = Repairs()
 
-    def run(self, anchors: Sequence[Path], on_record: OnRecord) -> Opened:
+    def run(self, anchors: Sequence[Path]) -> Opened:
         layout, verifier = self.layout, self.signer.verifier
         read_origin(layout, verifier)
         for leftover in layout.segments.glob("*.new"):
@@ -106,15 +105,9 @@ class _Opening:
         check_anchors(anchors, verifier, size, tree.root)
         self.repairs.unsigned_records = size - head.size
         opened = self._opened(last, head, len(lines), tree)
-        for index, line in enumerate(lines, last.first):
-            on_record(index, line)
         newest = decode_header(lines[-1]) if lines else None
         return Opened(
-            opened,
-            self.repairs,
-            closed[-1] if closed else None,
-            newest.id if newest else None,
-            newest.kind if newest else None,
+            opened, self.repairs, closed, lines, newest.id if newest else None, newest.kind if newest else None
         )
 
     def _finish_seals(self, segments: list[Segment]) -> list[Segment]:

@@ -20,11 +20,11 @@ import msgspec
 import structlog
 
 from gateway.ledger.errors import LogBusy
-from gateway.ledger.messages import MOST_PACKET_BYTES, Answer, Ask, Fault, Say, decode_question, encode
+from gateway.ledger.messages import MOST_PACKET_BYTES, Answer, Ask, Fault, Say, decode_question, encode, pack
 from gateway.ledger.place import make_folder
 
 MOST_BATCH = 1024
-MOST_UNSENT = 4096
+MOST_UNSENT_BYTES = 4 << 20
 BUFFER_BYTES = 4 << 20
 
 Later = Callable[[Say], None]
@@ -46,7 +46,9 @@ class Connection:
 
     number: int
     socket: socket.socket
+    answers: list[bytes] = field(default_factory=list)  # of this turn
     unsent: deque[bytes] = field(default_factory=deque)
+    unsent_bytes: int = 0
     blocked: bool = False
 
 
@@ -67,7 +69,7 @@ class Server:
         self._wake_in.setblocking(False)
         self._selector.register(self._wake_out, selectors.EVENT_READ, self._woken)
         self._ready: deque[tuple[int, int, Say]] = deque()
-        self._answers: list[tuple[Connection, int, Say]] = []
+        self._answered: list[Connection] = []
 
     @property
     def connections(self) -> int:
@@ -84,13 +86,13 @@ class Server:
             else:
                 key.data()
         self._desk.commit()
-        answers, self._answers = self._answers, []
-        for connection, n, say in answers:
-            self._send(connection, n, say)
         while self._ready:
             number, n, say = self._ready.popleft()
             if number in self._connections:
-                self._send(self._connections[number], n, say)
+                self._answer(self._connections[number], n, say)
+        answered, self._answered = self._answered, []
+        for connection in answered:
+            self._send(connection)
 
     def wake(self) -> None:
         """Make a waiting `turn` return; from any thread or signal handler."""
@@ -138,12 +140,16 @@ class Server:
 
     def _take(self, connection: Connection, packet: bytes) -> None:
         if len(packet) > MOST_PACKET_BYTES:
-            self._answers.append((connection, _number_in(packet), Fault("a packet is at most 128 KiB")))
+            self._answer(connection, _number_in(packet), Fault("a packet is at most 128 KiB"))
             return
+        for line in packet.split(b"\n"):
+            self._take_line(connection, line)
+
+    def _take_line(self, connection: Connection, line: bytes) -> None:
         try:
-            question = decode_question(packet)
+            question = decode_question(line)
         except msgspec.DecodeError as error:
-            self._answers.append((connection, _number_in(packet), Fault(f"not understood: {error}")))
+            self._answer(connection, _number_in(line), Fault(f"not understood: {error}"))
             return
         n, number = question.n, connection.number
 
@@ -153,15 +159,24 @@ class Server:
 
         say = self._desk.take(question.ask, number, n, later)
         if say is not None:
-            self._answers.append((connection, n, say))
+            self._answer(connection, n, say)
 
-    def _send(self, connection: Connection, n: int, say: Say) -> None:
+    def _answer(self, connection: Connection, n: int, say: Say) -> None:
+        """Keep an answer until this turn's commit."""
+        if not connection.answers:
+            self._answered.append(connection)
+        connection.answers.append(encode(Answer(n, say)))
+
+    def _send(self, connection: Connection) -> None:
+        answers, connection.answers = connection.answers, []
         if connection.number not in self._connections:
             return
-        connection.unsent.append(encode(Answer(n, say)))
-        if len(connection.unsent) == 1:
+        for packet in pack(answers):
+            connection.unsent.append(packet)
+            connection.unsent_bytes += len(packet)
+        if not connection.blocked:
             self._flush(connection)
-        elif len(connection.unsent) > MOST_UNSENT:
+        elif connection.unsent_bytes > MOST_UNSENT_BYTES:
             self._drop(connection, "does not read its answers")
 
     def _flush(self, connection: Connection) -> None:
@@ -175,7 +190,7 @@ class Server:
             except OSError as error:
                 self._drop(connection, str(error))
                 return
-            connection.unsent.popleft()
+            connection.unsent_bytes -= len(connection.unsent.popleft())
         if waiting != connection.blocked:
             connection.blocked = waiting
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if waiting else 0)

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import msgspec
 import structlog
 
 from gateway.ledger.anchor import write_anchor
@@ -23,13 +22,12 @@ from gateway.ledger.checkpoint import Head, sign_head
 from gateway.ledger.clerk import Clerk, Clock
 from gateway.ledger.digest import Digester
 from gateway.ledger.errors import BadSettings
-from gateway.ledger.exchanges import Exchange, Exchanges, Glimpse
+from gateway.ledger.exchanges import Exchanges
 from gateway.ledger.facts import code_digest, engines, versions
 from gateway.ledger.identity import Identities
 from gateway.ledger.keyring import Keyring
 from gateway.ledger.layout import Layout
 from gateway.ledger.limits import Limits
-from gateway.ledger.merkle import leaf_hash
 from gateway.ledger.messages import (
     Abandon,
     Admit,
@@ -47,16 +45,16 @@ from gateway.ledger.messages import (
     Status,
 )
 from gateway.ledger.note import Signing
-from gateway.ledger.plan import Plan, epoch_of, refuse_volatile
+from gateway.ledger.plan import DAY_MS, Plan, epoch_of, refuse_volatile
 from gateway.ledger.receipts import Receipts
-from gateway.ledger.record import RecordError, Value
+from gateway.ledger.record import RecordError, Value, decode_header
 from gateway.ledger.recovery import Opened, lock, open_log
+from gateway.ledger.replay import Replay, last_day, lines_of
 from gateway.ledger.retention import prune
 from gateway.ledger.seal import seal_segment
 from gateway.ledger.server import Later, Server
 
 IDLE_TURN_S = 0.25
-DAY_MS = 86_400_000
 
 
 class Service:
@@ -80,11 +78,9 @@ class Service:
         self._lock = lock(self._layout)
         self._limits = Limits()
         self._exchanges = Exchanges()
-        opened = open_log(
-            self._layout, self._signer, [self._keyring.anchor, *plan.anchors],
-            compressed=plan.compress, on_record=self._remember,
-        )  # fmt: skip
+        opened = open_log(self._layout, self._signer, [self._keyring.anchor, *plan.anchors], compressed=plan.compress)
         self._log = opened.log
+        self._remember(opened)
         self._clerk = self._make_clerk(opened)
         self._receipts = Receipts(self._layout, self._signer.verifier)
         self._sealer = Worker("ledger-sealer", self._fail)
@@ -148,20 +144,23 @@ class Service:
     def _torn_digest(self, name: str) -> str:
         return hashlib.sha256((self._layout.segments / name).read_bytes()).hexdigest()
 
-    def _remember(self, index: int, line: bytes) -> None:
-        """One record of the open segment at start: what is open, what is used of the limits."""
-        seen = _glimpse(line)
-        self._segment_day = self._segment_day or seen.time_ms // DAY_MS
-        if seen.kind == "admit":
-            self._exchanges.admit(Exchange(seen.id, seen.key, seen.epoch, index))
-            age_ms = max(0, self._clock.wall_ms() - seen.time_ms)
-            now_ms = self._clock.monotonic_ms()
-            subjects = (("key", seen.key), ("tenant", seen.tenant))
-            self._limits.replay(subjects, seen.tokens, len(seen.images), now_ms - age_ms, now_ms)
-        elif seen.kind == "complete":
-            known = self._exchanges.get(seen.id)
-            if known is not None:
-                self._exchanges.end(known, index, leaf_hash(line))
+    def _remember(self, opened: Opened) -> None:
+        """What the last day's records say: what is open, what is used of the limits."""
+        now_ms = self._clock.wall_ms()
+        replay = Replay(self._exchanges, self._limits, now_ms, self._clock.monotonic_ms())
+        segments, whole = last_day(opened.closed, now_ms)
+        for index, line in lines_of(self._layout, segments):
+            replay.take(index, line)
+        for index, line in enumerate(opened.lines, opened.log.segment.first):
+            replay.take(index, line)
+        replay.finish()
+        if opened.lines:
+            self._segment_day = decode_header(opened.lines[0]).time_ms // DAY_MS
+        if not whole:
+            self._logger.warning(
+                "the log of the last day is too long to count again; limits of tokens a day begin later",
+                since_ms=replay.first_ms,
+            )  # fmt: skip
 
     def run(self) -> None:
         """Serve until `stop`; LogBroken (or what a helper thread met) ends it without another write."""
@@ -333,6 +332,3 @@ def _seal_quietly(
         seal_segment(layout, number, first, signer, compressed=compress)
     except OSError as error:
         logger.error("a segment could not be sealed; the next start will try again", segment=number, error=str(error))
-
-
-_glimpse = msgspec.json.Decoder(Glimpse).decode

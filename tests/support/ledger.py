@@ -23,6 +23,9 @@ from gateway.ledger.founding import found
 from gateway.ledger.keyring import Keyring
 from gateway.ledger.layout import Layout
 from gateway.ledger.messages import Admit, Complete, Image, Limit, Text
+from gateway.ledger.note import Verifier
+from gateway.ledger.reader import Reader
+from gateway.ledger.record import decode
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_S = 20.0
@@ -181,3 +184,17 @@ async def exchange(client: LedgerClient, number: int = 0, **more: Any) -> str:
 
 async def exchanges(client: LedgerClient, count: int, **more: Any) -> list[str]:
     return list(await asyncio.gather(*[exchange(client, number, **more) for number in range(count)]))
+
+
+def verifier_of(ledger: Ledger) -> Verifier:
+    """The log's public key."""
+    return Keyring(ledger.home / "ledger-keys").verifier()
+
+
+def records(ledger: Ledger) -> list[dict[str, Any]]:
+    """All records of the log, oldest first."""
+    return [decode(line) for _, line in Reader(ledger.layout, verifier_of(ledger)).lines()]
+
+
+def of_kind(ledger: Ledger, kind: str) -> list[dict[str, Any]]:
+    return [record for record in records(ledger) if record["kind"] == kind]

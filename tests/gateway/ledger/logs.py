@@ -46,9 +46,7 @@ class Hand:
         return self.opened.log
 
     def open(self, *, compressed: bool = True) -> Opened:
-        self.opened = open_log(
-            self.layout, self.signer, [self.keyring.anchor], compressed=compressed, on_record=lambda index, line: None
-        )
+        self.opened = open_log(self.layout, self.signer, [self.keyring.anchor], compressed=compressed)
         self.ids = Identities(lambda: self.now_ms)
         return self.opened
 

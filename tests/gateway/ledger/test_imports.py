@@ -57,9 +57,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "client": {"errors", "identity", "messages"},
     "service": {
         "anchor", "background", "checkpoint", "clerk", "digest", "errors", "exchanges", "facts", "identity", "keyring",
-        "layout", "limits",  "merkle", "messages", "note", "plan", "receipts", "record", "recovery", "retention",
-        "seal", "server",
+        "layout", "limits", "messages", "note", "plan", "receipts", "record", "recovery", "replay", "retention", "seal",
+        "server",
     },
+    "replay": {"exchanges", "layout", "limits", "merkle", "reader"},
     "exports": set(),
     "exports.ocsf": set(),
     "exports.ecs": set(),

@@ -13,17 +13,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from gateway.ledger import verify_proof
 from gateway.ledger.client import Deadlines, LedgerClient
 from gateway.ledger.errors import LedgerRefused, LedgerUnavailable
-from gateway.ledger.keyring import Keyring
 from gateway.ledger.messages import Boot, Deny, Integrity, KeyEvent, Receipt, Refusal
 from gateway.ledger.reader import Reader
-from gateway.ledger.record import decode, is_canonical
+from gateway.ledger.record import is_canonical
 from tests.support.ledger import (
     Ledger,
     admit,
@@ -34,23 +32,13 @@ from tests.support.ledger import (
     exchange,
     exchanges,
     limit,
+    of_kind,
+    records,
     running,
     sha256,
     text,
+    verifier_of,
 )
-
-
-def records(ledger: Ledger) -> list[dict[str, Any]]:
-    verifier = Reader(ledger.layout, _verifier(ledger)).lines()
-    return [decode(line) for _, line in verifier]
-
-
-def _verifier(ledger: Ledger) -> Any:
-    return Keyring(ledger.home / "ledger-keys").verifier()
-
-
-def of_kind(ledger: Ledger, kind: str) -> list[dict[str, Any]]:
-    return [record for record in records(ledger) if record["kind"] == kind]
 
 
 async def until(holds: Callable[[], object], within_s: float = 10) -> None:
@@ -80,7 +68,7 @@ async def test_an_exchange_leaves_two_records_and_no_content(tmp_path: Path) -> 
         for content in (canary, picture.decode(), "CANARY-ANSWER", "CANARY-USER"):
             assert content.encode() not in kept
             assert sha256(content.encode()).hex().encode() not in kept
-        for _, line in Reader(ledger.layout, _verifier(ledger)).lines():
+        for _, line in Reader(ledger.layout, verifier_of(ledger)).lines():
             assert is_canonical(line)
 
 
@@ -91,7 +79,7 @@ async def test_the_receipt_is_the_leaf_and_its_proof_convinces_the_auditor(tmp_p
             assert isinstance(receipt, Receipt)
             await client.complete(complete(receipt.id))
             proven = await _until_found(client, receipt.id)
-        key = _verifier(ledger).format()
+        key = verifier_of(ledger).format()
         origin, index, _, record = verify_proof.check(proven[0], key, leaf=receipt.leaf)
         assert (origin, index) == (receipt.origin, receipt.index)
         assert record is not None
@@ -141,7 +129,7 @@ async def test_receipts_survive_rotation_and_packing(tmp_path: Path) -> None:
     with running(tmp_path / "home", sign_every_s=0.05) as ledger:
         async with client_of(ledger) as client:
             proofs = await _until_found(client, identity)
-            assert verify_proof.check(proofs[1], _verifier(ledger).format())[3] is not None
+            assert verify_proof.check(proofs[1], verifier_of(ledger).format())[3] is not None
 
 
 async def test_many_calls_in_flight_each_get_their_own_answer(tmp_path: Path) -> None:
@@ -155,73 +143,6 @@ async def test_many_calls_in_flight_each_get_their_own_answer(tmp_path: Path) ->
         assert ledger.stop() == 0
         found = {record["id"]: record["request"] for record in of_kind(ledger, "admit")}
         assert [found[identity] for identity in ids] == [f"request-{number}" for number in range(500)]
-
-
-async def test_two_workers_share_one_exact_limit(tmp_path: Path) -> None:
-    with running(tmp_path / "home") as ledger:
-        async with client_of(ledger) as one, client_of(ledger) as two:
-            asks = [
-                client.admit(admit(number, limits=(limit(requests_per_min=20),)))
-                for number, client in enumerate([one, two] * 25)
-            ]
-            answers = await asyncio.gather(*asks)
-        refused = [answer for answer in answers if isinstance(answer, Refusal)]
-        assert len(refused) == 30
-        assert (refused[0].limit, refused[0].value, refused[0].remaining) == ("requests_per_min", 20, 0)
-        assert 0 < refused[0].reset_ms <= 60_000
-        assert ledger.stop() == 0
-        denies = of_kind(ledger, "deny")
-        assert sum(record.get("count", 1) for record in denies) == 30
-        assert len(denies) == 11, "ten one by one, the rest in a roll-up"
-
-
-async def test_a_settled_exchange_gives_back_what_it_did_not_use(tmp_path: Path) -> None:
-    limits = (limit(tokens_per_min=1000, concurrent=2),)
-    with running(tmp_path / "home") as ledger:
-        async with client_of(ledger) as client:
-            first = await client.admit(admit(tokens=900, limits=limits))
-            assert isinstance(first, Receipt)
-            assert {left.limit: left.remaining for left in first.left} == {"tokens_per_min": 100, "concurrent": 1}
-            refused = await client.admit(admit(tokens=900, limits=limits))
-            assert isinstance(refused, Refusal)
-            await client.complete(complete(first.id, prompt_tokens=40, answer_tokens=12))
-            second = await client.admit(admit(tokens=900, limits=limits))
-            assert isinstance(second, Receipt)
-            assert {left.limit: left.remaining for left in second.left} == {"tokens_per_min": 48, "concurrent": 1}
-
-
-async def test_an_exchange_refused_in_the_queue_burns_nothing(tmp_path: Path) -> None:
-    limits = (limit(requests_per_min=1, images_per_min=1, tokens_per_day=100),)
-    with running(tmp_path / "home") as ledger:
-        async with client_of(ledger) as client:
-            for _ in range(3):
-                receipt = await client.admit(admit(picture=b"x", tokens=100, limits=limits))
-                assert isinstance(receipt, Receipt)
-                await client.complete(complete(receipt.id, outcome="refused", status=503))
-
-
-async def test_limits_survive_a_restart_of_the_ledger(tmp_path: Path) -> None:
-    limits = (limit(requests_per_min=3),)
-    with running(tmp_path / "home") as ledger:
-        async with client_of(ledger) as client:
-            for number in range(3):
-                assert isinstance(await client.admit(admit(number, limits=limits)), Receipt)
-        ledger.kill()
-    with running(tmp_path / "home") as ledger:
-        async with client_of(ledger) as client:
-            assert isinstance(await client.admit(admit(limits=limits)), Refusal)
-
-
-async def test_a_worker_that_dies_frees_what_it_held(tmp_path: Path) -> None:
-    limits = (limit(concurrent=1),)
-    with running(tmp_path / "home") as ledger:
-        async with client_of(ledger) as client:
-            assert isinstance(await client.admit(admit(limits=limits)), Receipt)
-            assert isinstance(await client.admit(admit(limits=limits)), Refusal)
-        async with client_of(ledger) as client:
-            give_up = time.monotonic() + 10
-            while isinstance(await client.admit(admit(limits=limits)), Refusal):
-                assert time.monotonic() < give_up
 
 
 async def test_a_ledger_that_does_not_answer_is_unavailable_within_the_deadline(tmp_path: Path) -> None:
