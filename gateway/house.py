@@ -42,8 +42,7 @@ class House:
         """All that the settings decide, around what was opened."""
         return cls(
             settings, Limits(body_bytes=settings.max_body_bytes), keys, pool, ledger, metrics, settings.allowance("key"),
-            settings.allowance("tenant"), Brake(settings.failed_logins_per_min), Bodies(settings.max_bodies_bytes),
-            Closing(), Proxies(settings.trusted_proxies),
+            settings.allowance("tenant"), settings.brake(), settings.bodies(), Closing(), Proxies(settings.trusted_proxies),
         )  # fmt: skip
 
     def caller(self, scope: MutableMapping[str, Any], *scopes: KeyScope) -> Caller:
