@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway import errors, limits
 from gateway.answer import DONE, Events, Progress, read_events, read_whole, sift
+from gateway.authentication import require
 from gateway.body import Room, read_body
 from gateway.door import ChatRequest, DoorError, digest_images, engine_body, parse_chat
 from gateway.engines.engine import Engine
@@ -52,8 +53,9 @@ class ChatCompletions:
         caller: Caller | None = None
         with Room(house.bodies) as room:
             try:
+                caller = house.known(scope)
                 house.closing.refuse_new()
-                caller = house.caller(scope, KeyScope.INFERENCE)
+                require(caller, KeyScope.INFERENCE)
                 request = await self._understand(dict(scope["headers"]), receive, room)
                 house.closing.refuse_new()
                 key = b"%b\0%b" % (caller.tenant.encode(), request.subject)
@@ -62,7 +64,10 @@ class ChatCompletions:
             except ClientLeft:
                 return  # in the middle of its own body: there is nobody to answer and nothing was asked
             except GatewayError as error:
-                await deny(house.ledger, error, request_id=identifier, route=ROUTE, ip=ip, peer=peer, caller=caller)
+                bounds = house.bounds(caller) if caller else ()
+                await deny(
+                    house.ledger, error, request_id=identifier, route=ROUTE, ip=ip, peer=peer, caller=caller, bounds=bounds
+                )  # fmt: skip
                 raise
             tokens = limits.reservation(request, prompt, house.settings.reserve_tokens, engine.max_model_len)
             exchange = Exchange(identifier, caller, ROUTE, ip, peer, request, tokens, engine=engine.name)
@@ -87,7 +92,7 @@ class _Relay:
 
     def __init__(self, house: House, exchange: Exchange, engine: Engine, key: bytes, send: Send) -> None:
         self._house, self._exchange, self._engine, self._key, self._send = house, exchange, engine, key, send
-        self._bounds = limits.limits_of(exchange.caller, house.key_allowance, house.tenant_allowance)
+        self._bounds = house.bounds(exchange.caller)
         self._recording = Recording(house.ledger, exchange, self._bounds)
         self._asked = self._started = False
 
