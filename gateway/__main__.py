@@ -73,7 +73,7 @@ async def _live(
     ledger = await LedgerClient.connect(
         ledger_settings.socket_path, Deadlines(admit_s=settings.admit_timeout_s), wait_s=0,
         buffered=ledger_settings.mode == "buffered",
-        boot=Boot("gateway", {"version": VERSION, "settings": settings.digest()}),
+        boot=Boot("gateway", {"version": VERSION, "settings": settings.digest()}, settings.outbound),
     )  # fmt: skip
     async with ledger:
         pool = Pool(settings.plan(Board.alone()))

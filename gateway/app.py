@@ -65,7 +65,7 @@ def build(house: House) -> ASGIApp:
     _health(app, house)
     _receipts(app, house)
     _pages(app)
-    openapi.describe(app)
+    openapi.describe(app, house.door)
     app.add_exception_handler(GatewayError, partial(_answer_and_record, house))
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_exception_handler(Exception, _answer_fault)

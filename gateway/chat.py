@@ -78,6 +78,9 @@ class ChatCompletions:
         body = await read_body(headers, receive, room, settings.max_body_bytes, settings.body_timeout_s)
         try:
             request = parse_chat(body, self._house.door)
+            if request.remote:
+                async with Presence(receive):
+                    await self._house.fetcher.fetch(request, room)
             if request.images:
                 # Decoding and hashing release the GIL: other requests go on meanwhile.
                 await asyncio.to_thread(digest_images, request)
