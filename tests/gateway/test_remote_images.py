@@ -184,7 +184,7 @@ def test_tls_is_checked_against_the_name_that_was_asked_for(gateway: Gateway, ke
 
 
 def test_the_record_of_the_start_lists_the_places(gateway: Gateway, ledger: Ledger, pictures: Pictures) -> None:
-    outbound = [one["outbound"] for one in ledger.records(type="boot") if one.get("room") == "gateway"]
+    outbound = [one["outbound"] for one in ledger.records(kind="boot") if one["room"] == "gateway"]
     assert outbound == [
         [f"http://localhost:{pictures.port}", f"https://localhost:{pictures.tls_port}", f"http://127.0.0.1:{pictures.port}",
          f"https://127.0.0.1:{pictures.tls_port}", f"http://localhost:{pictures.tls_port}"]
