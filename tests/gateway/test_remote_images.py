@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import http.client
 import json
 import ssl
 import threading
@@ -21,6 +22,7 @@ from gateway.remote_images.allowlist import Allowlist
 from gateway.remote_images.fetcher import AT_ONCE_PER_REQUEST, Fetcher
 from tests.gateway.door.bodies import body, data_url, picture, user
 from tests.support.audit import Ledger
+from tests.support.deadline import until
 from tests.support.fake_engine import FakeEngine
 from tests.support.gateway import Answer, Gateway
 from tests.support.process import run
@@ -33,11 +35,11 @@ NOT_FETCHED = "Images are not fetched from the network."
 
 class Pictures:
     """A server of pictures on loopback, plain and with TLS. ``asked`` are paths and headers; ``most_at_once`` how many of
-    ``/slow`` were being served at the same time."""
+    ``/slow`` were being served at the same time, ``left`` how many answers without end were abandoned."""
 
     def __init__(self, folder: Path) -> None:
         self.asked: list[tuple[str, dict[str, str]]] = []
-        self.most_at_once = self.at_once = 0
+        self.most_at_once = self.at_once = self.left = 0
         self.moves: dict[str, str] = {}
         self.certificate, self._key = certificate(folder, "localhost")
         self._loop = asyncio.new_event_loop()
@@ -107,9 +109,12 @@ class Pictures:
     async def _write(self, request: web.Request, chunk: bytes, pause_s: float) -> web.StreamResponse:
         answer = web.StreamResponse()
         await answer.prepare(request)
-        while True:
-            await answer.write(chunk)
-            await asyncio.sleep(pause_s)
+        try:
+            while True:
+                await answer.write(chunk)
+                await asyncio.sleep(pause_s)
+        finally:
+            self.left += 1
 
 
 @pytest.fixture(scope="module")
@@ -293,6 +298,21 @@ def test_a_redirect_is_checked_as_the_first_url_was(
     answer = ask(gateway, key, pictures.url("1"))
     assert answer.status == 400
     assert words in answer.error["message"]
+    assert engine.bodies == []
+
+
+def test_a_client_that_leaves_ends_the_fetching(
+    home: Path, key: str, engine: FakeEngine, ledger: Ledger, pictures: Pictures
+) -> None:
+    place = f"http://127.0.0.1:{pictures.port}=127.0.0.1"
+    with Gateway(home, VITRINE_REMOTE_IMAGES=place, VITRINE_REMOTE_IMAGES_TIMEOUT_S="600") as patient:
+        connection = http.client.HTTPConnection("127.0.0.1", patient.port, timeout=30)
+        content = json.dumps(asking(pictures.url("drip", "127.0.0.1"))).encode()
+        connection.request("POST", "/v1/chat/completions", content, {"Authorization": f"Bearer {key}"})
+        until(lambda: pictures.asked, what="the picture is asked for")
+        before = pictures.left
+        connection.close()
+        until(lambda: pictures.left > before, what="the picture is given up")
     assert engine.bodies == []
 
 
