@@ -18,6 +18,7 @@ from gateway import command_line
 from gateway.app import VERSION
 from gateway.engines.board import Board
 from gateway.keys.store import KeyStore, StoreError
+from gateway.ledger.settings import read_settings
 from gateway.metrics import Metrics, gathered
 from gateway.settings import Settings, read
 from gateway.worker import METRICS, Place, live, url_of
@@ -36,7 +37,9 @@ def run(
 ) -> int:
     """Serve page and API until SIGTERM or Ctrl-C; running answers may end."""
     settings = read()
-    settings.plan(Board.alone())  # what can't be used is said before anything is opened
+    # What can't be used is said before anything is opened, once and not by each worker.
+    settings.plan(Board.alone())
+    read_settings()
     KeyStore(settings.home / "keys.sqlite").close()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("info"))
     listener = _listen(settings.host, settings.port, "VITRINE_PORT (make serve PORT=...)")

@@ -27,7 +27,7 @@ from gateway.worker import BOARD, LAST_BYTES_S, METRICS, Errand
 
 TICK_S = 0.1
 START_S = 60.0
-HANG_S = 30.0
+HANG_S = 15.0
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 10.0
 LONG_LIFE_S = 30.0
