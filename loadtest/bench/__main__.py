@@ -41,25 +41,34 @@ def main(
     only: Annotated[str, typer.Option(help="Only scenarios whose name has this text.")] = "",
     rounds: Annotated[int, typer.Option(help="Medians of how many.", min=1)] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Every figure of every round, for programs.")] = False,
+    setting: Annotated[list[str] | None, typer.Option(help="VITRINE_NAME=VALUE for gateway and ledger.")] = None,
     folder: Annotated[Path, typer.Option(help="Where the log is written: the disk to measure.")] = CACHE,
 ) -> None:
     """Measure the gateway alone on one core, with its ledger and a durable log, against a fast fake engine on another."""
     chosen = [scenario for scenario in SCENARIOS if only in scenario.name]
     if not chosen:
         raise typer.BadParameter(f"no scenario has {only!r} in its name")
+    settings = dict(_named(one) for one in setting or [])
     folder.mkdir(parents=True, exist_ok=True)
     cores = Cores.of_this_machine()
     place = Path(tempfile.mkdtemp(prefix="run-", dir=folder.absolute()))
     try:
         os.sched_setaffinity(0, {cores.load})
         plan = _Plan(chosen, 1 if quick else rounds, QUICK if quick else 1.0, cores, place)
-        found = uvloop.run(plan.run(peers_too))
+        found = uvloop.run(plan.run(settings, peers_too))
     except (WrongAnswer, NotStarted) as error:
         typer.echo(f"nothing measured: {error}", err=True)
         raise typer.Exit(1) from None
     finally:
         shutil.rmtree(place)
     _print(found, plan, as_json)
+
+
+def _named(setting: str) -> tuple[str, str]:
+    name, equals, value = setting.partition("=")
+    if not equals or not name.startswith("VITRINE_"):
+        raise typer.BadParameter(f"{setting!r} is not VITRINE_NAME=VALUE")
+    return name, value
 
 
 class _Plan:
@@ -74,9 +83,9 @@ class _Plan:
             "python": sys.version.split()[0], "load average before": round(os.getloadavg()[0], 2),
         }  # fmt: skip
 
-    async def run(self, peers_too: bool) -> report.Rounds:
+    async def run(self, settings: dict[str, str], peers_too: bool) -> report.Rounds:
         found: report.Rounds = {}
-        with vitrine.running(self._place, self.cores.server) as gateway:
+        with vitrine.running(self._place, self.cores.server, settings) as gateway:
             async with Engine(self._place / "run" / "engine-0") as engine:
                 await _until_ready(gateway)
                 await self._measure(found, gateway, engine)

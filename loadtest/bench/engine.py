@@ -52,6 +52,10 @@ WHOLE = _whole(b"200 OK", {
     "id": "chatcmpl-bench", "object": "chat.completion", "created": 1760000000, "model": "glm-4v", "usage": _USAGE,
     "choices": [{"index": 0, "message": _MESSAGE, "finish_reason": "stop", "logprobs": None}],
 })  # fmt: skip
+# To whoever looks whether the engine lives, and what it serves.
+MODELS = _whole(b"200 OK", {"object": "list", "data": [
+    {"id": "glm-4v", "object": "model", "created": 1760000000, "owned_by": "vllm", "root": "glm-4v", "max_model_len": 65536}
+]})  # fmt: skip
 ERROR = _whole(b"500 Internal Server Error", {"error": {"message": "as told", "type": "InternalServerError"}})
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
 WORD = _chunk(
@@ -131,6 +135,9 @@ class _Connection(asyncio.BufferedProtocol):
 
     def on_message_complete(self) -> None:
         engine = self._engine
+        if self._parser.get_method() != b"POST":
+            self._transport.write(MODELS)
+            return
         engine.requests += 1
         self._busy = True
         match engine.answers:

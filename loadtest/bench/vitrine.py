@@ -23,12 +23,12 @@ class NotStarted(Exception):
 
 
 @contextlib.contextmanager
-def running(home: Path, core: int) -> Iterator[Target]:
-    """Ledger and gateway for the state folder ``home``, in which an engine's state file may appear later."""
+def running(home: Path, core: int, more: dict[str, str]) -> Iterator[Target]:
+    """Ledger and gateway for the state folder ``home``, in which an engine's state file may appear later; ``more`` settings."""
     # A late record is a fault of a busy disk, not of speed: it must not end a measurement.
     settings = {
         "VITRINE_HOME": str(home), "VITRINE_PORT": "0", "VITRINE_METRICS_PORT": "0", "VITRINE_ADMIT_TIMEOUT_S": "10",
-        "VITRINE_MAX_CONNECTIONS_PER_ADDRESS": "4096",
+        "VITRINE_MAX_CONNECTIONS_PER_ADDRESS": "4096", **more,
     }  # fmt: skip
     kept = {name: value for name, value in os.environ.items() if not name.startswith("VITRINE_")}
     environment = {**kept, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(_TOP), **settings}
@@ -39,14 +39,19 @@ def running(home: Path, core: int) -> Iterator[Target]:
                 child([sys.executable, "-m", "gateway.ledger", "serve"], environment, home, log)
             )
             _wait_for_socket(home / "run" / "ledger.sock", ledger, log)
-            key = subprocess.run(
+            made = subprocess.run(
                 [sys.executable, "-m", "gateway.keys", "create", "--name", "bench", "--quiet"],
-                env=environment, cwd=home, capture_output=True, text=True, timeout=READY_S, check=True,
-            ).stdout.strip()  # fmt: skip
+                env=environment, cwd=home, capture_output=True, text=True, timeout=READY_S, check=False,
+            )  # fmt: skip
+            if made.returncode:
+                raise NotStarted(f"no key could be made: {made.stderr.strip()}")
             gateway = stack.enter_context(child([sys.executable, "-m", "gateway"], environment, home, log))
         port = int(_wait_for_line(r"http://127\.0\.0\.1:(\d+)", gateway, log))
         yield Target(
-            "vitrine", port, {"authorization": f"Bearer {key}"}, {"gateway": gateway.pid, "ledger": ledger.pid}
+            "vitrine",
+            port,
+            {"authorization": f"Bearer {made.stdout.strip()}"},
+            {"gateway": gateway.pid, "ledger": ledger.pid},
         )
 
 
