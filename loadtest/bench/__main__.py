@@ -25,7 +25,7 @@ from loadtest.bench import peers, report, vitrine
 from loadtest.bench.client import WrongAnswer
 from loadtest.bench.cores import Cores, memory_mib
 from loadtest.bench.engine import Engine
-from loadtest.bench.scenarios import SCENARIOS, Scenario, Target
+from loadtest.bench.scenarios import SCENARIOS, Scenario, Target, small
 from loadtest.bench.vitrine import NotStarted
 
 CACHE = Path(".vitrine/cache/bench")
@@ -99,7 +99,11 @@ class _Plan:
         folder.mkdir()
         try:
             async with Engine(folder / "engine-0") as engine:
-                with peer.running(folder, self._cache, self.cores.server, engine.port) as target:
+                with contextlib.ExitStack() as stack:
+                    # In a thread: some peers ask the engine, on this loop, before they listen.
+                    starting = peer.running(folder, self._cache, self.cores.server, engine.port)
+                    target = await asyncio.to_thread(stack.enter_context, starting)
+                    await _until_it_answers(target, engine)
                     await self._measure(found, target, engine)
         except (peers.NotHere, NotStarted, WrongAnswer) as error:
             found.pop(peer.name, None)
@@ -127,6 +131,20 @@ class _Plan:
         after = sum(memory_mib(pid) for pid in target.pids.values())
         own["memory"] = [{"before_mib": before, "after_mib": after}]
         _say("")
+
+
+async def _until_it_answers(target: Target, engine: Engine) -> None:
+    """Some listen before they know their engine. Raises WrongAnswer if it never does."""
+    end_s = time.monotonic() + peers.START_S
+    while True:
+        try:
+            await small(1)(target, engine, 0.1)
+        except WrongAnswer:
+            if time.monotonic() > end_s:
+                raise
+            await asyncio.sleep(0.5)
+        else:
+            return
 
 
 async def _until_ready(target: Target) -> None:
