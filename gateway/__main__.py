@@ -20,6 +20,7 @@ from gateway import command_line
 from gateway.app import VERSION, build
 from gateway.closing import Server
 from gateway.connection import Connection
+from gateway.engines.board import Board
 from gateway.engines.pool import Pool
 from gateway.house import House
 from gateway.keys.store import KeyStore, StoreError
@@ -75,7 +76,7 @@ async def _live(
         boot=Boot("gateway", {"version": VERSION, "settings": settings.digest()}),
     )  # fmt: skip
     async with ledger:
-        pool = Pool(settings.home.absolute() / "run", settings.queue_bounds())
+        pool = Pool(settings.plan(Board.alone()))
         metrics.watch(pool)
         house = House.furnish(settings, keys, pool, ledger, metrics)
         await _serve(house, listener, metrics_port, welcome)

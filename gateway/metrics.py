@@ -37,6 +37,10 @@ class Metrics:
         self.refused = Counter(
             "vitrine_refused", "Refusals by a limit, a full house or the doorway.", ["code"], registry=self.registry
         )
+        self.retries = Counter(
+            "vitrine_retries", "Requests that another engine was asked after this one failed.", ["engine"],
+            registry=self.registry,
+        )  # fmt: skip
         self.first_byte = Histogram(
             "vitrine_first_byte_seconds", "From the request to the first byte of its answer.", ["model"],
             buckets=_SECONDS, registry=self.registry,
