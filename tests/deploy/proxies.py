@@ -1,6 +1,7 @@
 """The real nginx and the real HAProxy, with the very files of deploy/: only addresses and the user are put in."""
 
 import shutil
+import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,6 +38,9 @@ http {{
 def needs(program: str) -> Any:
     """A mark: skipped, by name, where the Debian program is missing."""
     return pytest.mark.skipif(shutil.which(program) is None, reason=f"needs the Debian program {program}")
+
+
+PROXIES = [pytest.param(name, marks=needs(name)) for name in ("nginx", "haproxy")]
 
 
 def replaced(text: str, changes: Mapping[str, str]) -> str:
@@ -88,10 +92,16 @@ class Proxy(Gateway):
         self.process = Process(*words, env={}, program=(name,))
         until(self._answers, what=f"{name} answers")
 
+    def __exit__(self, *_: object) -> None:
+        # HAProxy ends by the signal itself.
+        assert self.process.end() in (0, -signal.SIGTERM), self.process.output
+
     def wait_until_it_knows_that(self, host: int, state: str) -> None:
         """HAProxy says so in its log; nginx knows nothing of a gateway before a request meets it."""
         if self.name == "haproxy":
-            until(lambda: self._last_word_about(host) == state, what=f"gateway-{host + 1} {state}\n{self.process.output}")
+            until(
+                lambda: self._last_word_about(host) == state, what=f"gateway-{host + 1} {state}\n{self.process.output}"
+            )
 
     def _last_word_about(self, host: int) -> str:
         lines = [line for line in self.process.lines if f"Server gateways/gateway-{host + 1} is " in line]
@@ -103,4 +113,3 @@ class Proxy(Gateway):
             return self.request("GET", "/healthz").status == 200
         except OSError:
             return False
-

@@ -1,14 +1,19 @@
 """Two gateway hosts: each with an engine, a log and keys of its own, and the same keys in both."""
 
+import asyncio
 import re
 import signal
 import socket
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from aiohttp import web
+
 from tests.support.audit import Ledger
+from tests.support.deadline import until
 from tests.support.fake_engine import Behaviour, FakeEngine
 from tests.support.gateway import Gateway
 from tests.support.process import run
@@ -16,6 +21,18 @@ from tests.support.process import run
 # As they stand in deploy/nginx and deploy/haproxy.
 ADDRESSES = ("10.0.0.11:8080", "10.0.0.12:8080")
 ORIGINS = ("gateway-1.example/vitrine", "gateway-2.example/vitrine")
+
+
+class PatientEngine(FakeEngine):
+    """Sends each event only when it is told to, while ``steps`` is not None."""
+
+    steps: threading.Semaphore | None = None
+
+    async def _write(self, answer: web.StreamResponse, data: bytes) -> None:
+        async with asyncio.timeout(30):
+            while self.steps is not None and not self.steps.acquire(blocking=False):  # noqa: ASYNC110  set in another thread
+                await asyncio.sleep(0.005)
+        await super()._write(answer, data)
 
 
 class NamedLedger(Ledger):
@@ -30,7 +47,7 @@ class NamedLedger(Ledger):
 class Host:
     """One gateway host. ``port`` stays the same over restarts of its gateway."""
 
-    def __init__(self, home: Path, engine: FakeEngine, ledger: NamedLedger, settings: dict[str, str]) -> None:
+    def __init__(self, home: Path, engine: PatientEngine, ledger: NamedLedger, settings: dict[str, str]) -> None:
         self.home, self.engine, self.ledger = home, engine, ledger
         self.port = free_port()
         self._settings = {"VITRINE_PORT": str(self.port), "VITRINE_TRUSTED_PROXIES": "127.0.0.1", **settings}
@@ -42,6 +59,9 @@ class Host:
     def kill(self) -> None:
         """kill -9, and wait until it is gone."""
         self.gateway.process.end(signal.SIGKILL)
+
+    def is_ready(self) -> bool:
+        return self.gateway.request("GET", "/readyz").status == 200
 
     def chats(self, status: int) -> int:
         """How many chat requests this gateway has answered with ``status`` since its start."""
@@ -63,10 +83,13 @@ class Site:
         """Engines well behaved and with nothing remembered."""
         for host in self.hosts:
             host.engine.behaviour = Behaviour.ANSWERS
+            host.engine.steps = None
             host.engine.bodies.clear()
             host.engine.go_on.clear()
             host.engine.left = 0
             host.engine.say("ready")
+        for host in self.hosts:
+            until(host.is_ready, what="the gateway is ready")
 
 
 @contextmanager
@@ -74,10 +97,8 @@ def two_hosts(top: Path, *settings: dict[str, str]) -> Iterator[Site]:
     """``settings``: of the first gateway, of the second."""
     with ExitStack() as stack:
         homes = [top / f"host-{number}" for number in (1, 2)]
-        engines = [stack.enter_context(FakeEngine(home / "run")) for home in homes]
-        ledgers = [
-            stack.enter_context(NamedLedger(home, origin)) for home, origin in zip(homes, ORIGINS, strict=True)
-        ]
+        engines = [stack.enter_context(PatientEngine(home / "run")) for home in homes]
+        ledgers = [stack.enter_context(NamedLedger(home, origin)) for home, origin in zip(homes, ORIGINS, strict=True)]
         key, metrics_key = (_create(homes[0], *options) for options in ((), ("--scope", "metrics")))
         _copy(homes[0] / "keys.sqlite", homes[1] / "keys.sqlite")
         hosts = []
