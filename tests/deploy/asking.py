@@ -21,6 +21,7 @@ class Stream:
         self._response = self._connection.getresponse()
         assert self._response.status == 200
         self.origin = self._response.headers["x-audit-leaf"].split()[0]
+        self.identity = self._response.headers["x-audit-id"]
         self.first = self.event() + self.event()
 
     def event(self) -> bytes:

@@ -11,7 +11,7 @@ from tests.deploy.site import Site, two_hosts
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with two_hosts(tmp_path_factory.mktemp("site")) as running:
+    with two_hosts(tmp_path_factory.mktemp("site"), *[{"VITRINE_STALL_TIMEOUT_S": "2"}] * 2) as running:
         yield running
 
 

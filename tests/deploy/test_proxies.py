@@ -11,6 +11,7 @@ from tests.deploy.asking import Stream, heavy, origin_of, waiting
 from tests.deploy.proxies import Proxy
 from tests.deploy.site import ORIGINS, Host, Site
 from tests.support.deadline import until
+from tests.support.fake_engine import Behaviour
 from tests.support.gateway import Answer, question
 
 FAIL_TIMEOUT_S = 5  # in deploy/nginx
@@ -27,6 +28,17 @@ def test_each_event_arrives_before_the_engine_makes_the_next_one(proxy: Proxy, s
     for host in site.hosts:
         host.engine.steps = None
     assert stream.rest() == b"data: [DONE]\n\n"
+
+
+def test_a_client_that_does_not_read_is_noticed_by_the_gateway(proxy: Proxy, site: Site) -> None:
+    """A proxy that buffered would take the whole answer off its hands, on this host's disk."""
+    for host in site.hosts:
+        host.engine.behaviour = Behaviour.FLOODS
+    stream = Stream(proxy, site.key)
+    host = site.hosts[ORIGINS.index(stream.origin)]
+    ends = until(lambda: host.ledger.records(kind="complete", id=stream.identity), within_s=40, what="its end")
+    assert [end["outcome"] for end in ends] == ["client_left"]
+    stream.rest()
 
 
 def test_a_request_goes_to_the_gateway_with_the_fewest_at_work(proxy: Proxy, site: Site) -> None:
