@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from gateway.door import BadURL, RemoteURL, parse_remote_url
 
-MOST_ENTRIES = 64  # as many as the record of a start holds
+MOST_ENTRIES = 64  # the record of a start holds 192 places, those of the engines among them
 _FORM = "write https://HOST[:PORT], or http://HOST[:PORT]=NETWORK+NETWORK for a place of your own network"
 # Narrow enough that nobody writes "everywhere": the widest private networks are 10.0.0.0/8 and fc00::/7.
 _WIDEST = {4: 8, 6: 7}
