@@ -60,9 +60,9 @@ class Siege:
         """Every row of the shield's table."""
         return self._rows("the shield's table", rows())
 
-    def remote(self) -> Attack:
-        """Pictures by URL, to a gateway that fetches from the shield's `PLACES`."""
-        return self._rows("pictures by URL", remote_rows())
+    def remote(self, port: int) -> Attack:
+        """Pictures by URL, to a gateway that fetches from the shield's `places`; a server of pictures listens at ``port``."""
+        return self._rows("pictures by URL", remote_rows(port))
 
     def _rows(self, name: str, table: Iterator[Row]) -> Attack:
         with self._attack(name) as attack:

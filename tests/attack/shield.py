@@ -79,16 +79,18 @@ def rows() -> Iterator[Row]:
     yield from _syntax(good)
 
 
-# For a gateway that fetches: a name that must be public and is not, and an address where nobody listens.
-PLACES = "https://localhost:9,http://127.0.0.1:9=127.0.0.1"
+def places(port: int) -> str:
+    """For a gateway that fetches: a name that would have to be public and is not."""
+    return f"http://localhost:{port},https://localhost:{port}"
 
 
-def remote_rows() -> Iterator[Row]:
-    """Pictures by URL for a gateway with `PLACES`, all of which must be refused."""
-    for url in (
+def remote_rows(port: int) -> Iterator[Row]:
+    """Pictures by URL for a gateway with these `places`, where a server has a good picture; all must be refused."""
+    for form in (
         "https://localhost:9/a.png",
-        "http://127.0.0.1:9/a.png",
         "http://localhost:9/a.png",
+        "HTTP://LOCALHOST:9/a.png",
+        "http://127.0.0.1:9/a.png",
         "https://localhost/a.png",
         "https://localhost.:9/a.png",
         "https://127.0.0.1:9/a.png",
@@ -118,6 +120,7 @@ def remote_rows() -> Iterator[Row]:
         "unix:///run/engine.sock",
         "blob:https://localhost:9/a.png",
     ):
+        url = form.replace(":9", f":{port}")
         yield _refused("a picture by URL", url, body(user("a", {"type": "image_url", "image_url": {"url": url}})))
 
 
