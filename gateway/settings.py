@@ -159,8 +159,8 @@ class Settings(BaseModel):
         return Brake(self._share(self.failed_logins_per_min))
 
     def bodies(self) -> Bodies:
-        # One body of the largest size has to fit, or it could never be sent.
-        return Bodies(max(self._share(self.max_bodies_bytes), self.max_body_bytes))
+        # A body of the largest size has to fit into one worker's share, or it could never be sent.
+        return Bodies(max(self._share(self.max_bodies_bytes), min(self.max_bodies_bytes, self.max_body_bytes)))
 
     def plan(self, board: Board) -> Plan:
         """What the pool is made of. Raises BadSettings."""
