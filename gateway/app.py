@@ -76,8 +76,8 @@ def _models(app: FastAPI, house: House) -> None:
     def models(request: Request) -> list[dict[str, Any]]:
         house.caller(request.scope, KeyScope.INFERENCE)
         return [
-            {"id": name, "object": "model", "created": int(engine.state.started_at_s), "owned_by": "vitrine",
-             "max_model_len": engine.state.max_model_len}
+            {"id": name, "object": "model", "created": int(engine.state.started_at_s if engine.state else 0), "owned_by": "vitrine",
+             "max_model_len": engine.max_model_len}
             for name, engine in house.pool.served().items()
         ]  # fmt: skip
 

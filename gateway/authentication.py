@@ -6,10 +6,10 @@ from gateway.keys.caller import Caller, Scope
 from gateway.keys.store import KeyStore
 
 
-def authenticate(store: KeyStore, brake: Brake, ip: str, authorization: bytes | None, *scopes: Scope) -> Caller:
-    """The caller who presents a bearer key with one of these scopes.
+def authenticate(store: KeyStore, brake: Brake, ip: str, authorization: bytes | None) -> Caller:
+    """The caller who presents a bearer key, whatever its scopes.
 
-    Raises Unauthenticated, Forbidden, or OverLimit for one more bad key from an address that sent too many.
+    Raises Unauthenticated, or OverLimit for one more bad key from an address that sent too many.
     """
     if not authorization:
         raise Unauthenticated("no API key was sent; send the header `Authorization: Bearer vt_...`")
@@ -27,7 +27,11 @@ def authenticate(store: KeyStore, brake: Brake, ip: str, authorization: bytes | 
             raise error
         # Unknown, revoked and expired keys answer alike, or the 401 becomes an oracle.
         raise Unauthenticated("the API key is not valid; ask the operator for one (`python -m gateway.keys create`)")
+    return caller
+
+
+def require(caller: Caller, *scopes: Scope) -> None:
+    """Raises Forbidden unless the caller has one of these scopes."""
     if caller.scopes.isdisjoint(scopes):
         wanted = " or ".join(scopes)
         raise Forbidden(f"this API key lacks the scope {wanted}; ask the operator for a key that has it")
-    return caller

@@ -15,11 +15,23 @@ from starlette.types import Receive, Scope, Send
 
 from gateway import errors, limits
 from gateway.answer import DONE, Events, Progress, read_events, read_whole, sift
+from gateway.authentication import require
 from gateway.body import Room, read_body
 from gateway.door import ChatRequest, DoorError, digest_images, engine_body, parse_chat
 from gateway.engines.engine import Engine
-from gateway.errors import BadRequest, EngineBroke, GatewayError, OverLimit, TimedOut, TooLarge, Unavailable
-from gateway.exchange import CLIENT_LEFT_STATUS, Exchange, Outcome
+from gateway.engines.queue import Evicted
+from gateway.errors import (
+    BadRequest,
+    EngineBroke,
+    GatewayError,
+    NotFound,
+    OverLimit,
+    TimedOut,
+    TooLarge,
+    Unavailable,
+    Unreachable,
+)
+from gateway.exchange import CLIENT_LEFT_STATUS, Answer, Exchange, Outcome
 from gateway.house import House, address, peer_of
 from gateway.keys.caller import Caller
 from gateway.keys.caller import Scope as KeyScope
@@ -41,23 +53,25 @@ class ChatCompletions:
         caller: Caller | None = None
         with Room(house.bodies) as room:
             try:
+                caller = house.known(scope)
                 house.closing.refuse_new()
-                caller = house.caller(scope, KeyScope.INFERENCE)
+                require(caller, KeyScope.INFERENCE)
                 request = await self._understand(dict(scope["headers"]), receive, room)
                 house.closing.refuse_new()
-                engine = house.pool.pick(request.model)
+                key = b"%b\0%b" % (caller.tenant.encode(), request.subject)
+                prompt = limits.prompt_tokens(request)
+                engine = house.pool.pick(request.model, key, prompt)
             except ClientLeft:
                 return  # in the middle of its own body: there is nobody to answer and nothing was asked
             except GatewayError as error:
-                await deny(house.ledger, error, request_id=identifier, route=ROUTE, ip=ip, peer=peer, caller=caller)
+                bounds = house.bounds(caller) if caller else ()
+                await deny(
+                    house.ledger, error, request_id=identifier, route=ROUTE, ip=ip, peer=peer, caller=caller, bounds=bounds
+                )  # fmt: skip
                 raise
-            tokens = self._tokens(request, engine)
+            tokens = limits.reservation(request, prompt, house.settings.reserve_tokens, engine.max_model_len)
             exchange = Exchange(identifier, caller, ROUTE, ip, peer, request, tokens, engine=engine.name)
-            await _Relay(house, exchange, engine, send).run(receive)
-
-    def _tokens(self, request: ChatRequest, engine: Engine) -> int:
-        unnamed = self._house.settings.reserve_tokens
-        return limits.reservation(request, limits.prompt_tokens(request), unnamed, engine.state.max_model_len)
+            await _Relay(house, exchange, engine, key, send).run(receive)
 
     async def _understand(self, headers: dict[bytes, bytes], receive: Receive, room: Room) -> ChatRequest:
         settings = self._house.settings
@@ -76,9 +90,9 @@ class ChatCompletions:
 class _Relay:
     """Asks the engine and passes its answer on; the exchange is told how it ended, and the ledger before the client."""
 
-    def __init__(self, house: House, exchange: Exchange, engine: Engine, send: Send) -> None:
-        self._house, self._exchange, self._engine, self._send = house, exchange, engine, send
-        self._bounds = limits.limits_of(exchange.caller, house.key_allowance, house.tenant_allowance)
+    def __init__(self, house: House, exchange: Exchange, engine: Engine, key: bytes, send: Send) -> None:
+        self._house, self._exchange, self._engine, self._key, self._send = house, exchange, engine, key, send
+        self._bounds = house.bounds(exchange.caller)
         self._recording = Recording(house.ledger, exchange, self._bounds)
         self._asked = self._started = False
 
@@ -93,10 +107,7 @@ class _Relay:
                 if self._bounds:
                     # A request over its limits must cost no engine work; without limits the engine need not wait.
                     await self._recording.admitted()
-                async with self._engine.queue.turn(exchange.caller.key_id, exchange.tokens) as waited_s:
-                    metrics.waited.labels(exchange.request.model).observe(waited_s)
-                    self._asked = True
-                    await self._ask(presence)
+                await self._ask_until_answered(presence)
         except ClientLeft:
             exchange.outcome, exchange.status = Outcome.CLIENT_LEFT, CLIENT_LEFT_STATUS
             if not self._asked:
@@ -109,6 +120,40 @@ class _Relay:
             self._house.closing.running.discard(presence)
             metrics.in_flight.dec()
             metrics.count(exchange)
+
+    async def _ask_until_answered(self, presence: Presence) -> None:
+        """Ask the engine; if it fails before the client saw a byte, one other, once. After that byte nobody else is asked."""
+        tried: set[str] = set()
+        since_s = time.monotonic()
+        while True:
+            try:
+                return await self._take_turn(presence, since_s)
+            except Evicted:
+                failure = None  # nothing was asked of it
+            except (EngineBroke, Unreachable) as error:
+                if self._started or tried:
+                    raise
+                failure = error
+                tried.add(self._engine.name)
+            self._move_on(tried, failure)
+
+    def _move_on(self, tried: set[str], failure: GatewayError | None) -> None:
+        """Choose another engine. Raises ``failure`` where there is none."""
+        exchange, house = self._exchange, self._house
+        try:
+            engine = house.pool.pick(exchange.request.model, self._key, exchange.tokens, but=tried)
+        except (NotFound, Unavailable) as nobody:
+            raise failure or nobody from None
+        if failure is not None:
+            house.metrics.retries.labels(self._engine.name).inc()
+        self._engine, exchange.engine, exchange.answer = engine, engine.name, Answer()
+
+    async def _take_turn(self, presence: Presence, since_s: float) -> None:
+        exchange = self._exchange
+        async with self._engine.queue.turn(exchange.caller.key_id, exchange.tokens, since_s) as waited_s:
+            self._house.metrics.waited.labels(exchange.request.model).observe(waited_s)
+            self._asked = True
+            await self._ask(presence)
 
     async def _ask(self, presence: Presence) -> None:
         exchange, settings = self._exchange, self._house.settings
@@ -138,12 +183,17 @@ class _Relay:
             if not block:
                 continue
             passed, progress = sift(block, with_usage=exchange.request.include_usage)
+            is_first = not self._started
+            if is_first:
+                # Understood before it is passed on, this once: of an engine that talks nonsense the client sees nothing.
+                read_events(block, exchange.answer)
             if passed:
                 await self._pass_on(passed)
-            read_events(block, exchange.answer)
+            if not is_first:
+                read_events(block, exchange.answer)
             if progress is not Progress.GOES_ON:
                 break
-        if progress is not Progress.IS_DONE:
+        if progress is not Progress.IS_DONE or not self._started:
             raise EngineBroke("the engine broke off in the middle of its answer; try again")
         exchange.outcome = Outcome.COMPLETED
         await self._recording.completed()
@@ -195,7 +245,8 @@ class _Relay:
 
 
 _OUTCOMES: dict[type[GatewayError], Outcome] = {
-    TimedOut: Outcome.TIMED_OUT, BadRequest: Outcome.REFUSED, Unavailable: Outcome.REFUSED, OverLimit: Outcome.REFUSED
+    TimedOut: Outcome.TIMED_OUT, BadRequest: Outcome.REFUSED, NotFound: Outcome.REFUSED, Unavailable: Outcome.REFUSED,
+    OverLimit: Outcome.REFUSED,
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ GatewayError
 ├── HeadTooLarge 431
 ├── OverLimit 429        a limit, or a queue that is full of the caller's own requests; Retry-After says when to ask again
 ├── Unavailable 503       nothing can answer now; Retry-After says when to ask again
+│   └── Unreachable 503   nobody takes the engine's connection
 ├── EngineBroke 502       the engine answered with an error, or stopped answering
 └── TimedOut 504          the engine's answer did not end in time
 
@@ -88,6 +89,10 @@ class EngineBroke(GatewayError):
 
 class Unavailable(GatewayError):
     status, code = 503, "unavailable"
+
+
+class Unreachable(Unavailable):
+    """Nothing was asked: another engine can be."""
 
 
 class TimedOut(GatewayError):

@@ -4,7 +4,7 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.authentication import authenticate
+from gateway.authentication import authenticate, require
 from gateway.body import Bodies
 from gateway.brake import Brake
 from gateway.closing import Closing
@@ -15,6 +15,8 @@ from gateway.keys.caller import Caller
 from gateway.keys.caller import Scope as KeyScope
 from gateway.keys.store import KeyStore
 from gateway.ledger.client import LedgerClient
+from gateway.ledger.messages import Limit
+from gateway.limits import limits_of
 from gateway.metrics import Metrics
 from gateway.proxies import Proxies
 from gateway.settings import Settings
@@ -42,14 +44,23 @@ class House:
         """All that the settings decide, around what was opened."""
         return cls(
             settings, Limits(body_bytes=settings.max_body_bytes), keys, pool, ledger, metrics, settings.allowance("key"),
-            settings.allowance("tenant"), Brake(settings.failed_logins_per_min), Bodies(settings.max_bodies_bytes),
-            Closing(), Proxies(settings.trusted_proxies),
+            settings.allowance("tenant"), settings.brake(), settings.bodies(), Closing(), Proxies(settings.trusted_proxies),
         )  # fmt: skip
 
-    def caller(self, scope: MutableMapping[str, Any], *scopes: KeyScope) -> Caller:
-        """Who asks. Raises Unauthenticated, Forbidden or OverLimit."""
+    def known(self, scope: MutableMapping[str, Any]) -> Caller:
+        """Who asks, whatever the key may be used for. Raises Unauthenticated or OverLimit."""
         authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
-        return authenticate(self.keys, self.brake, address(scope), authorization, *scopes)
+        return authenticate(self.keys, self.brake, address(scope), authorization)
+
+    def caller(self, scope: MutableMapping[str, Any], *scopes: KeyScope) -> Caller:
+        """Who asks, with one of these scopes. Raises Unauthenticated, Forbidden or OverLimit."""
+        caller = self.known(scope)
+        require(caller, *scopes)
+        return caller
+
+    def bounds(self, caller: Caller) -> tuple[Limit, ...]:
+        """What holds for this caller now."""
+        return limits_of(caller, self.key_allowance, self.tenant_allowance)
 
     def waiting_for(self) -> list[str]:
         """Why nothing can be answered now, a line for each reason; empty when all is ready."""

@@ -12,11 +12,11 @@ import time
 from gateway import limits
 from gateway.door import ChatRequest
 from gateway.errors import GatewayError, OverLimit, Unavailable
-from gateway.exchange import Exchange
+from gateway.exchange import Exchange, Outcome
 from gateway.keys.caller import Caller
 from gateway.ledger.client import LedgerClient
 from gateway.ledger.errors import LedgerUnavailable
-from gateway.ledger.messages import Admit, Complete, Deny, Fact, Image, Limit, Receipt, Refusal, Text
+from gateway.ledger.messages import Admit, Complete, Deny, Fact, Image, Left, Limit, Receipt, Refusal, Text
 
 Header = tuple[bytes, bytes]
 
@@ -25,7 +25,8 @@ class Recording:
     """The records of one exchange. ``admit`` is asked for at once and runs while the engine is being asked."""
 
     def __init__(self, ledger: LedgerClient, exchange: Exchange, bounds: tuple[Limit, ...]) -> None:
-        self._ledger, self._exchange = ledger, exchange
+        self._ledger, self._exchange, self._bounds = ledger, exchange, bounds
+        self._left: tuple[Left, ...] | None = None  # after an end that gave something back
         self._admission = asyncio.create_task(ledger.admit(_admit(exchange, bounds)))
         self._completed = False
 
@@ -53,28 +54,38 @@ class Recording:
             return
         self._exchange.ended_s = time.monotonic()
         try:
-            await self._ledger.complete(_complete(receipt.id, self._exchange))
+            # A whole answer's headers say what was reserved, as a stream's do; an error's what its end left.
+            failed = self._exchange.outcome is not Outcome.COMPLETED
+            ended = await self._ledger.complete(_complete(receipt.id, self._exchange, self._bounds if failed else ()))
         except LedgerUnavailable:
             raise _no_record() from None
+        if failed and ended.left:
+            self._left = ended.left
         self._completed = True
 
     async def headers(self) -> list[Header]:
         """Receipt and limits, for the answer's headers. Raises Unavailable or OverLimit."""
         receipt = await self.admitted()
         leaf = f"{receipt.origin} {receipt.index} {base64.b64encode(receipt.leaf).decode()}"
-        return [(b"x-audit-id", receipt.id.encode()), (b"x-audit-leaf", leaf.encode()), *limits.headers(receipt.left)]
+        left = receipt.left if self._left is None else self._left
+        return [(b"x-audit-id", receipt.id.encode()), (b"x-audit-leaf", leaf.encode()), *limits.headers(left)]
 
 
 async def deny(
-    ledger: LedgerClient, error: GatewayError, *, request_id: str, route: str, ip: str, peer: str, caller: Caller | None
-) -> None:
-    """Record a request that is refused before it became an exchange. The refusal stands also when the ledger is away."""
+    ledger: LedgerClient, error: GatewayError, *, request_id: str, route: str, ip: str, peer: str, caller: Caller | None,
+    bounds: tuple[Limit, ...] = (),
+) -> None:  # fmt: skip
+    """Record a request that is refused before it became an exchange, and tell its error what is left of the caller's limits.
+
+    The refusal stands also when the ledger is away; it then says nothing of limits.
+    """
     record = Deny(
         reason=error.code or error.type, status=error.status, ip=ip, peer=peer, route=route, request=request_id,
-        key=caller.key_id if caller else None, tenant=caller.tenant if caller else None,
+        key=caller.key_id if caller else None, tenant=caller.tenant if caller else None, limits=bounds,
     )  # fmt: skip
     with contextlib.suppress(LedgerUnavailable):
-        await ledger.deny(record)
+        receipt = await ledger.deny(record)
+        error.headers += limits.headers(receipt.left)
 
 
 def _no_record() -> Unavailable:
@@ -112,13 +123,14 @@ def _params(request: ChatRequest) -> dict[str, Fact]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _complete(record_id: str, exchange: Exchange) -> Complete:
+def _complete(record_id: str, exchange: Exchange, bounds: tuple[Limit, ...]) -> Complete:
     answer = exchange.answer
     return Complete(
         id=record_id, outcome=exchange.outcome.value, status=exchange.status,
         answer=Text(answer.sha256.digest(), answer.chars), finish=answer.finish,
         prompt_tokens=answer.prompt_tokens, answer_tokens=answer.completion_tokens, engine=exchange.engine,
         ttft_ms=_ms(exchange.started_s, exchange.first_byte_s), total_ms=_ms(exchange.started_s, exchange.ended_s) or 0,
+        limits=bounds,
     )  # fmt: skip
 
 

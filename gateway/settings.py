@@ -6,13 +6,22 @@ Sources, strongest first: ``VITRINE_*`` in the environment, ``vitrine.toml`` in 
 
 import hashlib
 import os
+import ssl
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from gateway.body import Bodies
+from gateway.brake import Brake
+from gateway.engines.affinity import Policy
+from gateway.engines.board import Board
+from gateway.engines.endpoint import BadEndpoint, tls_context
+from gateway.engines.engine import Care
+from gateway.engines.pool import Plan
 from gateway.engines.queue import Bounds
+from gateway.engines.roster import BadRoster, listed
 from gateway.keys.allowance import BOUNDS, Allowance
 from gateway.porter import Patience
 from gateway.proxies import Proxies
@@ -25,6 +34,7 @@ FILE = Path("vitrine.toml")
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 Many = Annotated[int, Field(gt=0)]
+Workers = Annotated[int, Field(ge=1, le=256)]
 Bound = Annotated[
     int | None, Field(ge=0, description="How much one key, or all keys of one tenant, may use by default.")
 ]
@@ -78,30 +88,75 @@ class Settings(BaseModel):
     queue_per_key: Annotated[Many, Field(description="Of these, how many of one key.")] = 256
     queue_timeout_s: Annotated[Seconds, Field(description="For how long one may wait.")] = 60.0
 
+    workers: Annotated[Workers, Field(description="Processes that share the port.")] = 1
+    engines: Annotated[str, Field(description="Engines of other hosts, NAME=URL, with commas between them.")] = ""
+    engines_ca: Annotated[Path | None, Field(description="Authorities (PEM) of their certificates.")] = None
+    engines_cert: Annotated[Path | None, Field(description="The gateway's own certificate (PEM) for them.")] = None
+    engines_key: Annotated[Path | None, Field(description="Its private key (PEM).")] = None
+    routing: Annotated[Policy, Field(description="How an engine is chosen.")] = Policy.AFFINITY
+    probe_interval_s: Annotated[Seconds, Field(description="A silent engine is asked for a token this often.")] = 10.0
+    probe_timeout_s: Annotated[Seconds, Field(description="How long that token may take.")] = 30.0
+    slow_start_s: Annotated[float, Field(ge=0, description="Until an engine that came back has its full share.")] = 30.0
+
     @field_validator("trusted_proxies")
     @classmethod
     def _names_networks(cls, names: str) -> str:
         Proxies(names)
         return names
 
+    @field_validator("engines")
+    @classmethod
+    def _names_engines(cls, pairs: str) -> str:
+        try:
+            listed(pairs)
+        except BadRoster as error:
+            raise ValueError(str(error)) from None
+        return pairs
+
     def allowance(self, whose: Literal["key", "tenant"]) -> Allowance:
         """What one key or one tenant may use where nothing was set for it."""
         return Allowance(**{name: getattr(self, f"{whose}_{name}") for name in BOUNDS})
 
     def patience(self, most_connections: int) -> Patience:
-        """The porter's bounds, with no more connections than the system lets us open."""
+        """One worker's porter's bounds, with no more connections than the system lets us open."""
         return Patience(
-            min(self.max_connections, most_connections),
-            self.max_connections_per_address,
+            min(self._share(self.max_connections), most_connections),
+            self._share(self.max_connections_per_address),
             self.head_timeout_s,
             self.idle_timeout_s,
             self.stall_timeout_s,
         )
 
     def queue_bounds(self) -> Bounds:
+        """What may work at one engine, of all workers, and what may wait for it in one."""
         return Bounds(
-            self.busy_exchanges, self.busy_tokens, self.queue_exchanges, self.queue_per_key, self.queue_timeout_s
-        )
+            self.busy_exchanges, self.busy_tokens, self._share(self.queue_exchanges), self._share(self.queue_per_key),
+            self.queue_timeout_s,
+        )  # fmt: skip
+
+    def brake(self) -> Brake:
+        return Brake(self._share(self.failed_logins_per_min))
+
+    def bodies(self) -> Bodies:
+        # One body of the largest size has to fit, or it could never be sent.
+        return Bodies(max(self._share(self.max_bodies_bytes), self.max_body_bytes))
+
+    def plan(self, board: Board) -> Plan:
+        """What the pool is made of. Raises BadSettings."""
+        tls = self.engines_tls()
+        care = Care(self.probe_interval_s, self.probe_timeout_s, self.slow_start_s)
+        return Plan(self.home.absolute(), self.queue_bounds(), board, self.routing, care, listed(self.engines), tls)
+
+    def engines_tls(self) -> ssl.SSLContext | None:
+        """How engines of other hosts prove themselves, and we to them. Raises BadSettings."""
+        try:
+            return tls_context(self.engines_ca, self.engines_cert, self.engines_key)
+        except BadEndpoint as error:
+            raise BadSettings(f"VITRINE_ENGINES_CA, VITRINE_ENGINES_CERT, VITRINE_ENGINES_KEY: {error}") from None
+
+    def _share(self, whole: int) -> int:
+        """One worker's part of what all have together."""
+        return -(-whole // self.workers)
 
     def digest(self) -> str:
         """SHA-256 (hex) of all settings: what the audit log says a gateway was started with."""

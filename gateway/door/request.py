@@ -1,5 +1,6 @@
 """A chat request that passed the door, as the rest of the gateway sees it; it holds no field that was not checked."""
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,7 +10,7 @@ import msgspec
 from gateway.door.choices import ToolChoiceValue
 from gateway.door.image import Image
 from gateway.door.limits import Limits
-from gateway.door.model import ChatBody, FunctionTool, TextPart, UserMessage
+from gateway.door.model import AssistantMessage, ChatBody, FunctionTool, TextPart, UserMessage
 from gateway.door.wire import message_texts, wire_message
 
 
@@ -51,6 +52,21 @@ class ChatRequest:
                     return message.content.encode()
                 return "\n".join(part.text for part in message.content if isinstance(part, TextPart)).encode()
         return b""
+
+    @cached_property
+    def subject(self) -> bytes:
+        """32 bytes that the turns of one conversation share: its first picture's SHA-256, else that of how it begins (what
+        stands before the first answer). After `digest_images`."""
+        if self.images:
+            return self.images[0].sha256
+        digest = hashlib.sha256()
+        for message in self.body.messages:
+            if isinstance(message, AssistantMessage):
+                break
+            for text in message_texts(message):
+                digest.update(text.encode())
+                digest.update(b"\0")
+        return digest.digest()
 
     @cached_property
     def text_chars(self) -> int:

@@ -1,34 +1,112 @@
-"""The hop to one engine over its Unix socket; never retries, never reads what it carries.
+"""One engine and the hop to it; never retries, never reads what it carries.
 
 vLLM stops generating when the connection of a request is closed, streaming or not: so an answer that is not read to its
-end is closed, never returned to the pool.
+end is closed, never returned to the pool of connections.
 """
 
+import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
+from dataclasses import dataclass
 
 import aiohttp
 
+from gateway.engines import probe
+from gateway.engines.board import Board
+from gateway.engines.endpoint import Endpoint
+from gateway.engines.health import Health, Standing
 from gateway.engines.queue import Bounds, Queue
 from gateway.engines.state import State
-from gateway.errors import EngineBroke, TimedOut, Unavailable
+from gateway.errors import BadRequest, EngineBroke, TimedOut, Unreachable
 
 _HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
 _READ_BUFFER_BYTES = 1 << 18
 
 
-class Engine:
-    """One engine: its newest state, its queue and its connections. Use on one event loop only."""
+@dataclass(frozen=True)
+class Care:
+    """How engines are looked after: one that answered nobody for ``probe_every_s`` is asked for a token, which may take
+    ``probe_timeout_s``; one that comes back gets its full share after ``slow_start_s``."""
 
-    def __init__(self, folder: Path, state: State, bounds: Bounds) -> None:
-        self.folder, self.state = folder, state
-        self.queue = Queue(bounds)
+    probe_every_s: float = 10.0
+    probe_timeout_s: float = 30.0
+    slow_start_s: float = 30.0
+
+
+class Engine:
+    """One engine: what is known of it, its queue and its connections. Use on one event loop only.
+
+    ``state`` is what the supervisor of an engine of this host says, None for one of another host.
+    """
+
+    def __init__(
+        self, name: str, endpoint: Endpoint, *, bounds: Bounds, board: Board, care: Care,
+        state: State | None = None, tls: ssl.SSLContext | None = None,
+    ) -> None:  # fmt: skip
+        self.name, self.endpoint, self.state = name, endpoint, state
+        self.draining = False
+        self.queue = Queue(name, bounds, board)
+        self._care, self._tls = care, tls
+        self.health = Health(
+            proven=state is not None, probe_every_s=care.probe_every_s, slow_start_s=care.slow_start_s, now_s=_now_s()
+        )
+        self._models: list[probe.Model] = []
         self._session: aiohttp.ClientSession | None = None
 
     @property
-    def name(self) -> str:
-        return self.folder.name
+    def served_names(self) -> list[str]:
+        return self.state.served_names if self.state else [model.id for model in self._models]
+
+    @property
+    def max_model_len(self) -> int | None:
+        """The longest prompt and answer together, in tokens; None if it does not say."""
+        if self.state:
+            return self.state.max_model_len
+        return self._models[0].max_model_len if self._models else None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it may be asked. A suspect may, if nobody else can."""
+        return self.unready == ""
+
+    @property
+    def unready(self) -> str:
+        """Why it can't be asked now, or nothing."""
+        if self.state and not self.state.ready:
+            return self.state.phase + (f", {self.state.message}" if self.state.message else "")
+        if self.health.standing in (Standing.UNPROVEN, Standing.EJECTED):
+            return f"{self.health.standing}, {self.health.why}"
+        return "draining" if self.draining else ""
+
+    @property
+    def suspect(self) -> bool:
+        return self.health.standing is Standing.SUSPECT
+
+    def follow(self, state: State) -> None:
+        """Take what its supervisor says now."""
+        before, self.state = self.state, state
+        if state.ready and before is not None and before.started_at_s != state.started_at_s:
+            self.health.came_back(_now_s())
+
+    def weight(self) -> float:
+        """Its share of the load, from 0 to 1."""
+        return self.health.weight(_now_s())
+
+    def probe_is_due(self) -> bool:
+        return (self.state is None or self.state.ready) and self.health.probe_is_due(_now_s())
+
+    async def probe(self) -> None:
+        """Ask it what it serves and for one token, and remember whether it did. Never raises."""
+        timeout_s = self._care.probe_timeout_s
+        try:
+            if self.state is None:
+                self._models = await probe.models(self._open(), self.endpoint, timeout_s)
+            await probe.token(self._open(), self.endpoint, self.served_names[0], timeout_s)
+        except probe.NoProof as error:
+            self.health.probed(str(error), _now_s())
+        else:
+            self.health.probed("", _now_s())
 
     @asynccontextmanager
     async def post(
@@ -37,23 +115,33 @@ class Engine:
         """POST a JSON body; the answer, whose body is still to be read. It is closed on leaving unless read to its end.
 
         The engine may stay silent for ``silence_timeout_s`` at any point and take ``answer_timeout_s`` in all. What goes
-        wrong while the caller reads is translated here too.
-        Raises Unavailable if the engine can't be reached, EngineBroke if it hung up, TimedOut if it said nothing in time.
+        wrong while the caller reads is translated here too, and the engine's health learns how it went.
+        Raises Unreachable if nobody takes the connection, EngineBroke if it hung up, TimedOut if it said nothing in time.
         """
         try:
             async with self._open().post(
-                "http://engine" + path,
+                self.endpoint.base + path,
                 data=body,
                 headers=_HEADERS,
                 timeout=aiohttp.ClientTimeout(total=answer_timeout_s, sock_read=silence_timeout_s),
             ) as answer:
                 yield answer
         except aiohttp.ClientConnectorError:
-            raise Unavailable("the engine is not reachable; try again soon", retry_after_s=5) from None
+            self.health.failed("nobody listens there", _now_s(), unreachable=True)
+            raise Unreachable("the engine is not reachable; try again soon", retry_after_s=5) from None
         except TimeoutError:
+            self.health.failed("it took too long", _now_s())
             raise TimedOut("the engine took too long; try again, or ask for a shorter answer") from None
         except (aiohttp.ClientError, OSError):
+            self.health.failed("it broke off", _now_s())
             raise EngineBroke("the engine broke off; try again") from None
+        except EngineBroke as error:
+            self.health.failed(error.message, _now_s())
+            raise
+        except BadRequest:
+            self.health.succeeded(_now_s())
+            raise
+        self.health.succeeded(_now_s())
 
     async def close(self) -> None:
         if self._session is not None:
@@ -62,9 +150,14 @@ class Engine:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.UnixConnector(str(self.folder / "engine.sock"), limit=0),
+                connector=self.endpoint.connector(self._tls),
                 auto_decompress=False,
                 read_bufsize=_READ_BUFFER_BYTES,
                 skip_auto_headers=["User-Agent"],
+                trust_env=False,  # no proxy from the environment
             )
         return self._session
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,87 +1,195 @@
-"""The engines of this host, as their supervisors describe them, and the choice of one; starts and stops none."""
+"""All engines that there are and the choice of one for a request; starts and stops none.
+
+Engines of this host are announced by their supervisors (``run/engine-N/state.json``), those of others by a setting or by
+the roster, a file that is watched: so they come, drain and go without a restart.
+"""
 
 import asyncio
+import contextlib
+import ssl
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from gateway.engines.engine import Engine
+import structlog
+
+from gateway.engines import roster
+from gateway.engines.affinity import Policy, choose
+from gateway.engines.board import Board
+from gateway.engines.endpoint import Endpoint, parse
+from gateway.engines.engine import Care, Engine
 from gateway.engines.queue import Bounds
-from gateway.engines.state import read
+from gateway.engines.state import State, read
 from gateway.errors import NotFound, Unavailable
 
 WATCH_INTERVAL_S = 0.25
 
 
-class Pool:
-    """All engines below ``run`` (``engine-N/state.json``). ``watch`` keeps them current."""
+@dataclass(frozen=True)
+class Plan:
+    """What a pool is made of. ``home`` has the state files and the roster; ``listed`` are engines that a setting names."""
 
-    def __init__(self, run: Path, bounds: Bounds) -> None:
-        self._run, self._bounds = run, bounds
+    home: Path
+    bounds: Bounds
+    board: Board
+    policy: Policy = Policy.AFFINITY
+    care: Care = field(default_factory=Care)
+    listed: Mapping[str, roster.Entry] = field(default_factory=dict)
+    tls: ssl.SSLContext | None = None
+
+
+class Pool:
+    """All engines that one worker knows. ``watch`` keeps them current. One event loop owns it."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._run, self._roster_path = plan.home / "run", plan.home / roster.FILE
         self.engines: dict[str, Engine] = {}
-        self._versions: dict[str, int] = {}
+        self._versions: dict[Path, int] = {}
+        self._roster: dict[str, roster.Entry] = {}
+        self._leaving: set[Engine] = set()
+        self._probes: dict[Engine, asyncio.Task[None]] = {}
+        self._turn = 0
+
+    def outbound(self) -> tuple[str, ...]:
+        """Where requests may go beyond this host, as far as is known now."""
+        self._read_roster()
+        remote = {**self._plan.listed, **self._roster}
+        return tuple(sorted(entry.url for entry in remote.values() if entry.url and not entry.url.startswith("unix:")))
 
     async def watch(self) -> None:
-        """Follow the state files until cancelled; then close all connections."""
+        """Follow the files and look after the engines until cancelled; then close all connections."""
         try:
             while True:
                 self.refresh()
+                self._look_after()
+                await self._let_go()
                 await asyncio.sleep(WATCH_INTERVAL_S)
         finally:
-            for engine in self.engines.values():
+            for task in self._probes.values():
+                task.cancel()
+            for engine in [*self.engines.values(), *self._leaving]:
                 await engine.close()
 
     def refresh(self) -> None:
-        """Read each state file that has changed."""
+        """Read each file that has changed; take in who is new, send off who is gone."""
         for path in self._run.glob("engine-*/state.json"):
-            name = path.parent.name
-            try:
-                version = path.stat().st_mtime_ns
-            except FileNotFoundError:
-                continue
-            if self._versions.get(name) == version:
-                continue
-            state = read(path)
-            if state is None:
-                continue
-            self._versions[name] = version
-            if name in self.engines:
-                self.engines[name].state = state
-            else:
-                self.engines[name] = Engine(path.parent, state, self._bounds)
+            if self._changed(path):
+                state = read(path)
+                if state is not None:
+                    self._follow(path.parent, state)
+        if self._changed(self._roster_path):
+            self._read_roster()
+        remote = {**self._plan.listed, **self._roster}
+        for name, entry in remote.items():
+            if entry.url is not None:
+                self._take_in(name, parse(entry.url))
+        for name, engine in list(self.engines.items()):
+            known = remote.get(name)
+            if engine.state is None and (known is None or known.url is None):
+                self._leaving.add(self.engines.pop(name))
+            engine.draining = known is not None and known.draining
+            if not engine.ready or name not in self.engines:
+                engine.queue.evict()
 
     def served(self) -> dict[str, Engine]:
         """Each name under which an engine serves, ready or not, with the first such engine."""
         found: dict[str, Engine] = {}
         for _, engine in sorted(self.engines.items()):
-            for name in engine.state.served_names:
+            for name in engine.served_names:
                 found.setdefault(name, engine)
         return found
 
     def waiting_for(self) -> list[str]:
         """Why nothing can be asked yet, one line an engine; empty as soon as one engine is ready."""
-        if any(engine.state.ready for engine in self.engines.values()):
+        if any(engine.ready for engine in self.engines.values()):
             return []
         if not self.engines:
             return ["no engine has been started"]
-        return [
-            f"{name}: {engine.state.phase}" + (f", {engine.state.message}" if engine.state.message else "")
-            for name, engine in sorted(self.engines.items())
-        ]
+        return [f"{name}: {engine.unready}" for name, engine in sorted(self.engines.items())]
 
-    def pick(self, model: str) -> Engine:
-        """The ready engine that serves ``model`` with the shortest queue, then the fewest tokens at work.
+    def pick(self, model: str, key: bytes, tokens: int, *, but: Collection[str] = ()) -> Engine:
+        """The engine for a request of ``tokens`` that belongs with others of the same ``key``; none of those in ``but``.
 
         Raises NotFound or Unavailable.
         """
-        serving = [engine for engine in self.engines.values() if model in engine.state.served_names]
-        if not serving and self.engines:
+        serving = [engine for engine in self.engines.values() if model in engine.served_names]
+        if not serving and self.engines and any(engine.served_names for engine in self.engines.values()):
             known = ", ".join(self.served())
             raise NotFound(f"the model {model!r} is not served here; use one of {known}", code="model_not_found")
-        ready = [engine for engine in serving if engine.state.ready]
+        ready = [engine for engine in serving if engine.ready and engine.name not in but]
         if not ready:
-            raise Unavailable(f"no engine is ready ({'; '.join(self.waiting_for())}); try again soon", retry_after_s=5)
-        return min(ready, key=lambda engine: (engine.queue.waiting, engine.queue.tokens))
+            waiting = "; ".join(f"{engine.name}: {engine.unready}" for engine in serving) or "; ".join(
+                self.waiting_for()
+            )
+            raise Unavailable(f"no engine is ready ({waiting}); try again soon", retry_after_s=5)
+        trusted = [engine for engine in ready if not engine.suspect] or ready
+        if len(trusted) == 1:
+            return trusted[0]
+        loads = {engine.name: engine.queue.load_tokens for engine in trusted}
+        weights = {engine.name: engine.weight() for engine in trusted}
+        self._turn += 1
+        return self.engines[choose(self._plan.policy, key, loads, weights, tokens, turn=self._turn)]
 
     def close_queues(self) -> None:
         """Refuse all who wait for an engine and all who come."""
-        for engine in self.engines.values():
+        for engine in [*self.engines.values(), *self._leaving]:
             engine.queue.close()
+
+    def _changed(self, path: Path) -> bool:
+        try:
+            version = path.stat().st_mtime_ns
+        except OSError:
+            version = 0
+        if self._versions.get(path, 0) == version:
+            return False
+        self._versions[path] = version
+        return True
+
+    def _follow(self, folder: Path, state: State) -> None:
+        engine = self.engines.get(folder.name)
+        if engine is None:
+            self._add(folder.name, Endpoint(path=folder / "engine.sock"), state)
+        else:
+            engine.follow(state)
+
+    def _take_in(self, name: str, endpoint: Endpoint) -> None:
+        known = self.engines.get(name)
+        if known is not None and known.endpoint != endpoint:
+            self._leaving.add(self.engines.pop(name))
+            known.queue.evict()
+        if name not in self.engines:
+            self._add(name, endpoint, None)
+
+    def _add(self, name: str, endpoint: Endpoint, state: State | None) -> None:
+        plan = self._plan
+        self.engines[name] = Engine(
+            name, endpoint, bounds=plan.bounds, board=plan.board, care=plan.care, state=state, tls=plan.tls
+        )
+
+    def _read_roster(self) -> None:
+        try:
+            self._roster = roster.read(self._roster_path)
+        except roster.BadRoster as error:
+            # The engines that are there go on: a slip in the file must not take the house down.
+            structlog.get_logger().error("the roster of engines was not taken over", why=str(error))
+
+    def _look_after(self) -> None:
+        for engine in self.engines.values():
+            if engine not in self._probes and engine.probe_is_due():
+                task = self._probes[engine] = asyncio.create_task(engine.probe())
+                task.add_done_callback(partial(self._probed, engine))
+
+    def _probed(self, engine: Engine, _: "asyncio.Task[None]") -> None:
+        self._probes.pop(engine, None)
+
+    async def _let_go(self) -> None:
+        for engine in [engine for engine in self._leaving if not engine.queue.exchanges]:
+            self._leaving.discard(engine)
+            probe = self._probes.get(engine)
+            if probe is not None:
+                probe.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await probe
+            await engine.close()

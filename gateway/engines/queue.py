@@ -11,10 +11,16 @@ from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+from gateway.engines.board import Board
 from gateway.errors import GatewayError, OverLimit, Unavailable
 
 TURN_TOKENS = 1024
 RETRY_AFTER_S = 5
+LOOK_AGAIN_S = 0.02
+
+
+class Evicted(Exception):
+    """The engine went away while one waited for it: nothing was asked, another engine may be."""
 
 
 @dataclass(frozen=True)
@@ -44,48 +50,61 @@ class Line:
 
 
 class Queue:
-    """The queue of one engine. ``exchanges`` and ``tokens`` are at work, ``waiting`` are not yet. One event loop owns it."""
+    """One worker's queue for one engine. ``exchanges`` and ``tokens`` are this worker's at work, ``waiting`` and
+    ``waiting_tokens`` are not yet. The bounds hold for all workers together. One event loop owns it."""
 
-    def __init__(self, bounds: Bounds) -> None:
-        self._bounds = bounds
-        self.exchanges = self.tokens = self.waiting = 0
+    def __init__(self, engine: str, bounds: Bounds, board: Board) -> None:
+        self._engine, self._bounds, self._board = engine, bounds, board
+        self.exchanges = self.tokens = self.waiting = self.waiting_tokens = 0
+        self._looking = False
         self._working: dict[str, int] = {}
         self._lines: dict[str, Line] = {}
         self._round: deque[str] = deque()
         self._closed = False
 
     @contextlib.asynccontextmanager
-    async def turn(self, key: str, tokens: int) -> AsyncIterator[float]:
-        """Hold a place at the engine; gives the seconds that were waited.
+    async def turn(self, key: str, tokens: int, since_s: float) -> AsyncIterator[float]:
+        """Hold a place at the engine; gives the seconds that were waited since ``since_s`` (monotonic), elsewhere included.
 
-        Raises Unavailable, or OverLimit where the house is full of the caller's own requests. Cancelled while it waits,
-        it leaves nothing behind.
+        Raises Unavailable, Evicted, or OverLimit where the house is full of the caller's own requests. Cancelled while it
+        waits, it leaves nothing behind.
         """
-        started_s = time.monotonic()
         if self._closed:
             raise _closing()
         if self._round or not self._fits(tokens):
-            await self._wait(key, tokens)
+            await self._wait(key, tokens, since_s)
         else:
             self._take(key, tokens)
         try:
-            yield time.monotonic() - started_s
+            yield time.monotonic() - since_s
         finally:
             self._give_back(key, tokens)
             self._admit()
 
+    @property
+    def load_tokens(self) -> int:
+        """What is at work at the engine, of all workers, and what waits here."""
+        return self._board.at_work(self._engine)[1] + self.waiting_tokens
+
     def close(self) -> None:
         """Refuse all who wait and all who come."""
         self._closed = True
+        self._send_away(_closing())
+
+    def evict(self) -> None:
+        """Send away all who wait: another engine may take them."""
+        self._send_away(Evicted())
+
+    def _send_away(self, why: Exception) -> None:
         for line in self._lines.values():
             for waiter in line.waiters:
                 if not waiter.turn.done():
-                    waiter.turn.set_exception(_closing())
+                    waiter.turn.set_exception(why)
 
-    async def _wait(self, key: str, tokens: int) -> None:
+    async def _wait(self, key: str, tokens: int, since_s: float) -> None:
         waiter = self._line_up(key, tokens)
         try:
-            async with asyncio.timeout(self._bounds.wait_s):
+            async with asyncio.timeout(since_s + self._bounds.wait_s - time.monotonic()):
                 await waiter.turn
         except (TimeoutError, asyncio.CancelledError) as error:
             if waiter.turn.done() and not waiter.turn.cancelled() and waiter.turn.exception() is None:
@@ -112,7 +131,21 @@ class Queue:
             self._round.append(key)
         line.waiters.append(waiter)
         self.waiting += 1
+        self.waiting_tokens += tokens
+        self._board.add(self._engine, waiting=1)
+        self._look_again()
         return waiter
+
+    def _look_again(self) -> None:
+        """Room that another worker gives back is not told to us: while anybody waits, look."""
+        if not self._looking and self._round:
+            self._looking = True
+            asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._look)
+
+    def _look(self) -> None:
+        self._looking = False
+        self._admit()
+        self._look_again()
 
     def _make_room(self, key: str) -> None:
         """The longest line gives up its newest waiter for a caller who has fewer; raises where there is none."""
@@ -144,17 +177,29 @@ class Queue:
 
     def _fits(self, tokens: int) -> bool:
         # One that is larger than all the room there is passes alone, or it would never pass.
-        room = self.tokens + tokens <= self._bounds.tokens or not self.exchanges
-        return room and self.exchanges < self._bounds.exchanges
+        bounds, (exchanges, at_work) = self._bounds, self._board.at_work(self._engine)
+        room = at_work + tokens <= bounds.tokens or not exchanges
+        if not room or exchanges >= bounds.exchanges:
+            return False
+        if not self.exchanges:
+            return True
+        # Where callers of other workers wait too, nobody takes more than an equal part: or who has all the places, and
+        # sees first that one is free, would keep them for ever.
+        parts = 1 + self._board.others_waiting(self._engine)
+        return parts == 1 or (
+            (self.exchanges + 1) * parts <= bounds.exchanges and (self.tokens + tokens) * parts <= bounds.tokens
+        )
 
     def _take(self, key: str, tokens: int) -> None:
         self.exchanges += 1
         self.tokens += tokens
+        self._board.add(self._engine, exchanges=1, tokens=tokens)
         self._working[key] = self._working.get(key, 0) + 1
 
     def _give_back(self, key: str, tokens: int) -> None:
         self.exchanges -= 1
         self.tokens -= tokens
+        self._board.add(self._engine, exchanges=-1, tokens=-tokens)
         self._working[key] -= 1
         if not self._working[key]:
             del self._working[key]
@@ -165,6 +210,8 @@ class Queue:
             return
         line.waiters.remove(waiter)
         self.waiting -= 1
+        self.waiting_tokens -= waiter.tokens
+        self._board.add(self._engine, waiting=-1)
         if not line.waiters:
             del self._lines[waiter.key]
             self._round.remove(waiter.key)

@@ -26,6 +26,7 @@ from gateway.ledger.messages import (
     Fault,
     Integrity,
     KeyEvent,
+    Limit,
     Lost,
     Receipt,
     Refusal,
@@ -119,7 +120,7 @@ class Clerk:
             return Fault(f"{cap(ask.id, 64)!r} is not the id of an exchange")
         known = self.exchanges.get(ask.id)
         if known is not None and known.ended is not None:
-            return Receipt(ask.id, known.ended, known.ended_leaf, self.log.origin)
+            return self._with_left(Receipt(ask.id, known.ended, known.ended_leaf, self.log.origin), ask.limits)
         exchange = known or Exchange(ask.id, "", "", NOT_RECORDED)
         if exchange.held is not None:
             now_ms = self._clock.monotonic_ms()
@@ -137,7 +138,7 @@ class Clerk:
             receipt = self._append("complete", ask.id, sender, _complete_fields(ask, digests), wall_ms)
         if known is not None:
             self.exchanges.end(exchange, receipt.index, receipt.leaf)
-        return receipt
+        return self._with_left(receipt, ask.limits)
 
     def abandon(self, ask: Abandon, sender: int) -> Receipt | Fault:
         """The asker stopped waiting for an admit: the exchange ends as refused and gives everything back."""
@@ -152,13 +153,13 @@ class Clerk:
         identity = self._ids.next()
         rolled = self.floods.count(ask.ip, ask.reason, identity, wall_ms)
         if rolled is not None or self._off:
-            return Receipt(rolled or identity, NOT_RECORDED, b"", self.log.origin)
+            return self._with_left(Receipt(rolled or identity, NOT_RECORDED, b"", self.log.origin), ask.limits)
         fields: dict[str, Value] = {
             "ip": cap(ask.ip), "key": None if ask.key is None else cap(ask.key), "peer": cap(ask.peer),
             "reason": cap(ask.reason), "request": cap(ask.request), "route": cap(ask.route), "status": ask.status,
             "tenant": None if ask.tenant is None else cap(ask.tenant),
         }  # fmt: skip
-        return self._append("deny", identity, sender, fields, wall_ms)
+        return self._with_left(self._append("deny", identity, sender, fields, wall_ms), ask.limits)
 
     def roll_up(self, *, everything: bool = False) -> None:
         """Write the roll-ups whose minute is over."""
@@ -212,6 +213,12 @@ class Clerk:
         for name in [name for name in self._abandonable if name[0] == sender]:
             del self._abandonable[name]
         return len(found)
+
+    def _with_left(self, receipt: Receipt, limits: tuple[Limit, ...]) -> Receipt:
+        if not limits:
+            return receipt
+        left = self.limits.left(limits, self._clock.monotonic_ms())
+        return Receipt(receipt.id, receipt.index, receipt.leaf, receipt.origin, left)
 
     def _append(
         self, kind: str, identity: str, sender: int, fields: dict[str, Value], wall_ms: int | None = None

@@ -76,7 +76,7 @@ class Admit(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", tag
 
 
 class Complete(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", tag="complete", omit_defaults=True):
-    """How an admitted exchange ended. Answer: Receipt. Asked twice, it is recorded once."""
+    """How an admitted exchange ended. Answer: Receipt, with what its end left of `limits`. Asked twice, it is recorded once."""
 
     id: Name
     outcome: Outcome
@@ -88,10 +88,14 @@ class Complete(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", 
     engine: Name | None = None
     ttft_ms: Count | None = None
     total_ms: Count = 0
+    limits: Annotated[tuple[Limit, ...], Meta(max_length=4)] = ()
 
 
 class Deny(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", tag="deny", omit_defaults=True):
-    """A request that was refused before it became an exchange. Floods roll up: one record a minute and address."""
+    """A request that was refused before it became an exchange. Floods roll up: one record a minute and address.
+
+    Answer: Receipt, with what is left of `limits`; nothing is used up.
+    """
 
     reason: Name
     status: Count
@@ -101,6 +105,7 @@ class Deny(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", tag=
     request: Name = ""
     key: Name | None = None
     tenant: Name | None = None
+    limits: Annotated[tuple[Limit, ...], Meta(max_length=4)] = ()
 
 
 class KeyEvent(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", tag="key", omit_defaults=True):
@@ -168,7 +173,7 @@ Ask = Admit | Complete | Deny | KeyEvent | Integrity | Boot | Lost | Abandon | R
 
 
 class Left(Struct, frozen=True, omit_defaults=True):
-    """One limit after an admit: what is left, and in how many milliseconds it is whole again."""
+    """One limit: what is left, and in how many milliseconds it is whole again."""
 
     limit: str
     scope: str

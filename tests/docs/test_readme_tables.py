@@ -13,6 +13,7 @@ import serve.__main__
 from gateway import command_line
 from gateway import settings as gateway_settings
 from gateway.app import build
+from gateway.engines.board import Board
 from gateway.engines.pool import Pool
 from gateway.house import House
 from gateway.keys.store import KeyStore
@@ -111,7 +112,7 @@ def routes(home: Path) -> set[str]:
     try:
         ledger = LedgerClient(home / "ledger.sock", Deadlines(), buffered=False)
         settings = gateway_settings.Settings(home=home)
-        pool = Pool(home / "run", settings.queue_bounds())
+        pool = Pool(settings.plan(Board.alone()))
         application = build(House.furnish(settings, keys, pool, ledger, Metrics("0")))
     finally:
         keys.close()

@@ -1,9 +1,11 @@
 """How much a key and a tenant may use: exact over several gateways, told in OpenAI's headers, changed without a restart."""
 
+import socket
 import sqlite3
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -87,6 +89,76 @@ def test_a_refused_request_burns_nothing(gateway: Gateway, engine: FakeEngine) -
         assert gateway.chat(key, max_tokens=390).status == 429
     after = gateway.chat(key, max_tokens=16)
     assert (after.status, left(after, "requests")) == (200, before - 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "changes"),
+    [
+        (400, {"top_k": 5}),
+        (400, {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "file:///x"}}]}]}),
+        (404, {"model": "another"}),
+        (413, {"messages": [{"role": "user", "content": "x" * 3_000_000}]}),
+    ],
+)
+def test_what_the_door_refuses_says_what_is_left_and_takes_nothing_of_it(
+    gateway: Gateway, engine: FakeEngine, status: int, changes: dict[str, Any]
+) -> None:
+    key, _ = gateway.limited_key("--requests-per-min", "9", "--tokens-per-min", "5000")
+    first = gateway.chat(key, max_tokens=16)
+    for _ in range(2):
+        answer = gateway.chat(key, **changes)
+        assert answer.status == status
+        assert answer.headers["x-ratelimit-limit-requests"] == "9"
+        assert (left(answer, "requests"), left(answer, "tokens")) == (left(first, "requests"), 5000 - USED)
+        assert answer.headers["x-ratelimit-reset-requests"] in ("59s", "1m0s", "58s")
+    assert len(engine.bodies) == 1
+
+
+def test_what_is_left_is_right_in_a_flood_of_refusals(gateway: Gateway, engine: FakeEngine, ledger: Ledger) -> None:
+    key, key_id = gateway.limited_key("--requests-per-min", "9")
+    assert left(gateway.chat(key), "requests") == 8
+    for _ in range(15):  # from the eleventh on they are one record
+        assert left(gateway.chat(key, top_k=5), "requests") == 8
+    assert left(gateway.chat(key), "requests") == 7
+    assert left(gateway.chat(key, top_k=5), "requests") == 7
+    assert len(ledger.records(kind="deny", key=key_id)) <= 10
+
+
+def test_a_key_without_the_scope_and_a_body_that_comes_too_slowly_are_told_too(home: Path, engine: FakeEngine) -> None:
+    with Gateway(home, VITRINE_BODY_TIMEOUT_S="0.5", VITRINE_KEY_REQUESTS_PER_MIN="5") as bounded:
+        auditor = bounded.create_key("--scope", "audit")
+        assert (bounded.chat(auditor).status, left(bounded.chat(auditor), "requests")) == (403, 5)
+        key = bounded.create_key()
+        head = (
+            f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: 9\r\n\r\n"
+        )
+        with socket.create_connection(("127.0.0.1", bounded.port), timeout=10) as connection:
+            connection.sendall(head.encode())
+            received = connection.recv(1 << 16)
+        assert received.startswith(b"HTTP/1.1 408")
+        assert b"\r\nx-ratelimit-remaining-requests: 5\r\n" in received
+
+
+def test_no_engine_ready_and_an_engine_that_refuses_leave_all_that_was_there(
+    gateway: Gateway, engine: FakeEngine
+) -> None:
+    key, _ = gateway.limited_key("--requests-per-min", "9", "--tokens-per-min", "5000")
+    engine.behaviour = Behaviour.REFUSES_THE_LENGTH
+    for stream in (False, True):
+        answer = gateway.chat(key, stream=stream)
+        assert (answer.status, left(answer, "requests"), left(answer, "tokens")) == (400, 9, 5000)
+    engine.say("stopping")
+    try:
+        until(lambda: gateway.request("GET", "/readyz").status == 503, what="not ready")
+        answer = gateway.chat(key)
+        assert (answer.status, left(answer, "requests"), left(answer, "tokens")) == (503, 9, 5000)
+    finally:
+        engine.say("ready")
+        until(lambda: gateway.request("GET", "/readyz").status == 200, what="ready again")
+
+
+def test_a_key_that_is_not_known_is_told_of_no_limits(gateway: Gateway, engine: FakeEngine) -> None:
+    assert not [name for name in gateway.chat("vt_wrong").headers if name.startswith("x-ratelimit")]
 
 
 def test_an_exchange_that_the_engine_refuses_gives_everything_back(gateway: Gateway, engine: FakeEngine) -> None:

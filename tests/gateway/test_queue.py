@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.engines.queue import Bounds, Queue
+from gateway.engines.board import Board
+from gateway.engines.queue import Bounds, Evicted, Queue
 from gateway.errors import OverLimit, Unavailable
 from tests.support.audit import Ledger
 from tests.support.deadline import until
@@ -25,7 +27,7 @@ class House:
     """A queue whose exchanges end when told to; ``served`` has who had a turn, in order."""
 
     def __init__(self, bounds: Bounds) -> None:
-        self.queue = Queue(bounds)
+        self.queue = Queue("engine-0", bounds, Board.alone())
         self.served: list[str] = []
         self.ends: list[asyncio.Event] = []
 
@@ -33,7 +35,7 @@ class House:
         return asyncio.create_task(self._ask(key, tokens))
 
     async def _ask(self, key: str, tokens: int) -> None:
-        async with self.queue.turn(key, tokens):
+        async with self.queue.turn(key, tokens, time.monotonic()):
             self.served.append(key)
             self.ends.append(asyncio.Event())
             await self.ends[-1].wait()
@@ -47,6 +49,31 @@ class House:
 async def settle() -> None:
     for _ in range(10):
         await asyncio.sleep(0)
+
+
+async def test_who_waits_for_an_engine_that_goes_away_is_told_at_once_and_who_works_goes_on() -> None:
+    house = House(Bounds(1, 10_000, 100, 50, 20))
+    working, waiting = house.ask("first"), house.ask("second")
+    await settle()
+    house.queue.evict()
+    with pytest.raises(Evicted):
+        await waiting
+    assert house.queue.waiting == house.queue.waiting_tokens == 0
+    await house.end_one()
+    await working
+    assert house.served == ["first"]
+    assert house.queue.exchanges == house.queue.tokens == 0
+
+
+async def test_the_time_that_was_waited_elsewhere_counts() -> None:
+    house = House(Bounds(1, 10_000, 100, 50, wait_s=20))
+    working = house.ask("first")
+    await settle()
+    with pytest.raises(Unavailable):
+        async with house.queue.turn("second", 1000, time.monotonic() - 19.9):
+            pass
+    await house.end_one()
+    await working
 
 
 async def test_a_flood_does_not_delay_anothers_single_question() -> None:
@@ -193,14 +220,15 @@ def test_a_full_house_queues_refuses_with_429_and_goes_on(small: Gateway, engine
     with ThreadPoolExecutor(3) as many:
         asked = [many.submit(small.chat, key) for _ in range(3)]
         until(lambda: metric(small, "vitrine_queue_waiting") == 2, what="two waiting")
-        assert len(engine.bodies) == 1  # who waits costs the engine nothing
+        until(lambda: engine.bodies)
         answer = small.chat(key)
         assert (answer.status, answer.headers["retry-after"]) == (429, "5")
         record = ledger.records(kind="complete", id=answer.headers["x-audit-id"])[0]
         assert (record["outcome"], record["status"]) == ("refused", 429)
+        assert len(engine.bodies) == 1  # who waits costs the engine nothing
         engine.go_on.set()
         assert [one.result(30).status for one in asked] == [200, 200, 200]
-    assert metric(small, "vitrine_queue_waiting") == metric(small, "vitrine_busy_exchanges") == 0
+    until(lambda: metric(small, "vitrine_queue_waiting") == metric(small, "vitrine_busy_exchanges") == 0)
     assert metric(small, "vitrine_queue_seconds_count") == 3
 
 
