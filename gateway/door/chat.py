@@ -37,7 +37,7 @@ def parse_chat(body: bytes, limits: Limits) -> ChatRequest:
         raise BadSyntax("The body is not JSON in UTF-8.") from None
     _check_messages(chat, limits)
     check_choices(chat, limits)
-    images = tuple(_images(chat))
+    images = tuple(_images(chat, limits))
     check_payloads(images, limits)
     _check_schemas(chat, limits)
     tools, tool_choice = effective_tools(chat)
@@ -89,13 +89,13 @@ def _check_messages(chat: ChatBody, limits: Limits) -> None:
         )
 
 
-def _images(chat: ChatBody) -> Iterator[Image]:
+def _images(chat: ChatBody, limits: Limits) -> Iterator[Image]:
     for index, message in enumerate(chat.messages):
         if isinstance(message, UserMessage) and not isinstance(message.content, str):
             for place, part in enumerate(message.content):
                 if isinstance(part, ImagePart):
                     path = f"messages[{index}].content[{place}].image_url.url"
-                    yield Image(part.image_url.url, part.image_url.detail, path)
+                    yield Image(part.image_url.url, part.image_url.detail, path, limits.remote_images)
 
 
 def _check_schemas(chat: ChatBody, limits: Limits) -> None:
