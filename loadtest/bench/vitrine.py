@@ -23,8 +23,9 @@ class NotStarted(Exception):
 
 
 @contextlib.contextmanager
-def running(home: Path, core: int, more: dict[str, str]) -> Iterator[Target]:
-    """Ledger and gateway for the state folder ``home``, in which an engine's state file may appear later; ``more`` settings."""
+def running(home: Path, core: int | None, more: dict[str, str]) -> Iterator[Target]:
+    """Ledger and gateway on one ``core``, or on any, for the state folder ``home``, in which an engine's state file may appear
+    later; ``more`` settings."""
     # A late record is a fault of a busy disk, not of speed: it must not end a measurement.
     settings = {
         "VITRINE_HOME": str(home), "VITRINE_PORT": "0", "VITRINE_METRICS_PORT": "0", "VITRINE_ADMIT_TIMEOUT_S": "10",
@@ -34,7 +35,7 @@ def running(home: Path, core: int, more: dict[str, str]) -> Iterator[Target]:
     environment = {**kept, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(_TOP), **settings}
     log = home / "processes.log"
     with contextlib.ExitStack() as stack:
-        with children_on(core):
+        with children_on(core) if core is not None else contextlib.nullcontext():
             ledger = stack.enter_context(
                 child([sys.executable, "-m", "gateway.ledger", "serve"], environment, home, log)
             )
