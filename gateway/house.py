@@ -20,6 +20,7 @@ from gateway.limits import limits_of
 from gateway.metrics import Metrics
 from gateway.proxies import Proxies
 from gateway.settings import Settings
+from gateway.shared_limits import SharedLimits
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,23 @@ class House:
     bodies: Bodies
     closing: Closing
     proxies: Proxies
+    shared: SharedLimits | None = None
 
     @classmethod
-    def furnish(cls, settings: Settings, keys: KeyStore, pool: Pool, ledger: LedgerClient, metrics: Metrics) -> "House":
+    def furnish(
+        cls,
+        settings: Settings,
+        keys: KeyStore,
+        pool: Pool,
+        ledger: LedgerClient,
+        metrics: Metrics,
+        shared: SharedLimits | None = None,
+    ) -> "House":
         """All that the settings decide, around what was opened."""
         return cls(
             settings, Limits(body_bytes=settings.max_body_bytes), keys, pool, ledger, metrics, settings.allowance("key"),
             settings.allowance("tenant"), settings.brake(), settings.bodies(), Closing(), Proxies(settings.trusted_proxies),
+            shared,
         )  # fmt: skip
 
     def known(self, scope: MutableMapping[str, Any]) -> Caller:

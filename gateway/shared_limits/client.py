@@ -107,7 +107,7 @@ class SharedLimits:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(RedisError, OSError, TimeoutError):
             async with asyncio.timeout(1):
-                await self._redis.aclose()  # type: ignore[no-untyped-call]
+                await self._redis.aclose()
                 await self._pool.aclose()
 
     async def take(
@@ -144,7 +144,7 @@ class SharedLimits:
         return _left(said, held.bounds)
 
     async def _ask(self, held: _Held, verb: str, first: int, second: int) -> list[int] | None:
-        words = [verb, held.exchange, self._minute_ms, self._lease_ms, first, second, *held.values()]
+        words: list[str | int] = [verb, held.exchange, self._minute_ms, self._lease_ms, first, second, *held.values()]
         return await self._call(held.keys(), words)
 
     async def _call(self, keys: Sequence[str], words: Sequence[str | int]) -> list[int] | None:
@@ -169,17 +169,19 @@ class SharedLimits:
             await asyncio.sleep(LOOK_EVERY_S)
             if self._answers:
                 continue
-            try:
-                async with asyncio.timeout(self._timeout_s):
-                    await self._redis.ping()
-            except (RedisError, OSError, TimeoutError):
+            # The script, since a server that answers a ping may still refuse to write (a replica, no memory).
+            if await self._call([f"{_PREFIX}:look"], ["renew", "", self._minute_ms, self._lease_ms]) is None:
                 continue
             self._answers = True
             structlog.get_logger().info("the shared limits answer again", at=self.place.shown)
-            while self._answers and self._unsettled:
-                held, really, refused = self._unsettled[0]
-                if await self._ask(held, "settle", really, int(refused)) is not None:
-                    self._unsettled.popleft()
+            for held, really, refused in self._take_unsettled():
+                if not self._answers or await self._ask(held, "settle", really, int(refused)) is None:
+                    self._unsettled.append((held, really, refused))
+
+    def _take_unsettled(self) -> list[tuple[_Held, int, bool]]:
+        found = list(self._unsettled)
+        self._unsettled.clear()
+        return found
 
     async def _renew(self) -> None:
         """Say that the running exchanges still run, one call for each subject."""

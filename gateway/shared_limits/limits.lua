@@ -14,7 +14,8 @@ local DAY = 1440 * MINUTE
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local function int(number) return string.format('%.0f', number) end
+-- Written out whole, and never as -0, which is no integer to the server.
+local function int(number) return number == 0 and '0' or string.format('%.0f', number) end
 local function sum(window) return tonumber(redis.call('HGET', window.amounts, '#') or 0) end
 
 -- What is counted: uses for requests, else amounts.
@@ -33,6 +34,7 @@ local function drop(window, members)
   redis.call('HDEL', window.amounts, unpack(members))
   redis.call('HINCRBY', window.amounts, '#', int(-gone))
   redis.call('ZREM', window.order, unpack(members))
+  if redis.call('EXISTS', window.order) == 0 then redis.call('DEL', window.amounts) end
 end
 
 local function forget(window)
