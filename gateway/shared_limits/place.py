@@ -22,14 +22,14 @@ class Place:
     @classmethod
     def read(cls, url: str) -> "Place":
         """Raises BadURL."""
+        if not url.startswith(("redis://", "rediss://", "unix://")):
+            raise BadURL(f"the address must be {_FORMS}")
         try:
             parts = urlsplit(url)
             parse_url(url)
             port = parts.port
         except ValueError:
             raise BadURL(f"the address can't be read; write {_FORMS}") from None
-        if parts.scheme not in ("redis", "rediss", "unix"):
-            raise BadURL(f"the address must be {_FORMS}")
         if parts.scheme == "unix":
             if not parts.path.startswith("/") or parts.hostname:
                 raise BadURL("a Unix socket is written unix:///PATH")

@@ -55,7 +55,9 @@ class RedisServer:
         with socket.socket(socket.AF_UNIX) as link:
             link.settimeout(10)
             link.connect(str(self.socket))
-            link.sendall(f"*{len(words)}\r\n".encode() + b"".join(b"$%d\r\n%b\r\n" % (len(w), w.encode()) for w in words))
+            link.sendall(
+                f"*{len(words)}\r\n".encode() + b"".join(b"$%d\r\n%b\r\n" % (len(w), w.encode()) for w in words)
+            )
             return link.recv(1 << 20)
 
     def _answers(self) -> bool:
