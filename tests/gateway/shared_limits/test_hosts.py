@@ -123,6 +123,22 @@ def test_who_asks_one_after_the_other_is_never_one_too_many(tmp_path: Path, redi
         assert statuses == [200] * 20
 
 
+def test_an_answers_last_byte_waits_until_its_place_is_free(tmp_path: Path, redis: RedisServer) -> None:
+    with hosts(tmp_path, redis, tenant_concurrent="1") as (one, other), ThreadPoolExecutor(1) as beside:
+        one.engine.behaviour = Behaviour.WAITS_FOR_LEAVE_AFTER_TWO_EVENTS
+        running = beside.submit(one.gateway.chat, one.key, stream=True)
+        until(lambda: one.engine.bodies, what="it is at work")
+        redis.send(signal.SIGSTOP)
+        try:
+            one.engine.go_on.set()
+            with pytest.raises(TimeoutError):
+                running.result(1)
+        finally:
+            redis.send(signal.SIGCONT)
+        assert running.result(30).body.endswith(b"data: [DONE]\n\n")
+        assert other.gateway.chat(other.key).status == 200
+
+
 @pytest.mark.timeout(180)
 def test_the_places_of_a_gateway_that_was_killed_become_free(tmp_path: Path, redis: RedisServer) -> None:
     with hosts(tmp_path, redis, tenant_concurrent="1") as (one, other):

@@ -113,6 +113,7 @@ async def test_what_was_not_used_is_given_back_once(redis: RedisServer) -> None:
             "requests_per_min": 1, "tokens_per_min": 900, "tokens_per_day": 900, "images_per_min": 6, "concurrent": 1,
         }  # fmt: skip
         assert await limits.settle("a", 0, refused=False) is None
+        assert redis.ask("KEYS", "*exchange*") == b"*0\r\n"  # no second settlement, whoever sends it
         await take(limits, "c", bound, tokens=10, images=1)
         left = await limits.settle("c", None, refused=True)
         assert left is not None
