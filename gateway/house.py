@@ -19,6 +19,7 @@ from gateway.ledger.messages import Limit
 from gateway.limits import limits_of
 from gateway.metrics import Metrics
 from gateway.proxies import Proxies
+from gateway.remote_images.fetcher import Fetcher
 from gateway.settings import Settings
 from gateway.shared_limits import SharedLimits
 
@@ -39,6 +40,7 @@ class House:
     bodies: Bodies
     closing: Closing
     proxies: Proxies
+    fetcher: Fetcher
     shared: SharedLimits | None = None
 
     @classmethod
@@ -52,10 +54,11 @@ class House:
         shared: SharedLimits | None = None,
     ) -> "House":
         """All that the settings decide, around what was opened."""
+        door = Limits(body_bytes=settings.max_body_bytes, remote_images=bool(settings.outbound))
         return cls(
-            settings, Limits(body_bytes=settings.max_body_bytes), keys, pool, ledger, metrics, settings.allowance("key"),
+            settings, door, keys, pool, ledger, metrics, settings.allowance("key"),
             settings.allowance("tenant"), settings.brake(), settings.bodies(), Closing(), Proxies(settings.trusted_proxies),
-            shared,
+            settings.fetcher(), shared,
         )  # fmt: skip
 
     def known(self, scope: MutableMapping[str, Any]) -> Caller:
