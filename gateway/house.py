@@ -21,6 +21,7 @@ from gateway.metrics import Metrics
 from gateway.proxies import Proxies
 from gateway.remote_images.fetcher import Fetcher
 from gateway.settings import Settings
+from gateway.shared_limits import SharedLimits
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,24 @@ class House:
     closing: Closing
     proxies: Proxies
     fetcher: Fetcher
+    shared: SharedLimits | None = None
 
     @classmethod
-    def furnish(cls, settings: Settings, keys: KeyStore, pool: Pool, ledger: LedgerClient, metrics: Metrics) -> "House":
+    def furnish(
+        cls,
+        settings: Settings,
+        keys: KeyStore,
+        pool: Pool,
+        ledger: LedgerClient,
+        metrics: Metrics,
+        shared: SharedLimits | None = None,
+    ) -> "House":
         """All that the settings decide, around what was opened."""
         door = Limits(body_bytes=settings.max_body_bytes, remote_images=bool(settings.outbound))
         return cls(
             settings, door, keys, pool, ledger, metrics, settings.allowance("key"),
             settings.allowance("tenant"), settings.brake(), settings.bodies(), Closing(), Proxies(settings.trusted_proxies),
-            settings.fetcher(),
+            settings.fetcher(), shared,
         )  # fmt: skip
 
     def known(self, scope: MutableMapping[str, Any]) -> Caller:
