@@ -24,8 +24,6 @@ from tests.support.process import TOP
 
 FOLDER = TOP / "deploy" / "kubernetes"
 OPERATORS = ("ScaledObject", "ServiceMonitor")
-# On their way into gateway/settings.py; take each one out of here as soon as it is there.
-COMING = {"shared_limits_url"}
 
 
 def read() -> list[Document]:
@@ -119,24 +117,23 @@ def variables(document: Document, container: Document) -> dict[str, str]:
 
 
 def test_every_setting_is_one_and_its_value_is_taken() -> None:
-    rooms: tuple[tuple[str, Any, set[str]], ...] = (
-        ("VITRINE_LEDGER_", LedgerSettings, set()),
-        ("VITRINE_ENGINE_", EngineSettings, set()),
-        ("VITRINE_", Settings, COMING),
+    rooms: tuple[tuple[str, Any], ...] = (
+        ("VITRINE_LEDGER_", LedgerSettings),
+        ("VITRINE_ENGINE_", EngineSettings),
+        ("VITRINE_", Settings),
     )
-    seen: dict[str, dict[str, str]] = {prefix: {} for prefix, _, _ in rooms}
+    seen: dict[str, dict[str, str]] = {prefix: {} for prefix, _ in rooms}
     for one in sets(DOCUMENTS):
         for container in containers(one):
             for variable, value in variables(one, container).items():
-                prefix, model, coming = next(room for room in rooms if variable.startswith(room[0]))
+                prefix, model = next(room for room in rooms if variable.startswith(room[0]))
                 name = variable.removeprefix(prefix).lower()
-                assert name in {*model.model_fields, *coming}, variable
-                if name in model.model_fields and value:
+                assert name in model.model_fields, variable
+                if value:
                     seen[prefix][name] = value
     EngineSettings.model_validate(seen["VITRINE_ENGINE_"])
     Settings.model_validate(seen["VITRINE_"])
     assert seen["VITRINE_LEDGER_"].keys() == {"keys", "origin"}
-    assert not COMING & Settings.model_fields.keys(), "these are there now: take them out of COMING"
 
 
 def test_the_engines_profile_wants_as_many_gpus_as_its_pod_has() -> None:
