@@ -18,6 +18,7 @@ from gateway.ledger.client import LedgerClient
 from gateway.ledger.messages import Limit
 from gateway.limits import limits_of
 from gateway.metrics import Metrics
+from gateway.pictures.workshop import Workshop
 from gateway.proxies import Proxies
 from gateway.settings import Settings
 
@@ -38,13 +39,16 @@ class House:
     bodies: Bodies
     closing: Closing
     proxies: Proxies
+    workshop: Workshop | None
 
     @classmethod
     def furnish(cls, settings: Settings, keys: KeyStore, pool: Pool, ledger: LedgerClient, metrics: Metrics) -> "House":
         """All that the settings decide, around what was opened."""
+        door = Limits(body_bytes=settings.max_body_bytes)
         return cls(
-            settings, Limits(body_bytes=settings.max_body_bytes), keys, pool, ledger, metrics, settings.allowance("key"),
+            settings, door, keys, pool, ledger, metrics, settings.allowance("key"),
             settings.allowance("tenant"), settings.brake(), settings.bodies(), Closing(), Proxies(settings.trusted_proxies),
+            settings.workshop(door.image_pixels),
         )  # fmt: skip
 
     def known(self, scope: MutableMapping[str, Any]) -> Caller:

@@ -22,6 +22,7 @@ from gateway.engines.pool import Plan
 from gateway.engines.queue import Bounds
 from gateway.engines.roster import BadRoster, listed
 from gateway.keys.allowance import BOUNDS, Allowance
+from gateway.pictures.workshop import Workshop
 from gateway.porter import Patience
 from gateway.proxies import Proxies
 
@@ -29,6 +30,7 @@ PREFIX = "VITRINE_"
 OTHER_ROOMS = ("engine", "ledger")
 CLIENTS = ("api",)  # VITRINE_API_KEY is what the welcome tells a newcomer to set
 FILE = Path("vitrine.toml")
+_MOST_SEATS = 8  # each may need 1.2 GiB for a moment
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -87,6 +89,11 @@ class Settings(BaseModel):
     queue_per_key: Annotated[Many, Field(description="Of these, how many of one key.")] = 256
     queue_timeout_s: Annotated[Seconds, Field(description="For how long one may wait.")] = 60.0
 
+    sanitize: Annotated[bool, Field(description="Encode every picture anew before the engine sees it.")] = False
+    sanitize_timeout_s: Annotated[
+        Seconds, Field(description="How long that may wait, and again how long it may take.")
+    ] = 20.0
+
     workers: Annotated[Workers, Field(description="Processes that share the port.")] = 1
     engines: Annotated[str, Field(description="Engines of other hosts, NAME=URL, with commas between them.")] = ""
     engines_ca: Annotated[Path | None, Field(description="Authorities (PEM) of their certificates.")] = None
@@ -139,6 +146,13 @@ class Settings(BaseModel):
     def bodies(self) -> Bodies:
         # One body of the largest size has to fit, or it could never be sent.
         return Bodies(max(self._share(self.max_bodies_bytes), self.max_body_bytes))
+
+    def workshop(self, most_pixels: int) -> Workshop | None:
+        """One worker's processes for pictures of at most so many pixels; None where they pass as they came."""
+        if not self.sanitize:
+            return None
+        seats = min(_MOST_SEATS, os.cpu_count() or 1)
+        return Workshop(self._share(seats), most_pixels, self.sanitize_timeout_s)
 
     def plan(self, board: Board) -> Plan:
         """What the pool is made of. Raises BadSettings."""
