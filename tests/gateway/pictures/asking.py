@@ -24,7 +24,7 @@ def working(gateway: Gateway) -> psutil.Process:
 
     def found() -> psutil.Process | None:
         for process in processes(gateway):
-            if process.cpu_times().user > before.get(process.pid, 0.3) + 0.3:
+            if process.cpu_times().user > before.get(process.pid, 0.3) + 0.2:
                 return process
         return None
 

@@ -32,14 +32,10 @@ def photograph(orientation: int = 1) -> bytes:
     return file("JPEG", halves(), exif=exif, comment=SECRET_PLACE.encode(), icc_profile=SECRET_PLACE.encode())
 
 
-def slow(size: tuple[int, int] = (7600, 5200)) -> bytes:
-    """A picture within the limits that takes a while."""
-    return _slow(size)
-
-
 @cache
-def _slow(size: tuple[int, int]) -> bytes:
-    return file("WEBP", Picture.linear_gradient("L").resize(size).convert("RGB"), method=0)
+def slow() -> bytes:
+    """A PNG within the limits that takes a process more than a second."""
+    return file("PNG", Picture.linear_gradient("L").resize((7600, 5200)).convert("RGBA"), compress_level=1)
 
 
 def chunk(name: bytes, content: bytes) -> bytes:
