@@ -113,7 +113,9 @@ def test_no_process_is_left_after_sigterm(home: Path, engine: FakeEngine, ledger
             started = processes(ending)
             if hangs:
                 other.submit(ask, ending, key, data)
-                working(ending).suspend()
+                working(ending)
+            for process in started:
+                process.suspend()  # so that it can't end by itself at the end of its input
         assert started
         assert not any(process.is_running() for process in started)
 
