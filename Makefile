@@ -22,7 +22,7 @@ export VITRINE_PORT = $(PORT)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test attack soak check bench-ledger lock
+.PHONY: help setup serve test attack soak check bench bench-affinity bench-ledger lock
 
 help:  ## show this menu
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -44,6 +44,12 @@ soak: setup  ## ask a gateway of its own REQUESTS=... good questions and watch i
 
 check: setup  ## lint, types, formatting
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+
+bench: setup  ## measure the gateway alone on one core (ARGS=--quick, ARGS=--peers, ...)
+	@.venv/bin/python -m loadtest.bench $(ARGS)
+
+bench-affinity: setup  ## compare routing policies on two real engines (ARGS=..., minutes)
+	@.venv/bin/python -m loadtest.affinity $(ARGS)
 
 bench-ledger: setup  ## measure the ledger against its bars (ARGS=... chooses, minutes)
 	@.venv/bin/python -m gateway.ledger.bench $(ARGS)

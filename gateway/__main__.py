@@ -1,39 +1,28 @@
 """``python -m gateway``: the gateway's process, told in order; only parses, opens what is needed, serves, closes."""
 
 import asyncio
-import math
+import contextlib
 import os
-import resource
 import signal
 import socket
 import sys
-from functools import partial
+from collections.abc import Callable, Iterator
 from typing import Annotated
 
 import structlog
 import typer
-import uvicorn
 import uvloop
-from prometheus_client import start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
 
 from gateway import command_line
-from gateway.app import VERSION, build
-from gateway.closing import Server
-from gateway.connection import Connection
+from gateway.app import VERSION
 from gateway.engines.board import Board
-from gateway.engines.pool import Pool
-from gateway.house import House
 from gateway.keys.store import KeyStore, StoreError
-from gateway.ledger.client import Deadlines, LedgerClient
-from gateway.ledger.messages import Boot
 from gateway.ledger.settings import read_settings
-from gateway.metrics import Metrics
-from gateway.porter import Porter
+from gateway.metrics import Metrics, gathered
 from gateway.settings import Settings, read
-from gateway.welcome import say_when_ready
-
-SPARE_FILES = 512  # engines' connections, the ledger's, SQLite's, what is served from disk
-LAST_BYTES_S = 5  # after the last answer's end, for who reads it slowly
+from gateway.worker import METRICS, Place, live, url_of
+from gateway.workers import Workers, shared_folder
 
 app = typer.Typer(add_completion=False, help="The gateway: the only door to the engines.")
 
@@ -45,73 +34,61 @@ class PortTaken(Exception):
 @app.command()
 def run(
     welcome: Annotated[bool, typer.Option("--welcome", help="Make a first key and say how to use it.")] = False,
-) -> None:
+) -> int:
     """Serve page and API until SIGTERM or Ctrl-C; running answers may end."""
     settings = read()
+    # What can't be used is said before anything is opened, once and not by each worker.
+    settings.plan(Board.alone())
+    read_settings()
+    KeyStore(settings.home / "keys.sqlite").close()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("info"))
     listener = _listen(settings.host, settings.port, "VITRINE_PORT (make serve PORT=...)")
+    return _alone(settings, listener, welcome) if settings.workers == 1 else _many(settings, listener, welcome)
+
+
+def _alone(settings: Settings, listener: socket.socket, welcome: bool) -> int:
     metrics = Metrics(VERSION)
+    with (
+        _exporter(settings, metrics.registry) as metrics_port,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        say = _listening(listener, metrics_port, 1)
+        runner.run(live(settings, Place(Board.alone()), listener, metrics, say=say, welcome=welcome))
+    return 0
+
+
+def _many(settings: Settings, listener: socket.socket, welcome: bool) -> int:
+    with (
+        shared_folder(settings.home.absolute() / "run") as folder,
+        _exporter(settings, gathered(folder / METRICS)) as metrics_port,
+    ):
+        workers = Workers(settings, listener, folder, welcome=welcome)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, workers.end)
+        return workers.run(_listening(listener, metrics_port, settings.workers))
+
+
+def _listening(listener: socket.socket, metrics_port: int, workers: int) -> Callable[[], None]:
+    url = url_of(listener)
+
+    def say() -> None:
+        structlog.get_logger().info("listening", url=url, metrics_port=metrics_port, workers=workers, version=VERSION)
+
+    return say
+
+
+@contextlib.contextmanager
+def _exporter(settings: Settings, registry: CollectorRegistry) -> Iterator[int]:
+    """Metrics on a port of their own, which it gives."""
     try:
-        exporter, thread = start_http_server(settings.metrics_port, settings.metrics_host, metrics.registry)
+        exporter, thread = start_http_server(settings.metrics_port, settings.metrics_host, registry)
     except OSError as error:
         raise _taken(settings.metrics_host, settings.metrics_port, error, "VITRINE_METRICS_PORT") from None
-    keys = KeyStore(settings.home / "keys.sqlite")
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_live(settings, keys, metrics, listener, exporter.server_port, welcome))
+        yield exporter.server_port
     finally:
         exporter.shutdown()
         thread.join()
-        keys.close()
-
-
-async def _live(
-    settings: Settings, keys: KeyStore, metrics: Metrics, listener: socket.socket, metrics_port: int, welcome: bool
-) -> None:
-    ledger_settings = read_settings()
-    # Not waited for: without the ledger the gateway lives, says that it is not ready, and answers nothing.
-    ledger = await LedgerClient.connect(
-        ledger_settings.socket_path, Deadlines(admit_s=settings.admit_timeout_s), wait_s=0,
-        buffered=ledger_settings.mode == "buffered",
-        boot=Boot("gateway", {"version": VERSION, "settings": settings.digest()}),
-    )  # fmt: skip
-    async with ledger:
-        pool = Pool(settings.plan(Board.alone()))
-        metrics.watch(pool)
-        house = House.furnish(settings, keys, pool, ledger, metrics)
-        await _serve(house, listener, metrics_port, welcome)
-
-
-async def _serve(house: House, listener: socket.socket, metrics_port: int, welcome: bool) -> None:
-    settings = house.settings
-    porter = Porter(settings.patience(_open_files() - SPARE_FILES), house.proxies, house.metrics)
-    config = uvicorn.Config(
-        build(house), http=partial(Connection, porter),  # type: ignore[arg-type]  # anything that makes a protocol
-        ws="none", lifespan="on", log_level="warning", access_log=False, server_header=False, proxy_headers=False,
-        timeout_keep_alive=math.ceil(settings.idle_timeout_s), timeout_graceful_shutdown=LAST_BYTES_S,
-    )  # fmt: skip
-    server = Server(config, house.closing, house.pool.close_queues, settings.drain_timeout_s)
-    # uvicorn raises the signal that stopped it once more at its end: it must not kill us, the exit status is 0.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    host, port = listener.getsockname()[:2]
-    url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104  compared, not bound
-    structlog.get_logger().info("listening", url=url, metrics_port=metrics_port, version=VERSION)
-    greeting = None
-    if welcome:
-        greeting = asyncio.create_task(say_when_ready(house, url))
-    sweeping = asyncio.create_task(porter.watch())
-    await server.serve(sockets=[listener])
-    sweeping.cancel()
-    if greeting is not None:
-        greeting.cancel()
-
-
-def _open_files() -> int:
-    """Raise the number of files that may be open to what the system allows: each connection is one."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    return most
 
 
 def _listen(host: str, port: int, setting: str) -> socket.socket:

@@ -105,18 +105,20 @@ def sift(block: bytes, *, with_usage: bool) -> tuple[bytes, Progress]:
 
 
 def read_events(block: bytes, answer: Answer) -> None:
-    """Add a block of whole events to what is known of the answer."""
+    """Add a block of whole events to what is known of the answer. Raises EngineBroke for what is none."""
     for event in block.split(_SEPARATOR):
         data = event.removeprefix(_DATA)
         if data.startswith(b"{"):
             _note(_completion(data), answer)
+        elif data != b"[DONE]" and data and not data.startswith(b":"):  # a comment keeps a connection alive
+            raise _not_understood()
 
 
 def read_whole(body: bytes, answer: Answer) -> None:
     """Note a whole answer. Raises EngineBroke if it is none."""
     completion = _completion(body)
     if not completion.choices or completion.usage is None:
-        raise EngineBroke("the engine's answer was not understood; try again")
+        raise _not_understood()
     _note(completion, answer)
 
 
@@ -124,7 +126,11 @@ def _completion(data: bytes) -> Completion:
     try:
         return _decoder.decode(data)
     except msgspec.DecodeError:
-        raise EngineBroke("the engine's answer was not understood; try again") from None
+        raise _not_understood() from None
+
+
+def _not_understood() -> EngineBroke:
+    return EngineBroke("the engine's answer was not understood; try again")
 
 
 def _note(completion: Completion, answer: Answer) -> None:

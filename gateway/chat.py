@@ -197,7 +197,7 @@ class _Relay:
                 read_events(block, exchange.answer)
             if progress is not Progress.GOES_ON:
                 break
-        if progress is not Progress.IS_DONE:
+        if progress is not Progress.IS_DONE or not self._started:
             raise EngineBroke("the engine broke off in the middle of its answer; try again")
         exchange.outcome = Outcome.COMPLETED
         await self._recording.completed()

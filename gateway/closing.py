@@ -1,6 +1,7 @@
 """How the gateway ends: from the signal on it takes no new work, running answers may end, for a while; starts nothing."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 from types import FrameType
 
@@ -31,10 +32,19 @@ class Closing:
 class Server(uvicorn.Server):
     """uvicorn's server, which after the signal goes on accepting, to say that it is closing, until the last answer ended."""
 
-    def __init__(self, config: uvicorn.Config, end: Closing, close_queues: Callable[[], None], drain_s: float) -> None:
+    def __init__(
+        self, config: uvicorn.Config, end: Closing, close_queues: Callable[[], None], drain_s: float,
+        say: Callable[[], None],
+    ) -> None:  # fmt: skip
+        """``say`` is called once connections are accepted."""
         super().__init__(config)
-        self._end, self._close_queues, self._drain_s = end, close_queues, drain_s
+        self._end, self._close_queues, self._drain_s, self._say = end, close_queues, drain_s, say
         self._until_s: float | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._say()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._end.begun:

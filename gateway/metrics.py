@@ -1,72 +1,96 @@
 """Every metric of the gateway, in one registry made in one place; labels are enums, route templates and configured names."""
 
+import asyncio
 import time
 from collections.abc import Callable
-from functools import partial
+from pathlib import Path
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.multiprocess import MultiProcessCollector
 
+from gateway.engines.engine import Engine
 from gateway.engines.pool import Pool
-from gateway.engines.queue import Queue
 from gateway.exchange import Exchange
 
 # A chat answer takes from milliseconds (refused) to minutes (long documents).
+FOLLOW_EVERY_S = 0.25
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
-class Metrics:
-    """The gateway's metrics. ``registry`` is what gets scraped."""
+_LOADS: tuple[tuple[str, str, Literal["livesum", "livemax"], Callable[[Engine], int]], ...] = (
+    ("vitrine_queue_waiting", "Requests that wait for the engine.", "livesum", lambda engine: engine.queue.waiting),
+    ("vitrine_busy_exchanges", "Exchanges at work at the engine.", "livesum", lambda engine: engine.queue.exchanges),
+    ("vitrine_busy_tokens", "Tokens reserved by these.", "livesum", lambda engine: engine.queue.tokens),
+    ("vitrine_engine_ready", "Whether the engine may be asked.", "livemax", lambda engine: engine.ready),
+)
 
-    def __init__(self, version: str) -> None:
-        self.registry = CollectorRegistry()
+
+class Metrics:
+    """The gateway's metrics. ``registry`` is what gets scraped: with ``shared``, the folder that PROMETHEUS_MULTIPROC_DIR
+    names, the sums of all workers."""
+
+    def __init__(self, version: str, shared: Path | None = None) -> None:
+        own = CollectorRegistry()
+        self.registry = gathered(shared) if shared else own
         self.requests = Counter(
-            "vitrine_requests", "Answered HTTP requests.", ["route", "method", "status"], registry=self.registry
+            "vitrine_requests", "Answered HTTP requests.", ["route", "method", "status"], registry=own
         )
         self.exchanges = Counter(
             "vitrine_exchanges",
             "Exchanges with an engine, by how they ended.",
             ["model", "outcome"],
-            registry=self.registry,
+            registry=own,
         )
-        self.in_flight = Gauge("vitrine_exchanges_in_flight", "Exchanges that are going on.", registry=self.registry)
-        self.connections = Gauge("vitrine_connections", "Open connections.", registry=self.registry)
+        self.in_flight = Gauge(
+            "vitrine_exchanges_in_flight", "Exchanges that are going on.", multiprocess_mode="livesum", registry=own
+        )
+        self.connections = Gauge("vitrine_connections", "Open connections.", multiprocess_mode="livesum", registry=own)
         self.waited = Histogram(
             "vitrine_queue_seconds", "From the request's turn being asked for to its turn.", ["model"],
-            buckets=_SECONDS, registry=self.registry,
+            buckets=_SECONDS, registry=own,
         )  # fmt: skip
         self.refused = Counter(
-            "vitrine_refused", "Refusals by a limit, a full house or the doorway.", ["code"], registry=self.registry
+            "vitrine_refused", "Refusals by a limit, a full house or the doorway.", ["code"], registry=own
         )
         self.retries = Counter(
             "vitrine_retries", "Requests that another engine was asked after this one failed.", ["engine"],
-            registry=self.registry,
+            registry=own,
         )  # fmt: skip
         self.first_byte = Histogram(
             "vitrine_first_byte_seconds", "From the request to the first byte of its answer.", ["model"],
-            buckets=_SECONDS, registry=self.registry,
+            buckets=_SECONDS, registry=own,
         )  # fmt: skip
         self.total = Histogram(
             "vitrine_exchange_seconds", "From the request to the end of its answer.", ["model"],
-            buckets=_SECONDS, registry=self.registry,
+            buckets=_SECONDS, registry=own,
         )  # fmt: skip
-        self.tokens = Counter(
-            "vitrine_tokens", "Tokens that the engine counted.", ["model", "direction"], registry=self.registry
+        self.tokens = Counter("vitrine_tokens", "Tokens that the engine counted.", ["model", "direction"], registry=own)
+        self.images = Counter("vitrine_images", "Pictures that were sent to an engine.", ["model"], registry=own)
+        build = Gauge(
+            "vitrine_build_info",
+            "Always 1; the version is its label.",
+            ["version"],
+            multiprocess_mode="max",
+            registry=own,
         )
-        self.images = Counter(
-            "vitrine_images", "Pictures that were sent to an engine.", ["model"], registry=self.registry
-        )
-        build = Gauge("vitrine_build_info", "Always 1; the version is its label.", ["version"], registry=self.registry)
         build.labels(version).set(1)
+        self._loads = [
+            (Gauge(name, text, ["engine"], multiprocess_mode=mode, registry=own), read)
+            for name, text, mode, read in _LOADS
+        ]
 
-    def watch(self, pool: Pool) -> None:
-        """Say at each scrape how much works and waits at the engines."""
-        for name, text, read in (
-            ("vitrine_queue_waiting", "Requests that wait for an engine.", lambda queue: queue.waiting),
-            ("vitrine_busy_exchanges", "Exchanges at work at an engine.", lambda queue: queue.exchanges),
-            ("vitrine_busy_tokens", "Tokens reserved by the exchanges at work.", lambda queue: queue.tokens),
-        ):
-            gauge = Gauge(name, text, registry=self.registry)
-            gauge.set_function(partial(_sum, pool, read))
+    async def follow(self, pool: Pool) -> None:
+        """Say how much works and waits at each engine, until cancelled."""
+        known: set[str] = set()
+        while True:
+            known |= pool.engines.keys()
+            for name in known:
+                engine = pool.engines.get(name)
+                for gauge, read in self._loads:
+                    # One that is gone keeps its series, at nothing: its name was configured.
+                    gauge.labels(name).set(read(engine) if engine else 0)
+            await asyncio.sleep(FOLLOW_EVERY_S)
 
     def count(self, exchange: Exchange) -> None:
         """Count an exchange that has ended."""
@@ -80,5 +104,8 @@ class Metrics:
         self.images.labels(model).inc(len(exchange.request.images))
 
 
-def _sum(pool: Pool, read: Callable[[Queue], int]) -> float:
-    return sum(read(engine.queue) for engine in list(pool.engines.values()))
+def gathered(folder: Path) -> CollectorRegistry:
+    """What all workers that write into ``folder`` have counted."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]
+    return registry

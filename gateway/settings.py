@@ -6,6 +6,7 @@ Sources, strongest first: ``VITRINE_*`` in the environment, ``vitrine.toml`` in 
 
 import hashlib
 import os
+import ssl
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -156,12 +157,16 @@ class Settings(BaseModel):
 
     def plan(self, board: Board) -> Plan:
         """What the pool is made of. Raises BadSettings."""
-        try:
-            tls = tls_context(self.engines_ca, self.engines_cert, self.engines_key)
-        except BadEndpoint as error:
-            raise BadSettings(f"VITRINE_ENGINES_CA, VITRINE_ENGINES_CERT, VITRINE_ENGINES_KEY: {error}") from None
+        tls = self.engines_tls()
         care = Care(self.probe_interval_s, self.probe_timeout_s, self.slow_start_s)
         return Plan(self.home.absolute(), self.queue_bounds(), board, self.routing, care, listed(self.engines), tls)
+
+    def engines_tls(self) -> ssl.SSLContext | None:
+        """How engines of other hosts prove themselves, and we to them. Raises BadSettings."""
+        try:
+            return tls_context(self.engines_ca, self.engines_cert, self.engines_key)
+        except BadEndpoint as error:
+            raise BadSettings(f"VITRINE_ENGINES_CA, VITRINE_ENGINES_CERT, VITRINE_ENGINES_KEY: {error}") from None
 
     def _share(self, whole: int) -> int:
         """One worker's part of what all have together."""

@@ -9,7 +9,8 @@ import mmap
 from pathlib import Path
 
 SLOTS = 256  # engines that can have been there during one life of the board
-_FIELDS = 3  # tag of the engine's name, exchanges, tokens
+_FIELDS = 4  # tag of the engine's name, exchanges, tokens, waiting
+_ROW = 1 + SLOTS * _FIELDS  # the first word is the worker's pulse
 _WORD_BYTES = 8
 
 
@@ -18,12 +19,9 @@ class Board:
 
     def __init__(self, memory: "bytearray | mmap.mmap", workers: int, worker: int) -> None:
         self._words = memoryview(memory).cast("q")
-        self._rows = [row * SLOTS * _FIELDS for row in range(workers)]
+        self._rows = [row * _ROW + 1 for row in range(workers)]
         self._own = self._rows[worker]
         self._tags: dict[str, int] = {}
-        # The worker that had this row before may have died with numbers in it.
-        for word in range(self._own, self._own + SLOTS * _FIELDS):
-            self._words[word] = 0
 
     @classmethod
     def alone(cls) -> "Board":
@@ -31,20 +29,16 @@ class Board:
 
     @classmethod
     def shared(cls, path: Path, workers: int, worker: int) -> "Board":
-        """Row ``worker`` (from 0) of the board in a file of that many workers; see `create`."""
+        """The view of ``worker`` (from 0) on the board that a Watch made for so many."""
         with path.open("r+b") as file:
             return cls(mmap.mmap(file.fileno(), _size(workers)), workers, worker)
 
-    @staticmethod
-    def create(path: Path, workers: int) -> None:
-        """An empty board for so many workers."""
-        path.write_bytes(b"\0" * _size(workers))
-
-    def add(self, engine: str, exchanges: int, tokens: int) -> None:
-        """Count at work at ``engine``; negative when it ended."""
+    def add(self, engine: str, *, exchanges: int = 0, tokens: int = 0, waiting: int = 0) -> None:
+        """Count at work and waiting at ``engine``; negative when it ended."""
         slot = self._slot(self._own, self._tag(engine))
         self._words[slot + 1] += exchanges
         self._words[slot + 2] += tokens
+        self._words[slot + 3] += waiting
 
     def at_work(self, engine: str) -> tuple[int, int]:
         """Exchanges and tokens of all workers at ``engine``."""
@@ -55,6 +49,17 @@ class Board:
             exchanges += words[slot + 1]
             tokens += words[slot + 2]
         return exchanges, tokens
+
+    def others_waiting(self, engine: str) -> int:
+        """How many other workers have somebody who waits for ``engine``."""
+        if len(self._rows) == 1:
+            return 0
+        tag, words = self._tag(engine), self._words
+        return sum(words[self._slot(row, tag) + 3] > 0 for row in self._rows if row != self._own)
+
+    def beat(self, now_ms: int) -> None:
+        """Say that this worker serves and lives."""
+        self._words[self._own - 1] = now_ms
 
     def _tag(self, engine: str) -> int:
         tag = self._tags.get(engine)
@@ -77,5 +82,23 @@ class Board:
         raise RuntimeError(f"over {SLOTS} engines have come and gone; restart the gateway")
 
 
+class Watch:
+    """The supervisor's view: who lives. It makes the board, in a file."""
+
+    def __init__(self, path: Path, workers: int) -> None:
+        path.write_bytes(b"\0" * _size(workers))
+        with path.open("r+b") as file:
+            self._words = memoryview(mmap.mmap(file.fileno(), _size(workers))).cast("q")
+
+    def pulse_ms(self, worker: int) -> int:
+        """When the worker last said that it lives, by the monotonic clock; 0 if it never did."""
+        return self._words[worker * _ROW]
+
+    def clear(self, worker: int) -> None:
+        """Forget what a dead worker had at work."""
+        for word in range(worker * _ROW, (worker + 1) * _ROW):
+            self._words[word] = 0
+
+
 def _size(workers: int) -> int:
-    return workers * SLOTS * _FIELDS * _WORD_BYTES
+    return workers * _ROW * _WORD_BYTES

@@ -52,6 +52,12 @@ class Pool:
         self._probes: dict[Engine, asyncio.Task[None]] = {}
         self._turn = 0
 
+    def outbound(self) -> tuple[str, ...]:
+        """Where requests may go beyond this host, as far as is known now."""
+        self._read_roster()
+        remote = {**self._plan.listed, **self._roster}
+        return tuple(sorted(entry.url for entry in remote.values() if entry.url and not entry.url.startswith("unix:")))
+
     async def watch(self) -> None:
         """Follow the files and look after the engines until cancelled; then close all connections."""
         try:

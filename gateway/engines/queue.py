@@ -132,6 +132,7 @@ class Queue:
         line.waiters.append(waiter)
         self.waiting += 1
         self.waiting_tokens += tokens
+        self._board.add(self._engine, waiting=1)
         self._look_again()
         return waiter
 
@@ -176,20 +177,29 @@ class Queue:
 
     def _fits(self, tokens: int) -> bool:
         # One that is larger than all the room there is passes alone, or it would never pass.
-        exchanges, at_work = self._board.at_work(self._engine)
-        room = at_work + tokens <= self._bounds.tokens or not exchanges
-        return room and exchanges < self._bounds.exchanges
+        bounds, (exchanges, at_work) = self._bounds, self._board.at_work(self._engine)
+        room = at_work + tokens <= bounds.tokens or not exchanges
+        if not room or exchanges >= bounds.exchanges:
+            return False
+        if not self.exchanges:
+            return True
+        # Where callers of other workers wait too, nobody takes more than an equal part: or who has all the places, and
+        # sees first that one is free, would keep them for ever.
+        parts = 1 + self._board.others_waiting(self._engine)
+        return parts == 1 or (
+            (self.exchanges + 1) * parts <= bounds.exchanges and (self.tokens + tokens) * parts <= bounds.tokens
+        )
 
     def _take(self, key: str, tokens: int) -> None:
         self.exchanges += 1
         self.tokens += tokens
-        self._board.add(self._engine, 1, tokens)
+        self._board.add(self._engine, exchanges=1, tokens=tokens)
         self._working[key] = self._working.get(key, 0) + 1
 
     def _give_back(self, key: str, tokens: int) -> None:
         self.exchanges -= 1
         self.tokens -= tokens
-        self._board.add(self._engine, -1, -tokens)
+        self._board.add(self._engine, exchanges=-1, tokens=-tokens)
         self._working[key] -= 1
         if not self._working[key]:
             del self._working[key]
@@ -201,6 +211,7 @@ class Queue:
         line.waiters.remove(waiter)
         self.waiting -= 1
         self.waiting_tokens -= waiter.tokens
+        self._board.add(self._engine, waiting=-1)
         if not line.waiters:
             del self._lines[waiter.key]
             self._round.remove(waiter.key)

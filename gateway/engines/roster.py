@@ -21,7 +21,7 @@ _LOCAL = re.compile("engine-[0-9]+")
 
 
 class BadRoster(Exception):
-    """The file, or what should go into it, can't be used; the text says why and what to do (exit 78)."""
+    """The file, or what should go into it, can't be used; the text says why and what to do (exit 1)."""
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

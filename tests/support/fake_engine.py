@@ -3,6 +3,7 @@
 import asyncio
 import enum
 import json
+import ssl
 import threading
 from pathlib import Path
 from typing import Any
@@ -30,18 +31,34 @@ class Behaviour(enum.Enum):
     FAILS_WITH_500 = enum.auto()
     ANSWERS_GARBAGE = enum.auto()
     FLOODS = enum.auto()
+    RESETS = enum.auto()
+    STREAMS_GARBAGE = enum.auto()
+    STREAMS_GARBAGE_AFTER_TWO_EVENTS = enum.auto()
+    SENDS_HALF_AN_EVENT = enum.auto()
+    ENDS_WITHIN_A_CHARACTER = enum.auto()
+    ANSWERS_AS_ANOTHER_MODEL = enum.auto()
+    LISTS_GARBAGE = enum.auto()
 
 
 class FakeEngine:
-    """One fake engine in ``run/engine-N``. ``bodies`` are the requests that arrived, ``left`` counts those whose client left
-    before the end. ``go_on`` lets an engine that waits for it go on."""
+    """One fake engine in ``run/engine-N``, or with ``tcp`` on a port of 127.0.0.1 (``url``), in TLS if it is a context.
+
+    ``bodies`` are the requests that arrived, ``probes`` the gateway's own, answered well unless ``probes_misbehave``;
+    ``left`` counts those whose client left before the end. ``go_on`` lets an engine that waits for it go on.
+    """
 
     SECRET = "secret-path-/srv/models"
 
-    def __init__(self, run: Path, number: int = 0, served_names: tuple[str, ...] = ("glm-4v", "glm-4v-fake")) -> None:
+    def __init__(
+        self, run: Path, number: int = 0, served_names: tuple[str, ...] = ("glm-4v", "glm-4v-fake"), *,
+        tcp: bool | ssl.SSLContext = False, port: int = 0,
+    ) -> None:  # fmt: skip
         self.folder = run / f"engine-{number}"
         self.behaviour = Behaviour.ANSWERS
         self.bodies: list[dict[str, Any]] = []
+        self.probes: list[dict[str, Any]] = []
+        self.probes_misbehave = False
+        self._tcp, self._port = tcp, port
         self.headers: list[dict[str, str]] = []
         self.left = 0
         self.go_on = threading.Event()
@@ -49,11 +66,17 @@ class FakeEngine:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
+    @property
+    def url(self) -> str:
+        return f"{'http' if self._tcp is True else 'https'}://127.0.0.1:{self._port}"
+
     def __enter__(self) -> "FakeEngine":
-        self.folder.mkdir(parents=True)
+        if not self._tcp:
+            self.folder.mkdir(parents=True)
         self._thread.start()
         asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)
-        self.say("ready")
+        if not self._tcp:
+            self.say("ready")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -79,14 +102,35 @@ class FakeEngine:
     async def _start(self) -> None:
         application = web.Application(client_max_size=1 << 30)
         application.router.add_post("/v1/chat/completions", self._chat)
+        application.router.add_get("/v1/models", self._models)
         self._runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=1)
         await self._runner.setup()
-        await web.UnixSite(self._runner, str(self.folder / "engine.sock")).start()
+        if self._tcp:
+            tls = self._tcp if isinstance(self._tcp, ssl.SSLContext) else None
+            await web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=tls).start()
+            self._port = self._runner.addresses[0][1]
+        else:
+            await web.UnixSite(self._runner, str(self.folder / "engine.sock")).start()
+
+    async def _models(self, _: web.Request) -> web.Response:
+        if self.behaviour is Behaviour.LISTS_GARBAGE:
+            return web.Response(text='{"data": {}}')
+        data = [{"id": name, "object": "model", "max_model_len": 4096} for name in self._served_names]
+        return web.json_response({"object": "list", "data": data})
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        self.headers.append(dict(request.headers))
         body = await request.json()
-        self.bodies.append(body)
+        if body.get("cache_salt") == "probe":
+            self.probes.append(body)
+            if not self.probes_misbehave:
+                return self._answered(body["model"])
+        else:
+            self.headers.append(dict(request.headers))
+            self.bodies.append(body)
+        if self.behaviour is Behaviour.RESETS:
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
         try:
             return await (self._stream(request, body) if body.get("stream") else self._whole(body))
         except (asyncio.CancelledError, ConnectionResetError):
@@ -103,9 +147,13 @@ class FakeEngine:
                 return web.Response(text="<html>not an answer</html>")
             case Behaviour.REFUSES_THE_LENGTH | Behaviour.FAILS_WITH_500:
                 return self._refusal()
+        another = self.behaviour is Behaviour.ANSWERS_AS_ANOTHER_MODEL
+        return self._answered("another" if another else body["model"])
+
+    def _answered(self, model: str) -> web.Response:
         message = {"role": "assistant", "content": "".join(WORDS)}
         return web.json_response({
-            "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": body["model"],
+            "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": model,
             "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
             "usage": {"prompt_tokens": 7, "completion_tokens": len(WORDS), "total_tokens": 7 + len(WORDS)},
         })  # fmt: skip
@@ -122,6 +170,9 @@ class FakeEngine:
         if self.behaviour is Behaviour.STALLS_BEFORE_THE_FIRST_BYTE:
             await asyncio.sleep(3600)
         await answer.prepare(request)
+        if self.behaviour is Behaviour.STREAMS_GARBAGE:
+            await answer.write(b"data: <html>\n\ndata: [DONE]\n\n")
+            return answer
         words = WORDS * (20_000 if self.behaviour is Behaviour.FLOODS else 1)
         for number, word in enumerate(words):
             last = number == len(words) - 1
@@ -143,6 +194,16 @@ class FakeEngine:
             case Behaviour.CUTS_AFTER_TWO_EVENTS:
                 assert request.transport is not None
                 request.transport.abort()
+                return True
+            case Behaviour.SENDS_HALF_AN_EVENT:
+                await answer.write(b'data: {"choices": [{"index": 0, "del')
+                return True
+            case Behaviour.ENDS_WITHIN_A_CHARACTER:
+                await answer.write(_event("glm-4v", "左", None)[:-30].rpartition("左".encode())[0] + "左".encode()[:1])
+                return True
+            case Behaviour.STREAMS_GARBAGE_AFTER_TWO_EVENTS:
+                await asyncio.sleep(0.3)  # or it would come in one piece with the events before it
+                await answer.write(b'data: {"choices": 7}\n\ndata: [DONE]\n\n')
                 return True
             case Behaviour.STALLS_AFTER_TWO_EVENTS:
                 await asyncio.sleep(3600)

@@ -1,0 +1,155 @@
+"""One worker's life, told in order: opens what it needs, serves on a listener that it was given, closes.
+
+Alone it is the gateway's whole process. Of several each is a process (``python -m gateway.worker``) that the supervisor
+(gateway.workers) starts; what it needs comes on standard input, whose end means that the supervisor is gone.
+"""
+
+import asyncio
+import math
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import structlog
+import typer
+import uvicorn
+import uvloop
+
+from gateway import command_line
+from gateway.app import VERSION, build
+from gateway.closing import Server
+from gateway.connection import Connection
+from gateway.engines.board import Board
+from gateway.engines.pool import Pool
+from gateway.house import House
+from gateway.keys.store import KeyStore, StoreError
+from gateway.ledger.client import Deadlines, LedgerClient
+from gateway.ledger.messages import Boot
+from gateway.ledger.settings import read_settings
+from gateway.metrics import Metrics
+from gateway.porter import Porter
+from gateway.settings import Settings
+from gateway.welcome import say_when_ready
+
+SPARE_FILES = 512  # engines' connections, the ledger's, SQLite's, what is served from disk
+LAST_BYTES_S = 5  # after the last answer's end, for who reads it slowly
+BEAT_EVERY_S = 0.25
+BOARD, METRICS = "board", "metrics"
+
+
+class Errand(msgspec.Struct, frozen=True):
+    """What one of several workers is told: its number of how many, the listener's descriptor, the folder that they share."""
+
+    number: int
+    workers: int
+    listener: int
+    folder: str
+    welcome: bool
+    settings: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one worker stands among those of its gateway."""
+
+    board: Board
+    number: int = 0
+    supervised: bool = False
+
+
+async def live(
+    settings: Settings, place: Place, listener: socket.socket, metrics: Metrics, *, say: Callable[[], None], welcome: bool
+) -> None:  # fmt: skip
+    """Serve until SIGTERM or Ctrl-C. ``say`` is called once connections are accepted."""
+    keys = KeyStore(settings.home / "keys.sqlite")
+    try:
+        ledger_settings = read_settings()
+        pool = Pool(settings.plan(place.board))
+        # Not waited for: without the ledger the gateway lives, says that it is not ready, and answers nothing.
+        ledger = await LedgerClient.connect(
+            ledger_settings.socket_path, Deadlines(admit_s=settings.admit_timeout_s), wait_s=0,
+            buffered=ledger_settings.mode == "buffered",
+            boot=Boot(
+                "gateway", {"version": VERSION, "settings": settings.digest(), "worker": place.number}, pool.outbound()
+            ),
+        )  # fmt: skip
+        async with ledger:
+            house = House.furnish(settings, keys, pool, ledger, metrics)
+            await _serve(house, place, listener, say, welcome)
+    finally:
+        keys.close()
+
+
+async def _serve(house: House, place: Place, listener: socket.socket, say: Callable[[], None], welcome: bool) -> None:
+    settings = house.settings
+    porter = Porter(settings.patience(_open_files() - SPARE_FILES), house.proxies, house.metrics)
+    config = uvicorn.Config(
+        build(house), http=partial(Connection, porter),  # type: ignore[arg-type]  # anything that makes a protocol
+        ws="none", lifespan="on", log_level="warning", access_log=False, server_header=False, proxy_headers=False,
+        timeout_keep_alive=math.ceil(settings.idle_timeout_s), timeout_graceful_shutdown=LAST_BYTES_S,
+    )  # fmt: skip
+    server = Server(config, house.closing, house.pool.close_queues, settings.drain_timeout_s, say)
+    # uvicorn raises the signal that stopped it once more at its end: it must not kill us, the exit status is 0.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    tasks = [asyncio.create_task(porter.watch()), asyncio.create_task(house.metrics.follow(house.pool))]
+    if place.supervised:
+        tasks.append(asyncio.create_task(_beat(place.board, server)))
+        asyncio.get_running_loop().add_reader(sys.stdin, _supervisor_gone, server)
+    if welcome:
+        tasks.append(asyncio.create_task(say_when_ready(house, url_of(listener))))
+    await server.serve(sockets=[listener])
+    for task in tasks:
+        task.cancel()
+
+
+def url_of(listener: socket.socket) -> str:
+    """Where a person on this machine finds it."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104  compared, not bound
+
+
+async def _beat(board: Board, server: Server) -> None:
+    while True:
+        if server.started:
+            board.beat(time.monotonic_ns() // 1_000_000)
+        await asyncio.sleep(BEAT_EVERY_S)
+
+
+def _supervisor_gone(server: Server) -> None:
+    # Nobody would replace or end us: a port that is held by a forgotten process is worse than none.
+    asyncio.get_running_loop().remove_reader(sys.stdin)
+    server.handle_exit(signal.SIGTERM, None)
+
+
+def _open_files() -> int:
+    """Raise the number of files that may be open to what the system allows: each connection is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
+
+
+def main() -> None:
+    """One of several, as the supervisor's line on standard input says."""
+    errand = msgspec.json.decode(sys.stdin.buffer.readline(), type=Errand)
+    settings = Settings.model_validate_json(errand.settings)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("info"))
+    folder = Path(errand.folder)
+    place = Place(Board.shared(folder / BOARD, errand.workers, errand.number), errand.number, supervised=True)
+    listener = socket.socket(fileno=errand.listener)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        metrics = Metrics(VERSION, folder / METRICS)
+        runner.run(live(settings, place, listener, metrics, say=lambda: None, welcome=errand.welcome))
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False)
+    app.command()(main)
+    sys.exit(command_line.run(app, StoreError))

@@ -1,0 +1,1 @@
+"""`make bench`: the gateway alone on one core, between a fast fake engine and a load generator on another."""

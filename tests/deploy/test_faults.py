@@ -1,0 +1,90 @@
+"""Gateways that die, refuse or are killed in the middle, behind the proxies of deploy/: what is lost, what is sent again."""
+
+import http.client
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.asking import Stream, heavy, origin_of, waiting
+from tests.deploy.proxies import PROXIES, Proxy
+from tests.deploy.site import ORIGINS, Site, two_hosts
+from tests.support.deadline import until
+from tests.support.fake_engine import Behaviour
+
+
+def test_a_killed_gateway_loses_only_its_own_streams(proxy: Proxy, site: Site) -> None:
+    waiting(site)
+    streams = [Stream(proxy, site.key) for _ in range(4)]
+    assert sorted(stream.origin for stream in streams) == sorted(ORIGINS * 2)
+    for host in site.hosts:
+        host.engine.behaviour = Behaviour.ANSWERS
+    killed, over = threading.Event(), threading.Event()
+
+    def load() -> list[tuple[bool, int]]:
+        """Whether each question began after the kill, and its answer's status (0: broken off)."""
+        seen = []
+        while not over.is_set():
+            after = killed.is_set()
+            try:
+                seen.append((after, proxy.chat(site.key).status))
+            except (http.client.HTTPException, OSError):
+                seen.append((after, 0))
+        return seen
+
+    with ThreadPoolExecutor(4) as pool:
+        loads = [pool.submit(load) for _ in range(4)]
+        until(lambda: all(len(host.engine.bodies) > 10 for host in site.hosts), what="load on both")
+        site.hosts[0].kill()
+        killed.set()
+        count = len(site.hosts[1].engine.bodies)
+        until(lambda: len(site.hosts[1].engine.bodies) > count + 60, what="60 more answers")
+        over.set()
+        seen = [one for running in loads for one in running.result(30)]
+    site.hosts[0].start()
+    assert [status for after, status in seen if after and status != 200] == []
+    assert sum(status != 200 for _, status in seen) <= 4  # those that were at work there in that moment
+    site.hosts[1].engine.go_on.set()
+    for stream in streams:
+        whole = stream.rest().endswith(b"data: [DONE]\n\n")
+        assert whole == (stream.origin == ORIGINS[1])
+
+
+def test_a_dead_gateway_that_nobody_has_noticed_costs_no_request(proxy: Proxy, site: Site) -> None:
+    assert {origin_of(proxy.chat(site.key)) for _ in range(4)} == set(ORIGINS)
+    site.hosts[0].kill()  # nothing is at work there, and no check has been since
+    answers = [proxy.chat(site.key) for _ in range(4)]
+    site.hosts[0].start()
+    assert [answer.status for answer in answers] == [200] * 4
+
+
+def test_what_a_gateway_may_have_begun_is_never_sent_to_another(proxy: Proxy, site: Site) -> None:
+    for host in site.hosts:
+        host.engine.behaviour = Behaviour.WAITS_FOR_LEAVE
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(proxy.chat, site.key)
+        until(lambda: any(host.engine.bodies for host in site.hosts), what="an engine was asked")
+        mine, other = sorted(site.hosts, key=lambda host: not host.engine.bodies)
+        mine.kill()
+        answer = asked.result(30)
+    mine.start()
+    assert answer.status == 502
+    assert answer.error["code"] == "gateway_lost"
+    assert not other.engine.bodies
+    mine.engine.wait_until_left(1)
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_a_refusal_is_asked_for_elsewhere_as_long_as_the_body_is_at_hand(name: str, tmp_path: Path) -> None:
+    """The first gateway calls itself ready and has no memory for bodies; nginx holds every body, HAProxy those of 16 KiB."""
+    with (
+        two_hosts(tmp_path, {"VITRINE_MAX_BODIES_BYTES": "1"}, {}) as site,
+        Proxy(name, tmp_path, site) as proxy,
+    ):
+        assert [proxy.chat(site.key).status for _ in range(6)] == [200] * 6
+        assert site.hosts[0].chats(503) >= 1
+        large = [proxy.request("POST", "/v1/chat/completions", key=site.key, body=heavy(1 << 20)) for _ in range(4)]
+        for answer in large:
+            assert answer.status == 200 or (name == "haproxy" and answer.headers["retry-after"] == "2")
+        assert not site.hosts[0].engine.bodies
