@@ -15,7 +15,16 @@ def ask(gateway: Gateway, key: str, data: bytes, kind: str = "image/png", **more
 
 
 def processes(gateway: Gateway) -> list[psutil.Process]:
-    return list(psutil.Process(gateway.process.pid).children())
+    """Those of all its workers."""
+    children = psutil.Process(gateway.process.pid).children(recursive=True)
+    return [process for process in children if any(word.endswith("pictures/worker.py") for word in cmdline(process))]
+
+
+def cmdline(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []  # gone, or about to be
 
 
 def working(gateway: Gateway) -> psutil.Process:

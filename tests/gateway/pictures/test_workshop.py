@@ -103,11 +103,15 @@ def test_a_client_that_leaves_stops_the_work_on_its_picture(sanitizing: Gateway,
     assert ask(sanitizing, key, picture()).status == 200
 
 
-@pytest.mark.parametrize("hangs", [False, True], ids=["idle", "at work"])
-def test_no_process_is_left_after_sigterm(home: Path, engine: FakeEngine, ledger: Ledger, hangs: bool) -> None:
+@pytest.mark.parametrize(
+    ("hangs", "workers"), [(False, "1"), (True, "1"), (False, "2")], ids=["idle", "at work", "two workers"]
+)
+def test_no_process_is_left_after_sigterm(
+    home: Path, engine: FakeEngine, ledger: Ledger, hangs: bool, workers: str
+) -> None:
     data = slow()
     with ThreadPoolExecutor(1) as other:
-        with Gateway(home, VITRINE_SANITIZE="true") as ending:
+        with Gateway(home, VITRINE_SANITIZE="true", VITRINE_WORKERS=workers) as ending:
             key = ending.create_key()
             assert ask(ending, key, picture()).status == 200
             started = processes(ending)
