@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from PIL import Image as Picture
 
-from gateway.door import image_tokens
+from gateway.door import BadImage, image_tokens
 from gateway.pictures.sanitize import HIGH_PIXELS, LOW_PIXELS
-from tests.gateway.door.bodies import picture
+from tests.gateway.door.bodies import body, image_part, parse, picture, user
 from tests.gateway.pictures.asking import ask, processes
 from tests.gateway.pictures.files import SECRET_PLACE, chunk, file, halves, photograph, png, rows
 from tests.support.audit import Ledger
@@ -200,6 +200,33 @@ def test_the_same_picture_has_another_name_when_its_pixels_are_others(
     assert as_it_came == also
     assert high == auto
     assert len({as_it_came, high, low}) == 3
+
+
+@pytest.mark.parametrize(
+    "made",
+    [b"", b"nothing", picture("GIF"), picture("WEBP"), picture()[:-9], picture("PNG", 520, 520)],
+    ids=["empty", "garbage", "gif", "webp", "cut", "too large"],
+)
+def test_what_a_process_gives_back_is_not_trusted(made: bytes) -> None:
+    (image,) = parse(body(user(image_part(picture())))).images
+    before = image.json_url()
+    with pytest.raises(BadImage):
+        image.show(made, LOW_PIXELS)
+    assert (image.json_url(), image.shown) == (before, (64, 48))
+    image.show(picture("PNG", 512, 512), LOW_PIXELS)
+    assert image.shown == (512, 512)
+
+
+def test_what_a_picture_grows_to_counts_as_memory(home: Path, engine: FakeEngine, ledger: Ledger) -> None:
+    small_file = picture("WEBP", 2600, 1800, lossless=True)
+    room = str(2 * len(small_file))
+    with Gateway(home, VITRINE_SANITIZE="true", VITRINE_MAX_BODY_BYTES=room, VITRINE_MAX_BODIES_BYTES=room) as crowded:
+        key = crowded.create_key()
+        for _ in range(2):  # what was taken is given back
+            answer = ask(crowded, key, small_file, "image/webp")
+            assert (answer.status, answer.error["code"]) == (503, "memory_full")
+            assert ask(crowded, key, picture()).status == 200
+    assert len(engine.bodies) == 2
 
 
 def test_without_the_setting_no_process_runs_and_a_picture_passes_as_it_came(
