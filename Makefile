@@ -22,7 +22,7 @@ export VITRINE_PORT = $(PORT)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test attack soak check bench bench-affinity bench-ledger lock
+.PHONY: help setup serve test attack soak check bench bench-affinity bench-ledger simulate lock
 
 help:  ## show this menu
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -53,6 +53,9 @@ bench-affinity: setup  ## compare routing policies on two real engines (ARGS=...
 
 bench-ledger: setup  ## measure the ledger against its bars (ARGS=... chooses, minutes)
 	@.venv/bin/python -m gateway.ledger.bench $(ARGS)
+
+simulate: setup  ## what image affinity is worth up to 1,000 GPUs (ARGS="--gpus 2 8 64" is quick)
+	@.venv/bin/python -m gateway.engines.simulation $(ARGS)
 
 lock: setup  ## make the locks anew from pyproject.toml and locks/*.in
 	@sh locks/make.sh

@@ -3,9 +3,9 @@
 import asyncio
 from types import TracebackType
 
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
-from gateway.errors import BadRequest, TooLarge, TooSlow, Unavailable
+from gateway.errors import BadRequest, GatewayError, TooLarge, TooSlow, Unavailable
 from gateway.presence import ClientLeft
 
 
@@ -43,34 +43,57 @@ class Room:
         self._bodies.held_bytes += more_bytes
 
 
-async def read_body(
-    headers: dict[bytes, bytes], receive: Receive, room: Room, most_bytes: int, timeout_s: float
-) -> bytes:
+class Intake:
+    """Takes a body's pieces where they come off the socket, each counted at once, without waking anybody for each."""
+
+    def __init__(self, room: Room, most_bytes: int) -> None:
+        self._room, self._most_bytes, self._size = room, most_bytes, 0
+        self.parts: list[bytes] = []
+        self.fault: GatewayError | None = None
+
+    def take(self, part: bytes) -> bool:
+        """Keep a piece; False if no more can be, and ``fault`` says why."""
+        self._size += len(part)
+        try:
+            if self._size > self._most_bytes:
+                raise too_large(self._most_bytes)
+            self._room.take(len(part))
+        except GatewayError as error:
+            self.fault = error
+            return False
+        self.parts.append(part)
+        return True
+
+
+async def read_body(scope: Scope, receive: Receive, room: Room, most_bytes: int, timeout_s: float) -> bytes:
     """The whole body. Raises Unavailable, TooLarge, TooSlow, BadRequest (an encoding that is not understood) or ClientLeft."""
+    headers = dict(scope["headers"])
     if headers.get(b"content-encoding", b"identity") != b"identity":
         raise BadRequest("compressed request bodies are not accepted; send it without Content-Encoding")
     announced = headers.get(b"content-length", b"0")
-    too_large = TooLarge(f"the request body is larger than {most_bytes:,} bytes; send fewer or smaller pictures")
     if announced.isdigit() and int(announced) > most_bytes:
-        raise too_large
+        raise too_large(most_bytes)
     # What is announced is not reserved: nobody holds memory by promising.
     room.check(int(announced) if announced.isdigit() else 0)
-    parts: list[bytes] = []
-    size = 0
+    intake = Intake(room, most_bytes)
     try:
         async with asyncio.timeout(timeout_s):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientLeft
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-                if size > most_bytes:
-                    raise too_large
-                room.take(len(parts[-1]))
-                if not message.get("more_body", False):
-                    return parts[0] if len(parts) == 1 else b"".join(parts)
+            with scope["state"]["connection"].pieces_to(intake, scope):
+                more = True
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientLeft
+                    more = message.get("more_body", False)
+                    if intake.fault is not None:
+                        raise intake.fault
+            parts = intake.parts
+            return parts[0] if len(parts) == 1 else b"".join(parts)
     except TimeoutError:
         raise TooSlow(
             f"the request body did not arrive within {timeout_s:g} s; send it faster, or smaller pictures"
         ) from None
+
+
+def too_large(most_bytes: int) -> TooLarge:
+    return TooLarge(f"the request body is larger than {most_bytes:,} bytes; send fewer or smaller pictures")

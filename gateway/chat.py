@@ -57,7 +57,7 @@ class ChatCompletions:
                 caller = house.known(scope)
                 house.closing.refuse_new()
                 require(caller, KeyScope.INFERENCE)
-                request = await self._understand(dict(scope["headers"]), receive, room)
+                request = await self._understand(scope, receive, room)
                 house.closing.refuse_new()
                 key = b"%b\0%b" % (caller.tenant.encode(), request.subject)
                 prompt = limits.prompt_tokens(request)
@@ -74,11 +74,14 @@ class ChatCompletions:
             exchange = Exchange(identifier, caller, ROUTE, ip, peer, request, tokens, engine=engine.name)
             await _Relay(house, exchange, engine, key, send).run(receive)
 
-    async def _understand(self, headers: dict[bytes, bytes], receive: Receive, room: Room) -> ChatRequest:
+    async def _understand(self, scope: Scope, receive: Receive, room: Room) -> ChatRequest:
         settings = self._house.settings
-        body = await read_body(headers, receive, room, settings.max_body_bytes, settings.body_timeout_s)
+        body = await read_body(scope, receive, room, settings.max_body_bytes, settings.body_timeout_s)
         try:
             request = parse_chat(body, self._house.door)
+            if request.remote:
+                async with Presence(receive):
+                    await self._house.fetcher.fetch(request, room)
             if request.images:
                 # Decoding and hashing release the GIL: other requests go on meanwhile.
                 await asyncio.to_thread(digest_images, request)

@@ -4,7 +4,10 @@ uvicorn leaves three things to a proxy in front: a deadline for the head, bounds
 the client goes on with garbage. Here they are its own, since nothing may stand in front.
 """
 
+import contextlib
 import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -12,6 +15,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from gateway import errors
 from gateway.errors import BadRequest, GatewayError, HeadTooLarge, Unavailable
 from gateway.porter import Porter
+
+if TYPE_CHECKING:
+    from gateway.body import Intake
 
 MOST_HEADERS = 100
 MOST_HEAD_BYTES = 32 << 10
@@ -43,6 +49,7 @@ class Connection(HttpToolsProtocol):
         self._refusal: GatewayError | None = None
         self._running: RequestResponseCycle | None = None
         self._leftover = False
+        self._intake: tuple[Intake, RequestResponseCycle] | None = None
         self._head_bytes = self._leftover_bytes = 0
         self.asked = False  # whether a whole head ever came
         self.waiting_since_s: float | None = None
@@ -115,6 +122,33 @@ class Connection(HttpToolsProtocol):
         self._porter.asked(self)
         super().on_headers_complete()
         self.scope["state"]["connection"] = self
+
+    def on_body(self, body: bytes) -> None:
+        if self._intake is None or self._intake[1] is not self.cycle:
+            super().on_body(body)
+        elif not self._intake[0].take(body):
+            self._intake = None
+            self.cycle.message_event.set()
+
+    @contextlib.contextmanager
+    def pieces_to(self, intake: "Intake", scope: object) -> Iterator[None]:
+        """In this block the body of ``scope``'s request goes to ``intake``, with what came before; its reader is woken at the
+        body's end or at a fault. The reader bounds what comes, so that reading is not paused."""
+        cycle = self._running
+        assert cycle is not None
+        assert cycle.scope is scope
+        early = bytes(cycle.body)
+        cycle.body = bytearray()
+        if cycle.more_body and not cycle.response_complete:
+            cycle.message_event.clear()
+            self._intake = intake, cycle
+        if early and not intake.take(early):
+            self._intake = None
+            cycle.message_event.set()
+        try:
+            yield
+        finally:
+            self._intake = None
 
     def on_message_complete(self) -> None:
         super().on_message_complete()

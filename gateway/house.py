@@ -20,6 +20,7 @@ from gateway.limits import limits_of
 from gateway.metrics import Metrics
 from gateway.pictures.workshop import Workshop
 from gateway.proxies import Proxies
+from gateway.remote_images.fetcher import Fetcher
 from gateway.settings import Settings
 
 
@@ -40,15 +41,16 @@ class House:
     closing: Closing
     proxies: Proxies
     workshop: Workshop | None
+    fetcher: Fetcher
 
     @classmethod
     def furnish(cls, settings: Settings, keys: KeyStore, pool: Pool, ledger: LedgerClient, metrics: Metrics) -> "House":
         """All that the settings decide, around what was opened."""
-        door = Limits(body_bytes=settings.max_body_bytes)
+        door = Limits(body_bytes=settings.max_body_bytes, remote_images=bool(settings.outbound))
         return cls(
             settings, door, keys, pool, ledger, metrics, settings.allowance("key"),
             settings.allowance("tenant"), settings.brake(), settings.bodies(), Closing(), Proxies(settings.trusted_proxies),
-            settings.workshop(door.image_pixels),
+            settings.workshop(door.image_pixels), settings.fetcher(),
         )  # fmt: skip
 
     def known(self, scope: MutableMapping[str, Any]) -> Caller:

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from gateway.chat import ROUTE as CHAT
-from gateway.door import chat_schema
+from gateway.door import Limits, chat_schema
 
 _PUBLIC = {"/healthz", "/readyz"}
 _ERROR = {
@@ -26,23 +26,23 @@ _ERROR = {
 }
 
 
-def describe(app: FastAPI) -> None:
-    """Make ``app`` publish the whole document."""
+def describe(app: FastAPI, door: Limits) -> None:
+    """Make ``app`` publish the whole document, of what ``door`` lets pass."""
     made_by_fastapi = app.openapi
 
     def whole() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = made_by_fastapi()
-            _add(document)
+            _add(document, door)
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = whole  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
 
 
-def _add(document: dict[str, Any]) -> None:
+def _add(document: dict[str, Any], door: Limits) -> None:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    schemas |= {**chat_schema(), "Error": _ERROR}
+    schemas |= {**chat_schema(door), "Error": _ERROR}
     document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "vt_..."}}
     document["paths"][CHAT] = {
         "post": {

@@ -26,6 +26,8 @@ from gateway.keys.allowance import BOUNDS, Allowance
 from gateway.pictures.workshop import Workshop
 from gateway.porter import Patience
 from gateway.proxies import Proxies
+from gateway.remote_images.allowlist import Allowlist
+from gateway.remote_images.fetcher import Fetcher
 
 PREFIX = "VITRINE_"
 OTHER_ROOMS = ("engine", "ledger")
@@ -71,6 +73,11 @@ class Settings(BaseModel):
     failed_logins_per_min: Annotated[Many, Field(description="Bad keys of one address before it gets 429.")] = 20
 
     trusted_proxies: Annotated[str, Field(description="Addresses and networks whose X-Forwarded-For is believed.")] = ""
+
+    remote_images: Annotated[str, Field(description="From where pictures are fetched, with commas between them.")] = ""
+    remote_images_timeout_s: Annotated[Seconds, Field(description="How long all pictures of a request may take.")] = (
+        10.0
+    )
 
     key_requests_per_min: Bound = None
     key_tokens_per_min: Bound = None
@@ -120,6 +127,12 @@ class Settings(BaseModel):
             raise ValueError(str(error)) from None
         return pairs
 
+    @field_validator("remote_images")
+    @classmethod
+    def _names_places(cls, entries: str) -> str:
+        Allowlist(entries)
+        return entries
+
     def allowance(self, whose: Literal["key", "tenant"]) -> Allowance:
         """What one key or one tenant may use where nothing was set for it."""
         return Allowance(**{name: getattr(self, f"{whose}_{name}") for name in BOUNDS})
@@ -141,12 +154,20 @@ class Settings(BaseModel):
             self.queue_timeout_s,
         )  # fmt: skip
 
+    @property
+    def outbound(self) -> tuple[str, ...]:
+        """Whom the gateway asks for callers, for the record of its start."""
+        return Allowlist(self.remote_images).origins
+
+    def fetcher(self) -> Fetcher:
+        return Fetcher(Allowlist(self.remote_images), self.remote_images_timeout_s)
+
     def brake(self) -> Brake:
         return Brake(self._share(self.failed_logins_per_min))
 
     def bodies(self) -> Bodies:
-        # One body of the largest size has to fit, or it could never be sent.
-        return Bodies(max(self._share(self.max_bodies_bytes), self.max_body_bytes))
+        # A body of the largest size has to fit into one worker's share, or it could never be sent.
+        return Bodies(max(self._share(self.max_bodies_bytes), min(self.max_bodies_bytes, self.max_body_bytes)))
 
     def workshop(self, most_pixels: int) -> Workshop | None:
         """One worker's processes for pictures of at most so many pixels; None where they pass as they came."""

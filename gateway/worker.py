@@ -5,6 +5,7 @@ Alone it is the gateway's whole process. Of several each is a process (``python 
 """
 
 import asyncio
+import gc
 import math
 import resource
 import signal
@@ -41,6 +42,7 @@ from gateway.welcome import say_when_ready
 SPARE_FILES = 512  # engines' connections, the ledger's, SQLite's, what is served from disk
 LAST_BYTES_S = 5  # after the last answer's end, for who reads it slowly
 BEAT_EVERY_S = 0.25
+GARBAGE_OBJECTS = 20_000  # before the youngest are looked at; Python's 700 are a few requests
 BOARD, METRICS = "board", "metrics"
 
 
@@ -77,7 +79,8 @@ async def live(
             ledger_settings.socket_path, Deadlines(admit_s=settings.admit_timeout_s), wait_s=0,
             buffered=ledger_settings.mode == "buffered",
             boot=Boot(
-                "gateway", {"version": VERSION, "settings": settings.digest(), "worker": place.number}, pool.outbound()
+                "gateway", {"version": VERSION, "settings": settings.digest(), "worker": place.number},
+                (*pool.outbound(), *settings.outbound),
             ),
         )  # fmt: skip
         async with ledger:
@@ -95,7 +98,15 @@ async def _serve(house: House, place: Place, listener: socket.socket, say: Calla
         ws="none", lifespan="on", log_level="warning", access_log=False, server_header=False, proxy_headers=False,
         timeout_keep_alive=math.ceil(settings.idle_timeout_s), timeout_graceful_shutdown=LAST_BYTES_S,
     )  # fmt: skip
-    server = Server(config, house.closing, house.pool.close_queues, settings.drain_timeout_s, say)
+
+    def serving() -> None:
+        # What is there now stays: the collector need not look at it again. A request leaves no cycles worth a pause.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GARBAGE_OBJECTS, 20, 20)
+        say()
+
+    server = Server(config, house.closing, house.pool.close_queues, settings.drain_timeout_s, serving)
     # uvicorn raises the signal that stopped it once more at its end: it must not kill us, the exit status is 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)

@@ -1,6 +1,7 @@
 """What may pass: bodies parsed strictly, images checked, the engine's body written anew; pure functions, never I/O.
 
     request = parse_chat(body, limits)      # on the event loop: cheap
+    image.take(...) for image in request.remote     # only where the limits let URLs pass
     digest_images(request)                  # in a thread: base64, headers, SHA-256
     engine_body(request, served_name, cache_salt, image_uuid)
 
@@ -24,12 +25,14 @@ from gateway.door.image import Image
 from gateway.door.image_tokens import GLM_4V_9B_IMAGE_TOKENS, image_tokens
 from gateway.door.limits import Limits
 from gateway.door.openapi import chat_schema
+from gateway.door.remote_url import BadURL, RemoteURL, parse_remote_url
 from gateway.door.request import ChatRequest, digest_images
 
 __all__ = [
     "GLM_4V_9B_IMAGE_TOKENS",
     "BadImage",
     "BadSyntax",
+    "BadURL",
     "BadValue",
     "ChatRequest",
     "DoorError",
@@ -37,6 +40,7 @@ __all__ = [
     "Image",
     "Limits",
     "OverLimit",
+    "RemoteURL",
     "TooLarge",
     "UnknownField",
     "Unsupported",
@@ -45,4 +49,5 @@ __all__ = [
     "engine_body",
     "image_tokens",
     "parse_chat",
+    "parse_remote_url",
 ]

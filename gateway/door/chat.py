@@ -1,6 +1,7 @@
 """From bytes to a ChatRequest: strict syntax, typed parse, limits, control tokens, in this order; it never does I/O."""
 
 import json
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,10 +16,12 @@ from gateway.door.limits import Limits
 from gateway.door.model import AssistantMessage, ChatBody, ImagePart, JsonSchemaFormat, UserMessage
 from gateway.door.request import ChatRequest
 from gateway.door.schema import check_schema, texts
-from gateway.door.syntax import check_syntax, check_text, values_at_most
+from gateway.door.syntax import check_syntax, check_text, cut_base64, values_at_most
 from gateway.door.wire import message_texts
 
 _decoder = msgspec.json.Decoder(ChatBody)
+# Stands where a payload was; drawn anew by each process, so that no client can write it.
+_STAND_IN = b"!" + secrets.token_hex(16).encode() + b"!"
 
 
 def parse_chat(body: bytes, limits: Limits) -> ChatRequest:
@@ -30,14 +33,14 @@ def parse_chat(body: bytes, limits: Limits) -> ChatRequest:
         raise TooLarge(f"The body has {len(body)} bytes; the limit is {limits.body_bytes}. Send a smaller one.")
     tree = check_syntax(body, depth=limits.depth, text_bytes=limits.text_bytes, values=limits.values)
     try:
-        chat = _decoder.decode(body)
+        chat = _decode(body)
     except msgspec.ValidationError as error:
         raise explain(error, tree) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadSyntax("The body is not JSON in UTF-8.") from None
     _check_messages(chat, limits)
     check_choices(chat, limits)
-    images = tuple(_images(chat))
+    images = tuple(_images(chat, limits))
     check_payloads(images, limits)
     _check_schemas(chat, limits)
     tools, tool_choice = effective_tools(chat)
@@ -51,6 +54,31 @@ def parse_chat(body: bytes, limits: Limits) -> ChatRequest:
         tools=tools,
         tool_choice=tool_choice,
     )
+
+
+def _decode(body: bytes) -> ChatBody:
+    """The typed body. Its images are views of `body`; that they are not read byte by byte saves a third of the parse."""
+    skeleton, cuts = cut_base64(body, _STAND_IN)
+    chat = _decoder.decode(skeleton)
+    taken = 0
+    for part in _image_parts(chat):
+        head, mark, number = bytes(part.image_url.url)[:-1].rpartition(_STAND_IN)
+        if mark:
+            # Marks are numbered in their order: one that is missing here stands in some text, which must be read as it is.
+            if number != b"%08d" % taken or taken == len(cuts):
+                return _decoder.decode(body)
+            start, end = cuts[taken]
+            taken += 1
+            msgspec.structs.force_setattr(
+                part.image_url, "url", msgspec.Raw(memoryview(body)[start - len(head) : end + 1])
+            )
+    return chat if taken == len(cuts) else _decoder.decode(body)
+
+
+def _image_parts(chat: ChatBody) -> Iterator[ImagePart]:
+    for message in chat.messages:
+        if isinstance(message, UserMessage) and not isinstance(message.content, str):
+            yield from (part for part in message.content if isinstance(part, ImagePart))
 
 
 def _check_messages(chat: ChatBody, limits: Limits) -> None:
@@ -89,13 +117,13 @@ def _check_messages(chat: ChatBody, limits: Limits) -> None:
         )
 
 
-def _images(chat: ChatBody) -> Iterator[Image]:
+def _images(chat: ChatBody, limits: Limits) -> Iterator[Image]:
     for index, message in enumerate(chat.messages):
         if isinstance(message, UserMessage) and not isinstance(message.content, str):
             for place, part in enumerate(message.content):
                 if isinstance(part, ImagePart):
                     path = f"messages[{index}].content[{place}].image_url.url"
-                    yield Image(part.image_url.url, part.image_url.detail, path)
+                    yield Image(part.image_url.url, part.image_url.detail, path, limits.remote_images)
 
 
 def _check_schemas(chat: ChatBody, limits: Limits) -> None:

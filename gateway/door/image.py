@@ -1,6 +1,7 @@
 """One image of a request: its place and size from the body, and after `digest_images` its bytes, header and digest.
 
 After `show` the engine sees other bytes than the client sent; type, size, pixels and digest stay those of the client's.
+Where the limits allow it, an image may be a URL (`remote`): somebody else fetches it and hands its bytes to `take`.
 
 `digest_images` is the only slow step of the door. It touches nothing but its request, so it may run in a thread;
 SHA-256 and CRC-32 release the interpreter's lock, base64 takes 60 microseconds a mebibyte and does not.
@@ -16,6 +17,7 @@ from gateway.door.data_url import split_data_url
 from gateway.door.errors import BadImage, OverLimit, TooLarge, quoted
 from gateway.door.images import Header, ImageFault, read_header
 from gateway.door.limits import Limits
+from gateway.door.remote_url import RemoteURL, remote_url
 
 _TYPES = frozenset({"image/jpeg", "image/png", "image/webp", "image/gif"})
 _MADE = frozenset({"image/jpeg", "image/png"})
@@ -31,10 +33,29 @@ class Image:
     """
 
     __slots__ = (
-        "_payload", "_raw", "data", "detail", "height", "identity", "path", "sha256", "shown", "size_bytes", "type", "width",
+        "_payload", "_raw", "data", "detail", "height", "identity", "path", "remote", "sha256", "shown", "size_bytes", "type",
+        "width",
     )  # fmt: skip
 
-    def __init__(self, raw: msgspec.Raw, detail: str | None, path: str) -> None:
+    def __init__(self, raw: msgspec.Raw, detail: str | None, path: str, may_be_remote: bool = False) -> None:
+        self.path = path
+        self.detail = detail
+        self.data = b""
+        self.width = 0
+        self.height = 0
+        self.sha256 = b""
+        self.shown = (0, 0)
+        self.identity = b""
+        self.remote: RemoteURL | None = remote_url(raw, path) if may_be_remote else None
+        if self.remote is None:
+            self._read_data_url(raw, path)
+            return
+        self.type = ""  # what its bytes turn out to be
+        self.size_bytes = 0
+        self._payload = memoryview(b"")
+        self._raw: msgspec.Raw | None = None
+
+    def _read_data_url(self, raw: msgspec.Raw, path: str) -> None:
         url = split_data_url(raw, path)
         declared = _ALIASES.get(url.type, url.type)
         if declared not in _TYPES:
@@ -42,24 +63,24 @@ class Image:
                 f"The image is declared as {quoted(url.type)}. Send JPEG, PNG, WebP or GIF, and declare it so.",
                 param=path,
             )
-        self.path = path
-        self.detail = detail
         self.type = declared  # media type; `digest` checks that the bytes agree
         self.size_bytes = url.decoded_bytes
-        self.data = b""
-        self.width = 0
-        self.height = 0
-        self.sha256 = b""
-        self.shown = (0, 0)
-        self.identity = b""
         self._payload = url.payload
         self._raw = raw if url.verbatim and declared == url.type else None
 
+    def take(self, data: bytes) -> None:
+        """The bytes of a remote image, as they were fetched; `digest` checks them."""
+        self.data = data
+        self.size_bytes = len(data)
+
     def digest(self, limits: Limits) -> None:
         """Decodes the base64, checks header and limits, and digests the decoded bytes. Raises DoorError."""
-        data = self._decoded()
+        data = self._decoded() if self.remote is None else self._fetched()
         header = self._header(data)
         self._check_size(header, limits)
+        if self.remote is not None:
+            self.type = header.type
+            self._payload = memoryview(pybase64.b64encode(data))
         self.data = data
         self.size_bytes = len(data)
         self.width, self.height = header.width, header.height
@@ -91,6 +112,11 @@ class Image:
             return self._raw
         return msgspec.Raw(b"".join((b'"data:', self.type.encode("ascii"), b";base64,", self._payload, b'"')))
 
+    def _fetched(self) -> bytes:
+        if not self.data:
+            raise BadImage("The image at the URL is empty.", param=self.path)
+        return self.data
+
     def _decoded(self) -> bytes:
         if len(self._payload) == 0:
             raise BadImage("The image is empty. Send its bytes as base64.", param=self.path)
@@ -119,7 +145,7 @@ class Image:
             header = read_header(data)
         except ImageFault as fault:
             raise BadImage(f"The image {fault}.", param=self.path) from None
-        if header.type != self.type:
+        if self.remote is None and header.type != self.type:
             raise BadImage(
                 f"The image is declared as {self.type}, but it is {header.type}. Name its real type in the data URL.",
                 param=self.path,

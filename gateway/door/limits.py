@@ -40,6 +40,7 @@ class Limits:
     schema_repeat: int = 10_000  # minItems, maxLength, {m,n} in a pattern and the like: grammars unroll them
 
     # Images
+    remote_images: bool = False  # http(s) URLs pass, for somebody else to fetch
     images: int = 16
     image_bytes: int = 10 * 1024 * 1024
     images_bytes: int = 20 * 1024 * 1024

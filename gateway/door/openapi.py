@@ -4,17 +4,20 @@ from typing import Any
 
 import msgspec
 
+from gateway.door.limits import Limits
 from gateway.door.model import ChatBody
 
 REF_TEMPLATE = "#/components/schemas/{name}"
 
 
-def chat_schema() -> dict[str, Any]:
+def chat_schema(limits: Limits) -> dict[str, Any]:
     """Schemas by name, `ChatBody` among them, for an OpenAPI document's `components.schemas`."""
+    inline = "data:image/(jpeg|png|webp|gif);base64,"
+    url = f"^({inline}|https?://)" if limits.remote_images else f"^{inline}"
 
     def as_string(kind: type) -> dict[str, Any]:
         if kind is msgspec.Raw:
-            return {"type": "string", "pattern": r"^data:image/(jpeg|png|webp|gif);base64,"}
+            return {"type": "string", "pattern": url}
         raise NotImplementedError(kind)
 
     _, schemas = msgspec.json.schema_components([ChatBody], schema_hook=as_string, ref_template=REF_TEMPLATE)

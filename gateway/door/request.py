@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from gateway.door.choices import ToolChoiceValue
-from gateway.door.image import Image
+from gateway.door.image import Image, check_payloads
 from gateway.door.limits import Limits
 from gateway.door.model import AssistantMessage, ChatBody, FunctionTool, TextPart, UserMessage
 from gateway.door.wire import message_texts, wire_message
@@ -38,6 +38,11 @@ class ChatRequest:
     def include_usage(self) -> bool:
         """Whether the client asked for the usage event of a stream."""
         return self.body.stream_options is not None and bool(self.body.stream_options.include_usage)
+
+    @cached_property
+    def remote(self) -> tuple[Image, ...]:
+        """The images that are URLs: each `take`s its bytes before `digest_images`."""
+        return tuple(image for image in self.images if image.remote is not None)
 
     @property
     def n(self) -> int:
@@ -105,6 +110,8 @@ class ChatRequest:
 
 def digest_images(request: ChatRequest) -> None:
     """Decodes, checks and digests all images of `request`. Slow: run it in a thread. Raises DoorError."""
+    if request.remote:
+        check_payloads(request.images, request.limits)  # once more: only now it is known how much they are
     for image in request.images:
         image.digest(request.limits)
 

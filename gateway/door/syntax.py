@@ -60,7 +60,13 @@ def check_text(text: str) -> None:
 
 def without_base64(body: bytes) -> bytes:
     """The body with every long base64 payload that follows `;base64,` cut out, up to its closing quote."""
+    return cut_base64(body)[0]
+
+
+def cut_base64(body: bytes, mark: bytes = b"") -> tuple[bytes, list[tuple[int, int]]]:
+    """As `without_base64`, and where in the body the payloads are: from, to. With `mark`, each leaves it and its number."""
     kept: list[bytes] = []
+    cuts: list[tuple[int, int]] = []
     start = 0
     at = body.find(_MARK)
     for _ in range(_MOST_MARKS):
@@ -73,12 +79,15 @@ def without_base64(body: bytes) -> bytes:
         # A backslash may escape that quote: then leave the string as it is.
         if end - payload >= _WORTH_CUTTING_BYTES and body.find(b"\\", payload, end) < 0:
             kept.append(body[start:payload])
+            if mark:
+                kept.append(b"%b%08d" % (mark, len(cuts)))
+            cuts.append((payload, end))
             start = end
         at = body.find(_MARK, end)
     if not kept:
-        return body
+        return body, cuts
     kept.append(body[start:])
-    return b"".join(kept)
+    return b"".join(kept), cuts
 
 
 def values_at_most(text: bytes, enough: int) -> int:

@@ -132,7 +132,7 @@ class Boot(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", tag=
 
     room: Name
     facts: Facts = {}
-    outbound: Annotated[tuple[Name, ...], Meta(max_length=64)] = ()
+    outbound: Annotated[tuple[Name, ...], Meta(max_length=192)] = ()  # 64 places of pictures, and engines
 
 
 class Lost(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", tag="lost", omit_defaults=True):

@@ -34,6 +34,7 @@ def running(home: Path, core: int | None, more: dict[str, str]) -> Iterator[Targ
     kept = {name: value for name, value in os.environ.items() if not name.startswith("VITRINE_")}
     environment = {**kept, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(_TOP), **settings}
     log = home / "processes.log"
+    log.unlink(missing_ok=True)  # an earlier one's port would be read
     with contextlib.ExitStack() as stack:
         with children_on(core) if core is not None else contextlib.nullcontext():
             ledger = stack.enter_context(

@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.attack.run import Attack, Siege
+from tests.attack.shield import places
 from tests.support.audit import Ledger
 from tests.support.fake_engine import FakeEngine
 from tests.support.gateway import Gateway
+from tests.support.pictures import Pictures
 
 MIB = 1 << 20
 PATIENCE = {
@@ -34,11 +36,16 @@ def main() -> int:
         home = Path(folder)
         with (
             Ledger(home),
+            Pictures(home) as pictures,
             Gateway(home, **PATIENCE) as gateway,
+            Gateway(home, VITRINE_REMOTE_IMAGES=places(pictures.port)) as fetching,
         ):
-            siege = Siege(gateway, engine, gateway.create_key(), wanted.seed)
+            key = gateway.create_key()
+            siege = Siege(gateway, engine, key, wanted.seed)
             siege.good()
             found = [siege.soak(wanted.soak)] if wanted.soak else _all(siege, wanted.inputs)
+            if not wanted.soak:
+                found.append(Siege(fetching, engine, key).remote(pictures.port))
     print(f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, seed {wanted.seed}")
     print(table(found))
     wrong = [f"{attack.name}: {line}" for attack in found for line in attack.wrong]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import psutil  # type: ignore[import-untyped]
 
-from tests.attack.shield import rows
+from tests.attack.shield import Row, remote_rows, rows
 from tests.attack.wire import CASES, exchange, post, statuses
 from tests.gateway.door.bodies import SALT, body, image_part, user
 from tests.gateway.door.test_fuzz import check_written, originals, whole
@@ -58,8 +58,15 @@ class Siege:
 
     def shield(self) -> Attack:
         """Every row of the shield's table."""
-        with self._attack("the shield's table") as attack:
-            for row in rows():
+        return self._rows("the shield's table", rows())
+
+    def remote(self, port: int) -> Attack:
+        """Pictures by URL, to a gateway that fetches from the shield's `places`; a server of pictures listens at ``port``."""
+        return self._rows("pictures by URL", remote_rows(port))
+
+    def _rows(self, name: str, table: Iterator[Row]) -> Attack:
+        with self._attack(name) as attack:
+            for row in table:
                 before = len(self.engine.bodies)
                 answer = self.gateway.request("POST", row.path, key=self._key, body=row.body)
                 attack.statuses[answer.status] += 1

@@ -79,6 +79,51 @@ def rows() -> Iterator[Row]:
     yield from _syntax(good)
 
 
+def places(port: int) -> str:
+    """For a gateway that fetches: a name that would have to be public and is not."""
+    return f"http://localhost:{port},https://localhost:{port}"
+
+
+def remote_rows(port: int) -> Iterator[Row]:
+    """Pictures by URL for a gateway with these `places`, where a server has a good picture; all must be refused."""
+    for form in (
+        "https://localhost:9/a.png",
+        "http://localhost:9/a.png",
+        "HTTP://LOCALHOST:9/a.png",
+        "http://127.0.0.1:9/a.png",
+        "https://localhost/a.png",
+        "https://localhost.:9/a.png",
+        "https://127.0.0.1:9/a.png",
+        "http://127.1:9/a.png",
+        "http://2130706433:9/a.png",
+        "http://0x7f000001:9/a.png",
+        "http://0177.0.0.1:9/a.png",
+        "http://[::1]:9/a.png",
+        "http://[::ffff:127.0.0.1]:9/a.png",
+        "http://[::ffff:7f00:1%25lo]:9/a.png",
+        "http://169.254.169.254/latest/meta-data",
+        "http://metadata.google.internal/computeMetadata/v1/",
+        "https://example.com/a.png",
+        "https://localhost:9@169.254.169.254/a.png",
+        "https://169.254.169.254#@localhost:9/a.png",
+        "https://169.254.169.254\\@localhost:9/a.png",
+        "https://user:password@localhost:9/a.png",
+        "https://localhost:9\t/a.png",
+        "https://localhost:9/a.png\r\nX-Header: 1",
+        "https://localhost\u3002example.com/a.png",
+        "https://localhost:65545/a.png",
+        "https:localhost:9/a.png",
+        "https:///localhost:9/a.png",
+        "https://" + "a" * 5000 + "/a.png",
+        " https://localhost:9/a.png",
+        "file:///etc/passwd",
+        "unix:///run/engine.sock",
+        "blob:https://localhost:9/a.png",
+    ):
+        url = form.replace(":9", f":{port}")
+        yield _refused("a picture by URL", url, body(user("a", {"type": "image_url", "image_url": {"url": url}})))
+
+
 def _pictures() -> Iterator[Row]:
     png, row = picture(), "a picture"
     broken = {

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.attack.run import Attack, Siege
+from tests.attack.shield import places
 from tests.support.audit import Ledger
 from tests.support.fake_engine import FakeEngine
 from tests.support.gateway import Gateway
+from tests.support.pictures import Pictures
 
 GROWTH_BYTES = 48 << 20  # buffers for bodies of tens of megabytes are kept; what leaks grows with each input
 
@@ -29,6 +31,15 @@ def test_nothing_of_the_shields_table_reaches_the_engine(siege: Siege) -> None:
     attack = siege.shield()
     check(attack)
     assert 0 < attack.passed < 10  # what must go on working, and nothing else
+
+
+def test_no_picture_by_url_reaches_the_engine_or_an_address_that_is_not_permitted(siege: Siege) -> None:
+    home, engine = siege.gateway.home, siege.engine
+    with Pictures(home) as pictures, Gateway(home, VITRINE_REMOTE_IMAGES=places(pictures.port)) as fetching:
+        attack = Siege(fetching, engine, siege.gateway.create_key()).remote(pictures.port)
+    check(attack)
+    assert attack.passed == 0
+    assert pictures.asked == []
 
 
 def test_mutated_bodies_and_pictures_reach_the_engine_clean_or_not_at_all(siege: Siege) -> None:

@@ -1,4 +1,4 @@
-"""The front's HAProxy file inside Kubernetes: deploy/haproxy/haproxy.cfg with the pods' names; ``python -m tests.deploy.front`` prints it."""
+"""deploy/haproxy/haproxy.cfg with the names of a cluster's pods; ``python -m tests.deploy.front`` prints it."""
 
 from tests.deploy.proxies import HAPROXY, replaced
 

@@ -99,8 +99,8 @@ def two_hosts(top: Path, *settings: dict[str, str]) -> Iterator[Site]:
         homes = [top / f"host-{number}" for number in (1, 2)]
         engines = [stack.enter_context(PatientEngine(home / "run")) for home in homes]
         ledgers = [stack.enter_context(NamedLedger(home, origin)) for home, origin in zip(homes, ORIGINS, strict=True)]
-        key, metrics_key = (_create(homes[0], *options) for options in ((), ("--scope", "metrics")))
-        _copy(homes[0] / "keys.sqlite", homes[1] / "keys.sqlite")
+        key, metrics_key = (create_key(homes[0], *options) for options in ((), ("--scope", "metrics")))
+        copy_keys(homes[0], homes[1])
         hosts = []
         for number, (home, engine, ledger) in enumerate(zip(homes, engines, ledgers, strict=True)):
             host = Host(home, engine, ledger, settings[number] if settings else {})
@@ -115,14 +115,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _create(home: Path, *options: str) -> str:
+def create_key(home: Path, *options: str) -> str:
+    """A new key, made on this host and recorded in its log."""
     made = run("gateway.keys", "create", "--name", "test", "--quiet", *options, env={"VITRINE_HOME": str(home)})
     assert made.returncode == 0, made.stderr
     return made.stdout.strip()
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_keys(source_home: Path, target_home: Path) -> None:
     """As docs/scaling.md says: SQLite's own copy, which is whole also while somebody writes."""
+    source, target = source_home / "keys.sqlite", target_home / "keys.sqlite"
     with sqlite3.connect(source) as old, sqlite3.connect(target) as new:
         old.backup(new)
     old.close()

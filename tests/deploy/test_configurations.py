@@ -1,38 +1,14 @@
 """The proxies' own check of their files in deploy/, without TLS and with it; and what must be alike in files and gateway."""
 
-import datetime
 import re
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from gateway.settings import Settings
+from tests.deploy.certificates import Authority
 from tests.deploy.proxies import HAPROXY, NGINX, check, haproxy, needs, nginx, replaced, with_tls
 from tests.support.process import TOP
-
-
-def certificate(folder: Path) -> tuple[Path, Path, Path]:
-    """Chain, key and both in one file, for localhost and a day."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(x509.random_serial_number()).not_valid_before(now).not_valid_after(now + datetime.timedelta(1))
-        .sign(key, hashes.SHA256())
-    )  # fmt: skip
-    chain = made.public_bytes(serialization.Encoding.PEM)
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    paths = folder / "chain.pem", folder / "key.pem", folder / "both.pem"
-    for path, content in zip(paths, (chain, secret, chain + secret), strict=True):
-        path.write_bytes(content)
-    return paths
 
 
 @needs("nginx")
@@ -40,7 +16,7 @@ def certificate(folder: Path) -> tuple[Path, Path, Path]:
 def test_nginx_takes_its_file(tmp_path: Path, tls: bool) -> None:
     text = NGINX.read_text()
     if tls:
-        chain, key, _ = certificate(tmp_path)
+        chain, key = Authority(tmp_path).issue("localhost")
         files = {"/etc/nginx/vitrine/fullchain.pem": str(chain), "/etc/nginx/vitrine/key.pem": str(key)}
         text = replaced(with_tls(text), files)
     checked = check("nginx", "-t", *nginx(tmp_path, text))
@@ -53,7 +29,9 @@ def test_nginx_takes_its_file(tmp_path: Path, tls: bool) -> None:
 def test_haproxy_takes_its_file(tmp_path: Path, tls: bool) -> None:
     text = HAPROXY.read_text()
     if tls:
-        text = replaced(with_tls(text), {"/etc/haproxy/vitrine.pem": str(certificate(tmp_path)[2])})
+        chain, key = Authority(tmp_path).issue("localhost")
+        (tmp_path / "both.pem").write_bytes(chain.read_bytes() + key.read_bytes())
+        text = replaced(with_tls(text), {"/etc/haproxy/vitrine.pem": str(tmp_path / "both.pem")})
     checked = check("haproxy", "-c", *haproxy(tmp_path, text))
     assert checked.returncode == 0, checked.stderr
     assert "WARNING" not in checked.stderr

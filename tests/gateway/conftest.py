@@ -8,6 +8,7 @@ import pytest
 from tests.support.audit import Ledger
 from tests.support.fake_engine import Behaviour, FakeEngine
 from tests.support.gateway import Gateway
+from tests.support.pictures import Pictures
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +48,18 @@ def gateway(home: Path, running_engine: FakeEngine, ledger: Ledger) -> Iterator[
 @pytest.fixture(scope="module")
 def key(gateway: Gateway) -> str:
     return gateway.create_key()
+
+
+@pytest.fixture(scope="module")
+def running_pictures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pictures]:
+    with Pictures(tmp_path_factory.mktemp("pictures")) as running:
+        yield running
+
+
+@pytest.fixture
+def pictures(running_pictures: Pictures) -> Pictures:
+    """The module's server of pictures, with nothing remembered."""
+    running_pictures.asked.clear()
+    running_pictures.moves.clear()
+    running_pictures.most_at_once = 0
+    return running_pictures

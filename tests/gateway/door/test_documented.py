@@ -30,7 +30,7 @@ def test_every_code_is_documented() -> None:
 
 
 def test_the_schema_for_openapi_has_every_field_and_no_dangling_reference() -> None:
-    schemas = chat_schema()
+    schemas = chat_schema(Limits())
     body = schemas["ChatBody"]
     assert set(body["properties"]) == {field.name for field in msgspec.structs.fields(ChatBody)}
     assert body["additionalProperties"] is False

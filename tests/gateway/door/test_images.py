@@ -1,9 +1,12 @@
 """Images: one form of URL, four formats, real type as declared, whole files, and every limit by name."""
 
+import io
 import json
+import random
 from dataclasses import replace
 from typing import Any
 
+import PIL.Image
 import pytest
 
 from gateway.door import BadImage, Limits
@@ -256,3 +259,22 @@ def gif_claiming(width: int, height: int) -> bytes:
     data = bytearray(picture("GIF"))
     data[6:10] = width.to_bytes(2, "little") + height.to_bytes(2, "little")
     return bytes(data)
+
+
+@pytest.mark.parametrize(("place", "pictures"), [(None, 3), (0, 3), (1, 3), (3, 3), (0, 0)])
+def test_a_long_data_url_in_a_text_is_text_and_pictures_keep_their_places(place: int | None, pictures: int) -> None:
+    parts = [image_part(noise(64 + number), "image/png") for number in range(pictures)]
+    text = "data:image/png;base64," + "QUJD" * 1000
+    if place is not None:
+        parts.insert(place, {"type": "text", "text": text})
+    request = parse(body({"role": "user", "content": parts}))
+    assert [(image.width, image.height) for image in request.images] == [(64 + n, 64) for n in range(pictures)]
+    assert request.prompt_text.decode() == ("" if place is None else text)
+    assert [image.data for image in request.images] == [noise(64 + number) for number in range(pictures)]
+
+
+def noise(wide: int) -> bytes:
+    """A PNG that base64 does not make short."""
+    made = io.BytesIO()
+    PIL.Image.frombytes("RGB", (wide, 64), random.Random(wide).randbytes(wide * 64 * 3)).save(made, "PNG")
+    return made.getvalue()

@@ -48,6 +48,15 @@ async def until(holds: Callable[[], object], within_s: float = 10) -> None:
         await asyncio.sleep(0.02)
 
 
+async def test_the_record_of_a_start_holds_as_many_places_as_it_may_name(tmp_path: Path) -> None:
+    places = tuple(f"https://{number:03}.{'a' * 244}" for number in range(192))
+    with running(tmp_path / "home") as ledger:
+        async with client_of(ledger, boot=Boot("gateway", {}, places)) as client:
+            assert isinstance(await client.admit(admit()), Receipt)
+        assert ledger.stop() == 0
+        assert of_kind(ledger, "boot")[1]["outbound"] == list(places)
+
+
 async def test_an_exchange_leaves_two_records_and_no_content(tmp_path: Path) -> None:
     canary, picture = "CANARY-PROMPT-7f3a", b"CANARY-IMAGE-99b1"
     with running(tmp_path / "home") as ledger:
