@@ -17,6 +17,7 @@ from tests.gateway.pictures.files import SECRET_PLACE, chunk, file, halves, phot
 from tests.support.audit import Ledger
 from tests.support.fake_engine import FakeEngine
 from tests.support.gateway import Gateway
+from tests.support.pictures import PNG, Pictures, asking
 from tests.support.process import run
 
 
@@ -227,6 +228,21 @@ def test_what_a_picture_grows_to_counts_as_memory(home: Path, engine: FakeEngine
             assert (answer.status, answer.error["code"]) == (503, "memory_full")
             assert ask(crowded, key, picture()).status == 200
     assert len(engine.bodies) == 2
+
+
+def test_a_picture_that_was_fetched_is_encoded_anew_too(
+    home: Path, engine: FakeEngine, ledger: Ledger, pictures: Pictures
+) -> None:
+    place = f"http://localhost:{pictures.port}=127.0.0.1+::1"
+    with Gateway(home, VITRINE_SANITIZE="true", VITRINE_REMOTE_IMAGES=place) as fetching:
+        key, sent = fetching.create_key(), asking(pictures.url("good.png"))
+        answer = fetching.request("POST", "/v1/chat/completions", key=key, body=sent)
+    assert answer.status == 200
+    _, got, image = seen(engine)
+    assert got != PNG
+    assert image.tobytes() == Picture.open(io.BytesIO(PNG)).convert(image.mode).tobytes()
+    (record,) = ledger.records(kind="admit", id=answer.headers["x-audit-id"])
+    assert record["images"][0]["bytes"] == len(PNG)
 
 
 def test_without_the_setting_no_process_runs_and_a_picture_passes_as_it_came(
