@@ -100,7 +100,7 @@ class _Relay:
     def __init__(self, house: House, exchange: Exchange, engine: Engine, key: bytes, send: Send) -> None:
         self._house, self._exchange, self._engine, self._key, self._send = house, exchange, engine, key, send
         self._bounds = house.bounds(exchange.caller)
-        self._recording = Recording(house.ledger, exchange, self._bounds)
+        self._recording = Recording(house.ledger, exchange, self._bounds, house.shared)
         self._asked = self._started = False
 
     async def run(self, receive: Receive) -> None:
@@ -113,7 +113,7 @@ class _Relay:
                 self._house.closing.running.add(presence)
                 if self._bounds:
                     # A request over its limits must cost no engine work; without limits the engine need not wait.
-                    await self._recording.admitted()
+                    await self._recording.permitted()
                 await self._ask_until_answered(presence)
         except ClientLeft:
             exchange.outcome, exchange.status = Outcome.CLIENT_LEFT, CLIENT_LEFT_STATUS

@@ -22,6 +22,7 @@ from gateway.pictures.workshop import Workshop
 from gateway.proxies import Proxies
 from gateway.remote_images.fetcher import Fetcher
 from gateway.settings import Settings
+from gateway.shared_limits import SharedLimits
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,24 @@ class House:
     proxies: Proxies
     workshop: Workshop | None
     fetcher: Fetcher
+    shared: SharedLimits | None = None
 
     @classmethod
-    def furnish(cls, settings: Settings, keys: KeyStore, pool: Pool, ledger: LedgerClient, metrics: Metrics) -> "House":
+    def furnish(
+        cls,
+        settings: Settings,
+        keys: KeyStore,
+        pool: Pool,
+        ledger: LedgerClient,
+        metrics: Metrics,
+        shared: SharedLimits | None = None,
+    ) -> "House":
         """All that the settings decide, around what was opened."""
         door = Limits(body_bytes=settings.max_body_bytes, remote_images=bool(settings.outbound))
         return cls(
             settings, door, keys, pool, ledger, metrics, settings.allowance("key"),
             settings.allowance("tenant"), settings.brake(), settings.bodies(), Closing(), Proxies(settings.trusted_proxies),
-            settings.workshop(door.image_pixels), settings.fetcher(),
+            settings.workshop(door.image_pixels), settings.fetcher(), shared,
         )  # fmt: skip
 
     def known(self, scope: MutableMapping[str, Any]) -> Caller:

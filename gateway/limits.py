@@ -11,6 +11,7 @@ from gateway.errors import OverLimit
 from gateway.keys.allowance import Allowance
 from gateway.keys.caller import Caller
 from gateway.ledger.messages import Left, Limit, Refusal
+from gateway.shared_limits import Over
 
 _CHARS_PER_TOKEN = 3  # English has some four characters a token and Chinese under two; the engine's count settles it
 _TOKENS_PER_MESSAGE = 8
@@ -50,6 +51,14 @@ def reservation(request: ChatRequest, prompt: int, unnamed_answer: int, context:
 
 def refused(refusal: Refusal, tokens: int, images: int) -> OverLimit:
     """The ledger's refusal as the client is told it, with a way out."""
+    error = over(refusal, tokens, images)
+    error.headers += headers(refusal.left)
+    error.headers.append((b"x-audit-id", refusal.id.encode()))
+    return error
+
+
+def over(refusal: Refusal | Over, tokens: int, images: int) -> OverLimit:
+    """What a limit refused, in words; headers of what is left are still to be added."""
     whose = "this API key" if refusal.scope == "key" else "this tenant's keys together"
     what = f"the limit of {refusal.value:,} {_WORDS[refusal.limit]} for {whose} is reached"
     needed = {"tokens_per_min": tokens, "tokens_per_day": tokens, "images_per_min": images}.get(refusal.limit, 1)
@@ -64,8 +73,6 @@ def refused(refusal: Refusal, tokens: int, images: int) -> OverLimit:
         error.headers.append((b"x-should-retry", b"false"))
     else:
         error = OverLimit(f"{what}; try again later", kind=kind, retry_after_s=_seconds(refusal.reset_ms))
-    error.headers += headers(refusal.left)
-    error.headers.append((b"x-audit-id", refusal.id.encode()))
     return error
 
 

@@ -57,6 +57,9 @@ class Metrics:
             "vitrine_retries", "Requests that another engine was asked after this one failed.", ["engine"],
             registry=own,
         )  # fmt: skip
+        self.shared_limits_failures = Counter(
+            "vitrine_shared_limits_failures", "Words to the shared limits that got no answer in time.", registry=own
+        )
         self.first_byte = Histogram(
             "vitrine_first_byte_seconds", "From the request to the first byte of its answer.", ["model"],
             buckets=_SECONDS, registry=own,

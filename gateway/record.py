@@ -17,6 +17,7 @@ from gateway.keys.caller import Caller
 from gateway.ledger.client import LedgerClient
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.messages import Admit, Complete, Deny, Fact, Image, Left, Limit, Receipt, Refusal, Text
+from gateway.shared_limits import SharedLimits, Verdict
 
 Header = tuple[bytes, bytes]
 
@@ -24,11 +25,16 @@ Header = tuple[bytes, bytes]
 class Recording:
     """The records of one exchange. ``admit`` is asked for at once and runs while the engine is being asked."""
 
-    def __init__(self, ledger: LedgerClient, exchange: Exchange, bounds: tuple[Limit, ...]) -> None:
+    def __init__(
+        self, ledger: LedgerClient, exchange: Exchange, bounds: tuple[Limit, ...], shared: SharedLimits | None = None
+    ) -> None:
         self._ledger, self._exchange, self._bounds = ledger, exchange, bounds
         self._left: tuple[Left, ...] | None = None  # after an end that gave something back
         self._admission = asyncio.create_task(ledger.admit(_admit(exchange, bounds)))
         self._completed = False
+        self._shared = shared
+        self._taking: asyncio.Task[Verdict | None] | None = None
+        self._shared_left: tuple[Left, ...] = ()
 
     async def admitted(self) -> Receipt:
         """Wait until the exchange is admitted durably. Raises Unavailable or OverLimit."""
@@ -40,6 +46,23 @@ class Recording:
         if isinstance(said, Refusal):
             raise limits.refused(said, self._exchange.tokens, len(self._exchange.request.images))
         return said
+
+    async def permitted(self) -> None:
+        """Wait until the limits of this host, and then those that hosts share, let it run. Raises Unavailable or OverLimit."""
+        await self.admitted()
+        if self._shared is None:
+            return
+        exchange = self._exchange
+        caller, pictures = exchange.caller, len(exchange.request.images)
+        # Shielded too: what was taken must be given back.
+        self._taking = asyncio.create_task(
+            self._shared.take(exchange.id, caller.tenant, self._bounds, exchange.tokens, pictures)
+        )
+        verdict = await asyncio.shield(self._taking)
+        if verdict is not None:
+            self._shared_left = verdict.left
+            if verdict.over is not None:
+                raise limits.over(verdict.over, exchange.tokens, pictures)
 
     async def completed(self) -> None:
         """Wait until the exchange's end is recorded durably; a second call does nothing. Raises Unavailable.
@@ -53,12 +76,17 @@ class Recording:
         if self._completed:
             return
         self._exchange.ended_s = time.monotonic()
+        settling = asyncio.create_task(self._settle(self._taking)) if self._taking else None
         try:
             # A whole answer's headers say what was reserved, as a stream's do; an error's what its end left.
             failed = self._exchange.outcome is not Outcome.COMPLETED
             ended = await self._ledger.complete(_complete(receipt.id, self._exchange, self._bounds if failed else ()))
         except LedgerUnavailable:
             raise _no_record() from None
+        finally:
+            # Before the last byte: who asks again at once must find its place free.
+            if settling is not None:
+                await asyncio.shield(settling)
         if failed and ended.left:
             self._left = ended.left
         self._completed = True
@@ -68,7 +96,22 @@ class Recording:
         receipt = await self.admitted()
         leaf = f"{receipt.origin} {receipt.index} {base64.b64encode(receipt.leaf).decode()}"
         left = receipt.left if self._left is None else self._left
-        return [(b"x-audit-id", receipt.id.encode()), (b"x-audit-leaf", leaf.encode()), *limits.headers(left)]
+        return [
+            (b"x-audit-id", receipt.id.encode()),
+            (b"x-audit-leaf", leaf.encode()),
+            *limits.headers([*left, *self._shared_left]),
+        ]
+
+    async def _settle(self, taking: "asyncio.Task[Verdict | None]") -> None:
+        """Tell the shared limits what was really used."""
+        assert self._shared is not None
+        await taking
+        exchange, answer = self._exchange, self._exchange.answer
+        tokens = None if answer.prompt_tokens is None else answer.prompt_tokens + (answer.completion_tokens or 0)
+        refused = exchange.outcome is Outcome.REFUSED
+        left = await self._shared.settle(exchange.id, tokens, refused=refused)
+        if left is not None and exchange.outcome is not Outcome.COMPLETED:
+            self._shared_left = left
 
 
 async def deny(

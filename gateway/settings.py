@@ -11,8 +11,10 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from prometheus_client import Counter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from gateway import shared_limits
 from gateway.body import Bodies
 from gateway.brake import Brake
 from gateway.engines.affinity import Policy
@@ -33,6 +35,7 @@ PREFIX = "VITRINE_"
 OTHER_ROOMS = ("engine", "ledger")
 CLIENTS = ("api",)  # VITRINE_API_KEY is what the welcome tells a newcomer to set
 FILE = Path("vitrine.toml")
+SECRET = ("shared_limits_url",)  # a password may stand in it: never shown
 _MOST_SEATS = 8  # each may need 1.2 GiB for a moment
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -112,11 +115,21 @@ class Settings(BaseModel):
     probe_timeout_s: Annotated[Seconds, Field(description="How long that token may take.")] = 30.0
     slow_start_s: Annotated[float, Field(ge=0, description="Until an engine that came back has its full share.")] = 30.0
 
+    shared_limits_url: Annotated[str, Field(description="Redis or Valkey that several hosts share.", repr=False)] = ""
+    shared_limits_timeout_s: Annotated[Seconds, Field(description="How long its answer may take.")] = 0.05
+
     @field_validator("trusted_proxies")
     @classmethod
     def _names_networks(cls, names: str) -> str:
         Proxies(names)
         return names
+
+    @field_validator("shared_limits_url")
+    @classmethod
+    def _names_a_place(cls, url: str) -> str:
+        if url:
+            shared_limits.Place.read(url)
+        return url
 
     @field_validator("engines")
     @classmethod
@@ -182,6 +195,13 @@ class Settings(BaseModel):
         care = Care(self.probe_interval_s, self.probe_timeout_s, self.slow_start_s)
         return Plan(self.home.absolute(), self.queue_bounds(), board, self.routing, care, listed(self.engines), tls)
 
+    def shared_limits(self, failures: Counter) -> shared_limits.SharedLimits | None:
+        """The limits that several hosts share, if there are any."""
+        if not self.shared_limits_url:
+            return None
+        place = shared_limits.Place.read(self.shared_limits_url)
+        return shared_limits.SharedLimits(place, self.shared_limits_timeout_s, failures)
+
     def engines_tls(self) -> ssl.SSLContext | None:
         """How engines of other hosts prove themselves, and we to them. Raises BadSettings."""
         try:
@@ -194,8 +214,13 @@ class Settings(BaseModel):
         return -(-whole // self.workers)
 
     def digest(self) -> str:
-        """SHA-256 (hex) of all settings: what the audit log says a gateway was started with."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """SHA-256 (hex) of all settings: what the audit log says a gateway was started with.
+
+        Without the password that may stand in an address: a digest in a log would be a way to guess it.
+        """
+        url = self.shared_limits_url
+        shown = self.model_copy(update={"shared_limits_url": shared_limits.Place.read(url).shown if url else ""})
+        return hashlib.sha256(shown.model_dump_json().encode()).hexdigest()
 
 
 def read() -> Settings:
@@ -219,4 +244,5 @@ def read() -> Settings:
         source = given[name][0] if name in given else name
         if fault["type"] == "extra_forbidden":
             raise BadSettings(f"unknown setting {source}; known names are {', '.join(Settings.model_fields)}") from None
-        raise BadSettings(f"{source} = {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}") from None
+        shown = "..." if name in SECRET else repr(fault["input"])
+        raise BadSettings(f"{source} = {shown}: {fault['msg'][0].lower()}{fault['msg'][1:]}") from None

@@ -5,6 +5,7 @@ Alone it is the gateway's whole process. Of several each is a process (``python 
 """
 
 import asyncio
+import contextlib
 import gc
 import math
 import resource
@@ -74,17 +75,18 @@ async def live(
     try:
         ledger_settings = read_settings()
         pool = Pool(settings.plan(place.board))
+        shared = settings.shared_limits(metrics.shared_limits_failures)
+        outbound = (*pool.outbound(), *settings.outbound, *([shared.place.shown] if shared else []))
         # Not waited for: without the ledger the gateway lives, says that it is not ready, and answers nothing.
         ledger = await LedgerClient.connect(
             ledger_settings.socket_path, Deadlines(admit_s=settings.admit_timeout_s), wait_s=0,
             buffered=ledger_settings.mode == "buffered",
             boot=Boot(
-                "gateway", {"version": VERSION, "settings": settings.digest(), "worker": place.number},
-                (*pool.outbound(), *settings.outbound),
+                "gateway", {"version": VERSION, "settings": settings.digest(), "worker": place.number}, outbound
             ),
         )  # fmt: skip
-        async with ledger:
-            house = House.furnish(settings, keys, pool, ledger, metrics)
+        async with ledger, shared or contextlib.nullcontext():
+            house = House.furnish(settings, keys, pool, ledger, metrics, shared)
             await _serve(house, place, listener, say, welcome)
     finally:
         keys.close()

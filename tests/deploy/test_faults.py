@@ -14,34 +14,47 @@ from tests.support.deadline import until
 from tests.support.fake_engine import Behaviour
 
 
+class Load:
+    """Four clients that ask one question after another; begun when both gateways have answered some. ``event``: it happened."""
+
+    def __init__(self, proxy: Proxy, site: Site, pool: ThreadPoolExecutor) -> None:
+        self.event, self._over = threading.Event(), threading.Event()
+        self._proxy, self._site = proxy, site
+        self._running = [pool.submit(self._ask) for _ in range(4)]
+        until(lambda: all(len(host.engine.bodies) > 10 for host in site.hosts), what="load on both")
+
+    def _ask(self) -> list[tuple[bool, int]]:
+        seen = []
+        while not self._over.is_set():
+            after = self.event.is_set()
+            try:
+                seen.append((after, self._proxy.chat(self._site.key).status))
+            except (http.client.HTTPException, OSError):
+                seen.append((after, 0))
+        return seen
+
+    def end(self, more: int) -> list[tuple[bool, int]]:
+        """After ``more`` answers of the second gateway: whether each question began after the event, its status or 0."""
+        bodies = self._site.hosts[1].engine.bodies
+        count = len(bodies)
+        try:
+            until(lambda: len(bodies) > count + more, within_s=30, what=f"{more} more answers")
+        finally:
+            self._over.set()
+        return [one for running in self._running for one in running.result(30)]
+
+
 def test_a_killed_gateway_loses_only_its_own_streams(proxy: Proxy, site: Site) -> None:
     waiting(site)
     streams = [Stream(proxy, site.key) for _ in range(4)]
     assert sorted(stream.origin for stream in streams) == sorted(ORIGINS * 2)
     for host in site.hosts:
         host.engine.behaviour = Behaviour.ANSWERS
-    killed, over = threading.Event(), threading.Event()
-
-    def load() -> list[tuple[bool, int]]:
-        """Whether each question began after the kill, and its answer's status (0: broken off)."""
-        seen = []
-        while not over.is_set():
-            after = killed.is_set()
-            try:
-                seen.append((after, proxy.chat(site.key).status))
-            except (http.client.HTTPException, OSError):
-                seen.append((after, 0))
-        return seen
-
     with ThreadPoolExecutor(4) as pool:
-        loads = [pool.submit(load) for _ in range(4)]
-        until(lambda: all(len(host.engine.bodies) > 10 for host in site.hosts), what="load on both")
+        load = Load(proxy, site, pool)
         site.hosts[0].kill()
-        killed.set()
-        count = len(site.hosts[1].engine.bodies)
-        until(lambda: len(site.hosts[1].engine.bodies) > count + 60, what="60 more answers")
-        over.set()
-        seen = [one for running in loads for one in running.result(30)]
+        load.event.set()
+        seen = load.end(60)
     site.hosts[0].start()
     assert [status for after, status in seen if after and status != 200] == []
     assert sum(status != 200 for _, status in seen) <= 4  # those that were at work there in that moment
@@ -49,6 +62,16 @@ def test_a_killed_gateway_loses_only_its_own_streams(proxy: Proxy, site: Site) -
     for stream in streams:
         whole = stream.rest().endswith(b"data: [DONE]\n\n")
         assert whole == (stream.origin == ORIGINS[1])
+
+
+def test_a_gateway_that_is_told_to_end_loses_no_request(proxy: Proxy, site: Site) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        load = Load(proxy, site, pool)
+        assert site.hosts[0].gateway.process.end() == 0
+        seen = load.end(60)
+    site.hosts[0].start()
+    assert [status for _, status in seen if status != 200] == []
+    assert len(seen) > 60
 
 
 def test_a_dead_gateway_that_nobody_has_noticed_costs_no_request(proxy: Proxy, site: Site) -> None:

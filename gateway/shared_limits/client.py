@@ -1,0 +1,208 @@
+"""Asks the shared limits, with a deadline on every word; while they don't answer, each host's own limits hold alone.
+
+One script does all (limits.lua). Nothing is sent but digests of ids, counts and the limits themselves. What can't be settled
+during an outage is settled after it; a gateway that dies frees its places by the end of their leases.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from types import TracebackType
+
+import structlog
+from prometheus_client import Counter
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from gateway.ledger.messages import Left, Limit
+from gateway.shared_limits.place import Place
+
+MINUTE_MS = 60_000
+LEASE_S = 30.0
+RENEW_EVERY_S = 5.0
+LOOK_EVERY_S = 0.25
+CONNECTIONS = 32
+MOST_UNSETTLED = 10_000
+_PREFIX = "vitrine:limits:1"
+_LIMITS = ("requests_per_min", "tokens_per_min", "tokens_per_day", "images_per_min", "concurrent")
+_WINDOWS = ("minute", "minute-tokens", "pictures", "picture-counts", "day", "day-tokens", "running")
+
+
+@dataclass(frozen=True)
+class Over:
+    """The limit that said no."""
+
+    limit: str
+    scope: str
+    value: int
+    remaining: int
+    reset_ms: int
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the shared limits say of an exchange: ``over`` None if it may run; ``left`` of every limit that is set."""
+
+    over: Over | None
+    left: tuple[Left, ...]
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What an exchange took, or may have taken when no answer came."""
+
+    exchange: str
+    tenant: str
+    bounds: tuple[Limit, ...]
+
+    def subjects(self) -> list[str]:
+        """Key prefixes. All of a tenant's have one hash tag, so that a cluster keeps them together."""
+        return [f"{_PREFIX}:{{{_digest(self.tenant)}}}:{bound.scope}:{_digest(bound.subject)}" for bound in self.bounds]
+
+    def keys(self) -> list[str]:
+        own = f"{_PREFIX}:{{{_digest(self.tenant)}}}:exchange:{self.exchange}"
+        return [own, *(f"{subject}:{window}" for subject in self.subjects() for window in _WINDOWS)]
+
+    def values(self) -> list[int]:
+        found = (getattr(bound, name) for bound in self.bounds for name in _LIMITS)
+        return [-1 if value is None else value for value in found]
+
+
+class SharedLimits:
+    """One worker's words with the shared limits. Use on one event loop; ``async with`` keeps leases and looks for a recovery."""
+
+    def __init__(
+        self, place: Place, timeout_s: float, failures: Counter, *, minute_ms: int = MINUTE_MS, lease_s: float = LEASE_S
+    ) -> None:
+        self.place, self._timeout_s, self._failures = place, timeout_s, failures
+        self._minute_ms, self._lease_ms = minute_ms, round(lease_s * 1000)
+        self._renew_every_s = min(RENEW_EVERY_S, lease_s / 3)
+        self._pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
+            place.url, max_connections=CONNECTIONS, timeout=timeout_s, socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0), client_name="vitrine",
+        )  # fmt: skip
+        self._redis = Redis(connection_pool=self._pool)
+        source = resources.files("gateway.shared_limits").joinpath("limits.lua").read_text(encoding="utf-8")
+        self._script = self._redis.register_script(source)
+        self._answers = True
+        self._running: dict[str, _Held] = {}
+        self._unsettled: deque[tuple[_Held, int, bool]] = deque(maxlen=MOST_UNSETTLED)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> "SharedLimits":
+        self._tasks = [asyncio.create_task(self._look()), asyncio.create_task(self._renew())]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(RedisError, OSError, TimeoutError):
+            async with asyncio.timeout(1):
+                await self._redis.aclose()
+                await self._pool.aclose()
+
+    async def take(
+        self, exchange: str, tenant: str, bounds: tuple[Limit, ...], tokens: int, images: int
+    ) -> Verdict | None:
+        """Take everything from every subject, or nothing and name the limit. None: no answer, the host's limits hold alone."""
+        if not self._answers:
+            self._failures.inc()
+            return None
+        held = _Held(exchange, tenant, bounds)
+        said = await self._ask(held, "take", tokens, images)
+        if said is None:
+            # Perhaps it was taken all the same, later: then it is given back at the exchange's end.
+            self._running[exchange] = held
+            return None
+        over = None
+        if said[0]:
+            self._running[exchange] = held
+        else:
+            number, limit, *counts = said[1:6]
+            over = Over(_LIMITS[limit - 1], bounds[number - 1].scope, *counts)
+        return Verdict(over, _left(said, bounds))
+
+    async def settle(self, exchange: str, tokens: int | None, *, refused: bool) -> tuple[Left, ...] | None:
+        """End an exchange: it used ``tokens``, or what it reserved if None, or nothing if ``refused``; what is left then."""
+        held = self._running.pop(exchange, None)
+        if held is None:
+            return None
+        really = -1 if tokens is None else tokens
+        said = await self._ask(held, "settle", really, int(refused)) if self._answers else None
+        if said is None:
+            self._unsettled.append((held, really, refused))
+            return None
+        return _left(said, held.bounds)
+
+    async def _ask(self, held: _Held, verb: str, first: int, second: int) -> list[int] | None:
+        words: list[str | int] = [verb, held.exchange, self._minute_ms, self._lease_ms, first, second, *held.values()]
+        return await self._call(held.keys(), words)
+
+    async def _call(self, keys: Sequence[str], words: Sequence[str | int]) -> list[int] | None:
+        """The script's answer; None if there is none in time."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                said: list[int] = await self._script(keys=keys, args=words)
+        except (RedisError, OSError, TimeoutError) as error:
+            self._failures.inc()
+            if self._answers:
+                self._answers = False
+                structlog.get_logger().warning(
+                    "the shared limits do not answer; each host's own limits hold alone until they do",
+                    at=self.place.shown, reason=type(error).__name__,
+                )  # fmt: skip
+            return None
+        return said
+
+    async def _look(self) -> None:
+        """During an outage, look for its end; then settle what has waited."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            if self._answers:
+                continue
+            # The script, since a server that answers a ping may still refuse to write (a replica, no memory).
+            if await self._call([f"{_PREFIX}:look"], ["renew", "", self._minute_ms, self._lease_ms]) is None:
+                continue
+            self._answers = True
+            structlog.get_logger().info("the shared limits answer again", at=self.place.shown)
+            for held, really, refused in self._take_unsettled():
+                if not self._answers or await self._ask(held, "settle", really, int(refused)) is None:
+                    self._unsettled.append((held, really, refused))
+
+    def _take_unsettled(self) -> list[tuple[_Held, int, bool]]:
+        found = list(self._unsettled)
+        self._unsettled.clear()
+        return found
+
+    async def _renew(self) -> None:
+        """Say that the running exchanges still run, one call for each subject."""
+        while True:
+            await asyncio.sleep(self._renew_every_s)
+            running: dict[str, list[str]] = {}
+            for held in self._running.values():
+                for subject in held.subjects():
+                    running.setdefault(f"{subject}:running", []).append(held.exchange)
+            for key, exchanges in running.items():
+                if self._answers:
+                    await self._call([key], ["renew", "", self._minute_ms, self._lease_ms, *exchanges])
+
+
+def _left(said: list[int], bounds: tuple[Limit, ...]) -> tuple[Left, ...]:
+    found = []
+    for at in range(6, len(said), 5):
+        number, limit, value, remaining, reset_ms = said[at : at + 5]
+        found.append(Left(_LIMITS[limit - 1], bounds[number - 1].scope, value, remaining, reset_ms))
+    return tuple(found)
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:32]

@@ -1,0 +1,40 @@
+"""Where the shared limits are kept: the address as the operator writes it, and what of it may be shown; connects to nothing."""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from redis.asyncio.connection import parse_url
+
+_FORMS = "redis://HOST:PORT/0, rediss://HOST:PORT/0 or unix:///PATH"
+
+
+class BadURL(ValueError):
+    """An address that can't be used. Its text never has the address: it may hold a password."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """``shown`` is the address without name and password: for logs and the audit log."""
+
+    url: str
+    shown: str
+
+    @classmethod
+    def read(cls, url: str) -> "Place":
+        """Raises BadURL."""
+        if not url.startswith(("redis://", "rediss://", "unix://")):
+            raise BadURL(f"the address must be {_FORMS}")
+        try:
+            parts = urlsplit(url)
+            parse_url(url)
+            port = parts.port
+        except ValueError:
+            raise BadURL(f"the address can't be read; write {_FORMS}") from None
+        if parts.scheme == "unix":
+            if not parts.path.startswith("/") or parts.hostname:
+                raise BadURL("a Unix socket is written unix:///PATH")
+            return cls(url, f"unix://{parts.path}")
+        if not parts.hostname:
+            raise BadURL(f"the address names no host; write {_FORMS}")
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        return cls(url, f"{parts.scheme}://{host}:{port or 6379}")

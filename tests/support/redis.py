@@ -1,0 +1,67 @@
+"""A real redis-server for tests, on a Unix socket of its own; nothing of it is kept."""
+
+import shutil
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.deadline import until
+
+
+class RedisServer:
+    """``url`` is where it answers once started. May be stopped, started again and held still."""
+
+    def __init__(self, folder: Path) -> None:
+        program = shutil.which("redis-server") or shutil.which("valkey-server")
+        if program is None:
+            pytest.skip("redis-server is missing (Debian: redis-server)")
+        self._program, self._folder = program, folder
+        self.socket = folder / "redis.sock"
+        self.url = f"unix://{self.socket}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "RedisServer":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            [self._program, "--port", "0", "--unixsocket", str(self.socket), "--save", "", "--appendonly", "no",
+             "--dir", str(self._folder)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        until(self._answers, what="redis-server answers")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+            self.socket.unlink(missing_ok=True)
+
+    def send(self, number: signal.Signals) -> None:
+        """SIGSTOP: it accepts, and says nothing."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def ask(self, *words: str) -> bytes:
+        """One command, spoken by hand; the raw answer's first piece."""
+        with socket.socket(socket.AF_UNIX) as link:
+            link.settimeout(10)
+            link.connect(str(self.socket))
+            link.sendall(
+                f"*{len(words)}\r\n".encode() + b"".join(b"$%d\r\n%b\r\n" % (len(w), w.encode()) for w in words)
+            )
+            return link.recv(1 << 20)
+
+    def _answers(self) -> bool:
+        try:
+            return self.ask("PING") == b"+PONG\r\n"
+        except OSError:
+            return False
