@@ -56,6 +56,8 @@ def build(house: House) -> ASGIApp:
             watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watch
+            if house.workshop is not None:
+                await house.workshop.close()
 
     app = FastAPI(
         title="Vitrine", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False

@@ -35,6 +35,7 @@ from gateway.exchange import CLIENT_LEFT_STATUS, Answer, Exchange, Outcome
 from gateway.house import House, address, peer_of
 from gateway.keys.caller import Caller
 from gateway.keys.caller import Scope as KeyScope
+from gateway.pictures.sanitize import sanitize
 from gateway.presence import ClientLeft, Presence
 from gateway.record import Header, Recording, deny
 
@@ -62,7 +63,7 @@ class ChatCompletions:
                 prompt = limits.prompt_tokens(request)
                 engine = house.pool.pick(request.model, key, prompt)
             except ClientLeft:
-                return  # in the middle of its own body: there is nobody to answer and nothing was asked
+                return  # in its own body or before its pictures were ready: there is nobody to answer and nothing was asked
             except GatewayError as error:
                 bounds = house.bounds(caller) if caller else ()
                 await deny(
@@ -84,6 +85,9 @@ class ChatCompletions:
             if request.images:
                 # Decoding and hashing release the GIL: other requests go on meanwhile.
                 await asyncio.to_thread(digest_images, request)
+                if self._house.workshop is not None:
+                    async with Presence(receive):
+                        await sanitize(request, self._house.workshop, room)
         except DoorError as error:
             kind = TooLarge if error.status == 413 else BadRequest
             raise kind(error.message, param=error.param, code=error.code) from None

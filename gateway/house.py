@@ -18,6 +18,7 @@ from gateway.ledger.client import LedgerClient
 from gateway.ledger.messages import Limit
 from gateway.limits import limits_of
 from gateway.metrics import Metrics
+from gateway.pictures.workshop import Workshop
 from gateway.proxies import Proxies
 from gateway.remote_images.fetcher import Fetcher
 from gateway.settings import Settings
@@ -40,6 +41,7 @@ class House:
     bodies: Bodies
     closing: Closing
     proxies: Proxies
+    workshop: Workshop | None
     fetcher: Fetcher
     shared: SharedLimits | None = None
 
@@ -58,7 +60,7 @@ class House:
         return cls(
             settings, door, keys, pool, ledger, metrics, settings.allowance("key"),
             settings.allowance("tenant"), settings.brake(), settings.bodies(), Closing(), Proxies(settings.trusted_proxies),
-            settings.fetcher(), shared,
+            settings.workshop(door.image_pixels), settings.fetcher(), shared,
         )  # fmt: skip
 
     def known(self, scope: MutableMapping[str, Any]) -> Caller:

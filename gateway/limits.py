@@ -38,7 +38,7 @@ def limits_of(caller: Caller, key_default: Allowance, tenant_default: Allowance)
 def prompt_tokens(request: ChatRequest) -> int:
     """An estimate of the prompt's tokens; those of its pictures are exact for GLM-4.1V to 4.6V."""
     text = request.text_chars // _CHARS_PER_TOKEN + _TOKENS_PER_MESSAGE * len(request.body.messages)
-    return text + sum(image_tokens(image.width, image.height) for image in request.images)
+    return text + sum(image_tokens(*image.shown) for image in request.images)
 
 
 def reservation(request: ChatRequest, prompt: int, unnamed_answer: int, context: int | None) -> int:

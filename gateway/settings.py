@@ -25,6 +25,7 @@ from gateway.engines.pool import Plan
 from gateway.engines.queue import Bounds
 from gateway.engines.roster import BadRoster, listed
 from gateway.keys.allowance import BOUNDS, Allowance
+from gateway.pictures.workshop import Workshop
 from gateway.porter import Patience
 from gateway.proxies import Proxies
 from gateway.remote_images.allowlist import Allowlist
@@ -35,6 +36,7 @@ OTHER_ROOMS = ("engine", "ledger")
 CLIENTS = ("api",)  # VITRINE_API_KEY is what the welcome tells a newcomer to set
 FILE = Path("vitrine.toml")
 SECRET = ("shared_limits_url",)  # a password may stand in it: never shown
+_MOST_SEATS = 8  # each may need 1.2 GiB for a moment
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -97,6 +99,11 @@ class Settings(BaseModel):
     queue_exchanges: Annotated[Many, Field(description="Requests that may wait for one engine.")] = 1024
     queue_per_key: Annotated[Many, Field(description="Of these, how many of one key.")] = 256
     queue_timeout_s: Annotated[Seconds, Field(description="For how long one may wait.")] = 60.0
+
+    sanitize: Annotated[bool, Field(description="Encode every picture anew before the engine sees it.")] = False
+    sanitize_timeout_s: Annotated[
+        Seconds, Field(description="How long that may wait, and again how long it may take.")
+    ] = 20.0
 
     workers: Annotated[Workers, Field(description="Processes that share the port.")] = 1
     engines: Annotated[str, Field(description="Engines of other hosts, NAME=URL, with commas between them.")] = ""
@@ -174,6 +181,13 @@ class Settings(BaseModel):
     def bodies(self) -> Bodies:
         # A body of the largest size has to fit into one worker's share, or it could never be sent.
         return Bodies(max(self._share(self.max_bodies_bytes), min(self.max_bodies_bytes, self.max_body_bytes)))
+
+    def workshop(self, most_pixels: int) -> Workshop | None:
+        """One worker's processes for pictures of at most so many pixels; None where they pass as they came."""
+        if not self.sanitize:
+            return None
+        seats = min(_MOST_SEATS, os.cpu_count() or 1)
+        return Workshop(self._share(seats), most_pixels, self.sanitize_timeout_s)
 
     def plan(self, board: Board) -> Plan:
         """What the pool is made of. Raises BadSettings."""

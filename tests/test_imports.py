@@ -37,8 +37,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "serve.install": set(),  # runs before anything is installed
 }  # fmt: skip
 
-# A folder with the one folder of ours that it may import: itself.
-ALONE = ("gateway.door", "gateway.ledger", "serve.chatglm", "serve.miniature")
+# A folder, or a module, with the only one of ours that it may import: itself.
+ALONE = ("gateway.door", "gateway.ledger", "gateway.pictures.worker", "serve.chatglm", "serve.miniature")
 # The engine's own packages are imported by those that become an engine, or that make its models.
 HEAVY = ("vllm", "torch", "transformers", "tokenizers", "safetensors")
 MAY_BE_HEAVY = ("serve.launcher", "serve.chatglm", "serve.miniature", "loadtest")

@@ -29,13 +29,13 @@ PASSED = (
 def engine_body(request: ChatRequest, served_name: str, cache_salt: str, image_uuid: Callable[[bytes], str]) -> bytes:
     """The body for vLLM's `/v1/chat/completions`, JSON in UTF-8. After `digest_images`.
 
-    `cache_salt` separates tenants in the KV cache, `image_uuid` (of an image's SHA-256, 32 bytes) in the processor and
-    encoder caches: vLLM uses both verbatim. Usage is always asked for, since vLLM sends none in streams otherwise.
+    `cache_salt` separates tenants in the KV cache, `image_uuid` (of an image's `identity`) in the processor and encoder
+    caches: vLLM uses both verbatim. Usage is always asked for, since vLLM sends none in streams otherwise.
     """
 
     def show(image: Image) -> dict[str, Any]:
-        # No `detail`: vLLM has no meaning for it (docs/decisions/0010).
-        return {"type": "image_url", "image_url": {"url": image.json_url()}, "uuid": image_uuid(image.sha256)}
+        # No `detail`: vLLM has no meaning for it (docs/decisions/0010); with sanitize it was followed already.
+        return {"type": "image_url", "image_url": {"url": image.json_url()}, "uuid": image_uuid(image.identity)}
 
     body = request.body
     images = iter(request.images)

@@ -1,5 +1,6 @@
 """One image of a request: its place and size from the body, and after `digest_images` its bytes, header and digest.
 
+After `show` the engine sees other bytes than the client sent; type, size, pixels and digest stay those of the client's.
 Where the limits allow it, an image may be a URL (`remote`): somebody else fetches it and hands its bytes to `take`.
 
 `digest_images` is the only slow step of the door. It touches nothing but its request, so it may run in a thread;
@@ -19,14 +20,21 @@ from gateway.door.limits import Limits
 from gateway.door.remote_url import RemoteURL, remote_url
 
 _TYPES = frozenset({"image/jpeg", "image/png", "image/webp", "image/gif"})
+_MADE = frozenset({"image/jpeg", "image/png"})
+_ANEW = b"vitrine picture encoded anew\0"  # no SHA-256, which has 32 bytes, begins so and goes on
 _ALIASES = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-png": "image/png"}
 
 
 class Image:
-    """An image part. Until `digest` was called, `data`, `width`, `height` and `sha256` are empty."""
+    """An image part. Until `digest` was called, `data`, `width`, `height` and `sha256` are empty.
+
+    `shown` is (width, height) of what the engine sees, `identity` the bytes that name it: the client's SHA-256 as long as
+    it is the client's own picture.
+    """
 
     __slots__ = (
-        "_payload", "_raw", "data", "detail", "height", "path", "remote", "sha256", "size_bytes", "type", "width",
+        "_payload", "_raw", "data", "detail", "height", "identity", "path", "remote", "sha256", "shown", "size_bytes", "type",
+        "width",
     )  # fmt: skip
 
     def __init__(self, raw: msgspec.Raw, detail: str | None, path: str, may_be_remote: bool = False) -> None:
@@ -36,6 +44,8 @@ class Image:
         self.width = 0
         self.height = 0
         self.sha256 = b""
+        self.shown = (0, 0)
+        self.identity = b""
         self.remote: RemoteURL | None = remote_url(raw, path) if may_be_remote else None
         if self.remote is None:
             self._read_data_url(raw, path)
@@ -74,7 +84,25 @@ class Image:
         self.data = data
         self.size_bytes = len(data)
         self.width, self.height = header.width, header.height
-        self.sha256 = hashlib.sha256(data).digest()
+        self.sha256 = self.identity = hashlib.sha256(data).digest()
+        self.shown = (header.width, header.height)
+
+    def show(self, data: bytes, budget: int) -> None:
+        """From now on the engine sees `data`: this picture encoded anew in at most `budget` pixels. Raises BadImage.
+
+        `data` is not trusted: it is a JPEG or PNG within the budget, or it is refused. After `digest`; `data` is let go.
+        """
+        try:
+            header = read_header(data)
+        except ImageFault:
+            header = None
+        if header is None or header.type not in _MADE or header.width * header.height > budget:
+            raise BadImage("The image can't be decoded. Save it again.", param=self.path)
+        url = (b'"data:', header.type.encode("ascii"), b";base64,", pybase64.b64encode(data), b'"')
+        self._raw, self._payload, self.data = msgspec.Raw(b"".join(url)), memoryview(b""), b""
+        self.shown = (header.width, header.height)
+        # Other pixels under the same name would meet in the engine's caches.
+        self.identity = b"%b%d\0%b" % (_ANEW, budget, self.sha256)
 
     def json_url(self) -> msgspec.Raw:
         """The data URL as a JSON string, for the engine: the client's own base64, which `digest` found well-formed."""
