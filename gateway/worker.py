@@ -43,7 +43,7 @@ from gateway.welcome import say_when_ready
 SPARE_FILES = 512  # engines' connections, the ledger's, SQLite's, what is served from disk
 LAST_BYTES_S = 5  # after the last answer's end, for who reads it slowly
 BEAT_EVERY_S = 0.25
-GARBAGE_OBJECTS = 20_000  # before the youngest are looked at; Python's 700 are a few requests
+GARBAGE_OBJECTS = 10_000  # before the youngest are looked at; Python's 700 are a few requests
 BOARD, METRICS = "board", "metrics"
 
 
@@ -105,7 +105,7 @@ async def _serve(house: House, place: Place, listener: socket.socket, say: Calla
         # What is there now stays: the collector need not look at it again. A request leaves no cycles worth a pause.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(GARBAGE_OBJECTS, 20, 20)
+        gc.set_threshold(GARBAGE_OBJECTS, 4, 4)
         say()
 
     server = Server(config, house.closing, house.pool.close_queues, settings.drain_timeout_s, serving)
