@@ -10,8 +10,8 @@ from gateway.door import ChatRequest, image_tokens
 from gateway.errors import OverLimit
 from gateway.keys.allowance import Allowance
 from gateway.keys.caller import Caller
+from gateway.ledger.limits import Over
 from gateway.ledger.messages import Left, Limit, Refusal
-from gateway.shared_limits import Over
 
 _CHARS_PER_TOKEN = 3  # English has some four characters a token and Chinese under two; the engine's count settles it
 _TOKENS_PER_MESSAGE = 8

@@ -13,10 +13,9 @@ from gateway.engines.engine import Engine
 from gateway.engines.pool import Pool
 from gateway.exchange import Exchange
 
-# A chat answer takes from milliseconds (refused) to minutes (long documents).
 FOLLOW_EVERY_S = 0.25
+# A chat answer takes from milliseconds (refused) to minutes (long documents).
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
-
 
 _LOADS: tuple[tuple[str, str, Literal["livesum", "livemax"], Callable[[Engine], int]], ...] = (
     ("vitrine_queue_waiting", "Requests that wait for the engine.", "livesum", lambda engine: engine.queue.waiting),

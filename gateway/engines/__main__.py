@@ -130,7 +130,7 @@ def _set_draining(name: str, draining: bool) -> None:
 def _known(settings: Settings) -> list[Row]:
     rows = []
     entries = roster.read(settings.home / roster.FILE)
-    for path in (settings.home / "run").glob("engine-*/state.json"):
+    for path in (settings.home.absolute() / "run").glob("engine-*/state.json"):
         state = read_state(path)
         if state is not None:
             said = state.phase + (f", {state.message}" if state.message and not state.ready else "")

@@ -20,6 +20,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from gateway.ledger.limits import Over
 from gateway.ledger.messages import Left, Limit
 from gateway.shared_limits.place import Place
 
@@ -32,17 +33,6 @@ MOST_UNSETTLED = 10_000
 _PREFIX = "vitrine:limits:1"
 _LIMITS = ("requests_per_min", "tokens_per_min", "tokens_per_day", "images_per_min", "concurrent")
 _WINDOWS = ("minute", "minute-tokens", "pictures", "picture-counts", "day", "day-tokens", "running")
-
-
-@dataclass(frozen=True)
-class Over:
-    """The limit that said no."""
-
-    limit: str
-    scope: str
-    value: int
-    remaining: int
-    reset_ms: int
 
 
 @dataclass(frozen=True)

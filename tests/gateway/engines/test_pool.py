@@ -321,6 +321,16 @@ def test_a_bad_setting_ends_the_start_with_78(tmp_path: Path, settings: dict[str
     assert done.stderr.count("\n") == 1
 
 
+def test_engines_are_listed_below_a_state_folder_with_a_relative_name(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    with FakeEngine(tmp_path / "state" / "run"):
+        done = run("gateway.engines", "list", "--json", env={"VITRINE_HOME": "state"}, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [(row["engine"], row["state"], row["models"]) for row in json.loads(done.stdout)] == [
+        ("engine-0", "ready", ["glm-4v", "glm-4v-fake"])
+    ]
+
+
 def test_round_robin_takes_turns(tmp_path: Path) -> None:
     with ExitStack() as stack:
         engines = [stack.enter_context(FakeEngine(tmp_path / "run", number)) for number in range(2)]
