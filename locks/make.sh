@@ -6,5 +6,7 @@ lock locks/uv.in -o locks/uv.txt
 # The CPU engine first, with the gateway: the others keep to its versions, so that all fit into one environment.
 lock pyproject.toml locks/cpu.in --override locks/cpu-overrides.txt -o locks/cpu.txt
 lock pyproject.toml -c locks/cpu.txt -o locks/gateway.txt
-lock pyproject.toml --extra dev --extra loadtest -c locks/cpu.txt --override locks/dev-overrides.txt -o locks/dev.txt
+lock pyproject.toml --extra dev --extra loadtest --extra notebook --extra traces -c locks/cpu.txt --override locks/dev-overrides.txt -o locks/dev.txt
+# Alone: it is built from source, against the LDAP library of the machine (libldap-dev, libsasl2-dev and a compiler).
+lock locks/ldap.in -o locks/ldap.txt
 lock pyproject.toml --extra gpu -c locks/dev.txt -o locks/gpu.txt
