@@ -16,10 +16,10 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from gateway import command_line
 from gateway.app import VERSION
+from gateway.counts import Metrics, gathered
 from gateway.engines.board import Board
 from gateway.keys.store import KeyStore, StoreError
 from gateway.ledger.settings import read_settings
-from gateway.metrics import Metrics, gathered
 from gateway.settings import Settings, read
 from gateway.worker import METRICS, Place, live, url_of
 from gateway.workers import Workers, shared_folder

@@ -8,6 +8,7 @@ from gateway.authentication import authenticate, require
 from gateway.body import Bodies
 from gateway.brake import Brake
 from gateway.closing import Closing
+from gateway.counts import Metrics
 from gateway.door import Limits
 from gateway.engines.pool import Pool
 from gateway.keys.allowance import Allowance
@@ -17,7 +18,6 @@ from gateway.keys.store import KeyStore
 from gateway.ledger.client import LedgerClient
 from gateway.ledger.messages import Limit
 from gateway.limits import limits_of
-from gateway.metrics import Metrics
 from gateway.pictures.workshop import Workshop
 from gateway.proxies import Proxies
 from gateway.remote_images.fetcher import Fetcher

@@ -13,7 +13,7 @@ from gateway.errors import GatewayError, TooSlow
 
 if TYPE_CHECKING:
     from gateway.connection import Connection
-    from gateway.metrics import Metrics
+    from gateway.counts import Metrics
     from gateway.proxies import Proxies
 
 SWEEP_EVERY_S = 0.5

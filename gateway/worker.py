@@ -28,6 +28,7 @@ from gateway import command_line
 from gateway.app import VERSION, build
 from gateway.closing import Server
 from gateway.connection import Connection
+from gateway.counts import Metrics
 from gateway.engines.board import Board
 from gateway.engines.pool import Pool
 from gateway.house import House
@@ -35,7 +36,6 @@ from gateway.keys.store import KeyStore, StoreError
 from gateway.ledger.client import Deadlines, LedgerClient
 from gateway.ledger.messages import Boot
 from gateway.ledger.settings import read_settings
-from gateway.metrics import Metrics
 from gateway.porter import Porter
 from gateway.settings import Settings
 from gateway.welcome import say_when_ready
