@@ -118,7 +118,7 @@ class OfModel:
             self._silence.observe(exchange.longest_silence_s)
             each = said / exchange.request.n  # of each choice: they are made side by side
             if each > 1 and exchange.outcome is Outcome.COMPLETED:
-                self._apart.observe((exchange.last_piece_s - exchange.first_token_s) / (each - 1))
+                self._apart.observe(max(0.0, exchange.last_piece_s - exchange.first_token_s) / (each - 1))
 
 
 class OfTenant:
