@@ -70,7 +70,7 @@ class Pool:
             for task in self._probes.values():
                 task.cancel()
             for engine in [*self.engines.values(), *self._leaving]:
-                await engine.close()
+                engine.close()
 
     def refresh(self) -> None:
         """Read each file that has changed; take in who is new, send off who is gone."""
@@ -192,4 +192,4 @@ class Pool:
                 probe.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await probe
-            await engine.close()
+            engine.close()
