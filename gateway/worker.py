@@ -26,16 +26,18 @@ import uvloop
 
 from gateway import command_line, log
 from gateway.app import VERSION, build
+from gateway.chat import ROUTE
 from gateway.closing import LINGER_S, Server
 from gateway.connection import Connection
+from gateway.counts import Metrics
 from gateway.engines.board import Board
 from gateway.engines.pool import Pool
+from gateway.facts import Facts
 from gateway.house import House
 from gateway.keys.store import KeyStore, StoreError
 from gateway.ledger.client import Deadlines, LedgerClient
 from gateway.ledger.messages import Boot
 from gateway.ledger.settings import read_settings
-from gateway.metrics import Metrics
 from gateway.porter import Porter
 from gateway.settings import Settings
 from gateway.welcome import say_when_ready
@@ -75,20 +77,22 @@ async def live(
     keys = KeyStore(settings.home / "keys.sqlite")
     try:
         ledger_settings = read_settings()
-        pool = Pool(settings.plan(place.board))
+        pool = Pool(settings.plan(place.board), metrics)
         shared = settings.shared_limits(metrics.shared_limits_failures)
         outbound = (*pool.outbound(), *settings.outbound, *([shared.place.shown] if shared else []))
         # Not waited for: without the ledger the gateway lives, says that it is not ready, and answers nothing.
         ledger = await LedgerClient.connect(
             ledger_settings.socket_path, Deadlines(admit_s=settings.admit_timeout_s), wait_s=0,
-            buffered=ledger_settings.mode == "buffered",
+            buffered=ledger_settings.mode == "buffered", on_failure=metrics.unanswered,
             boot=Boot(
                 "gateway", {"version": VERSION, "settings": settings.digest(), "worker": place.number}, outbound
             ),
         )  # fmt: skip
+        traces = settings.traces(VERSION, place.number, metrics.spans)
         async with ledger, shared or contextlib.nullcontext():
-            house = House.furnish(settings, keys, pool, ledger, metrics, shared)
-            await _serve(house, place, listener, say, welcome)
+            with traces or contextlib.nullcontext():
+                house = House.furnish(settings, keys, pool, ledger, metrics, shared, traces)
+                await _serve(house, place, listener, say, welcome)
     finally:
         keys.close()
 
@@ -114,7 +118,7 @@ async def _serve(house: House, place: Place, listener: socket.socket, say: Calla
     # uvicorn raises the signal that stopped it once more at its end: it must not kill us, the exit status is 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    tasks = [asyncio.create_task(porter.watch()), asyncio.create_task(house.metrics.follow(house.pool))]
+    tasks = [asyncio.create_task(porter.watch()), asyncio.create_task(house.metrics.follow(house, ROUTE))]
     if place.supervised:
         tasks.append(asyncio.create_task(_beat(place.board, server)))
         asyncio.get_running_loop().add_reader(sys.stdin, _supervisor_gone, server)
@@ -176,6 +180,7 @@ def main() -> None:
     listener = socket.socket(fileno=errand.listener)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         metrics = Metrics(VERSION, folder / METRICS)
+        metrics.registry.register(Facts(settings.sources(read_settings().socket_path)))
         runner.run(live(settings, place, listener, metrics, say=lambda: None, welcome=errand.welcome))
 
 

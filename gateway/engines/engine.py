@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from gateway.engines import probe
+from gateway.engines import certificate, probe
 from gateway.engines.board import Board
 from gateway.engines.endpoint import Endpoint
 from gateway.engines.health import Health, Standing
@@ -14,6 +14,8 @@ from gateway.engines.hop import Broke, Connections, Hop, NotReached
 from gateway.engines.queue import Bounds, Queue
 from gateway.engines.state import State
 from gateway.errors import BadRequest, EngineBroke, TimedOut, Unreachable
+
+_LOOK_EVERY_S, _LOOK_AGAIN_S, _LOOK_TIMEOUT_S = 600.0, 10.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,14 @@ class Engine:
         self.name, self.endpoint, self.state = name, endpoint, state
         self.draining = False
         self.queue = Queue(name, bounds, board)
-        self._care = care
+        self._care, self._tls = care, tls
         self._connections = Connections(endpoint, tls)
         self.health = Health(
             proven=state is not None, probe_every_s=care.probe_every_s, slow_start_s=care.slow_start_s, now_s=_now_s()
         )
         self._models: list[probe.Model] = []
+        self.certificate_ends_s: float | None = None  # Unix time
+        self._next_look_s = 0.0
 
     @property
     def served_names(self) -> list[str]:
@@ -88,7 +92,7 @@ class Engine:
     def probe_is_due(self) -> bool:
         return (self.state is None or self.state.ready) and self.health.probe_is_due(_now_s())
 
-    async def probe(self) -> None:
+    async def probe(self) -> bool:
         """Ask it what it serves and for one token, and remember whether it did. Never raises."""
         timeout_s = self._care.probe_timeout_s
         try:
@@ -97,8 +101,18 @@ class Engine:
             await probe.token(self._connections, self.served_names[0], timeout_s)
         except probe.NoProof as error:
             self.health.probed(str(error), _now_s())
-        else:
-            self.health.probed("", _now_s())
+            return False
+        self.health.probed("", _now_s())
+        return True
+
+    def certificate_is_due(self) -> bool:
+        return self.endpoint.origin.startswith("https:") and _now_s() >= self._next_look_s
+
+    async def look_at_certificate(self) -> None:
+        """Remember until when its certificate is good. Never raises."""
+        found = await certificate.ends_at_s(self.endpoint, self._tls, _LOOK_TIMEOUT_S)
+        self.certificate_ends_s = found or self.certificate_ends_s
+        self._next_look_s = _now_s() + (_LOOK_EVERY_S if found else _LOOK_AGAIN_S)
 
     @asynccontextmanager
     async def post(
