@@ -128,6 +128,7 @@ async def test_ten_thousand_hostile_requests_add_no_series(gateway: Gateway, eng
     assert 500 not in statuses
     assert after.keys() - before.keys() == set()
     assert MARK not in text
+    assert set(re.findall('method="([^"]*)"', text)) == {*Attacker.METHODS[:7], "other"}
     assert len(after) < 1000
     counted = sum(after[name] - before[name] for name in after if name.startswith("vitrine_requests_total"))
     assert counted == REQUESTS
