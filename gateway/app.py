@@ -15,9 +15,8 @@ from typing import Any
 import fastapi_offline
 import structlog
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,14 +24,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway import errors, openapi
 from gateway.chat import ROUTE as CHAT
 from gateway.chat import ChatCompletions
-from gateway.engines.scrape import NotScraped
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, Unavailable
-from gateway.exporter import TEXT
 from gateway.house import House, address, peer_of
 from gateway.keys.caller import Scope as KeyScope
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.identity import Identities
 from gateway.record import deny
+from gateway.watching import Watching
 
 VERSION = metadata.version("vitrine")
 WEB = Path(__file__).parent / "web"
@@ -60,7 +58,9 @@ def build(house: House) -> ASGIApp:
                 await watch
             if house.workshop is not None:
                 await house.workshop.close()
+            watching.close()
 
+    watching = Watching(house)
     app = FastAPI(
         title="Vitrine", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
     )
@@ -68,6 +68,7 @@ def build(house: House) -> ASGIApp:
     app.router.routes.append(Route(CHAT, chat, methods=["POST"]))
     _models(app, house)
     _health(app, house)
+    watching.add(app)
     _receipts(app, house)
     _pages(app)
     openapi.describe(app, house.door)
@@ -109,34 +110,6 @@ def _health(app: FastAPI, house: House) -> None:
         if waiting:
             return JSONResponse({"status": "waiting", "waiting_for": waiting}, 503, {"retry-after": "5"})
         return JSONResponse({"status": "ready"})
-
-    @app.get(
-        "/metrics", summary="Prometheus metrics, for a key with the scope metrics", response_class=PlainTextResponse
-    )
-    async def metrics(request: Request) -> Response:
-        house.caller(request.scope, KeyScope.METRICS)
-        # In a thread: what is asked at a scrape may take its time, and adding up the workers' files does.
-        text = await asyncio.to_thread(generate_latest, house.metrics.registry)
-        return Response(text, media_type=CONTENT_TYPE_LATEST)
-
-    engines = house.settings.scraped_engines()
-
-    @app.get(
-        "/metrics/engines", summary="The engines whose own metrics are here, for Prometheus' HTTP service discovery"
-    )
-    async def engines_found(request: Request) -> list[dict[str, Any]]:
-        house.caller(request.scope, KeyScope.METRICS)
-        return await asyncio.to_thread(engines.discovered, request.headers.get("host"))
-
-    @app.get("/metrics/engines/{engine}", summary="An engine's own metrics", response_class=PlainTextResponse)
-    async def engine_metrics(engine: str, request: Request) -> Response:
-        house.caller(request.scope, KeyScope.METRICS)
-        try:
-            return Response(await asyncio.to_thread(engines.fetch, engine), media_type=TEXT)
-        except KeyError:
-            raise NotFound("there is no such engine; /metrics/engines lists them") from None
-        except NotScraped as error:
-            raise Unavailable(f"the engine gave no metrics: {error}", retry_after_s=5) from None
 
 
 def _receipts(app: FastAPI, house: House) -> None:

@@ -7,6 +7,7 @@ import signal
 import ssl
 import time
 import urllib.error
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,19 @@ def test_an_engine_whose_metrics_have_no_end_is_given_up(
     assert "the engine gave no metrics" in said
     assert time.monotonic() - began_s < 9  # Prometheus' own patience is ten seconds
     assert scrape(gateway.metrics_port)["vitrine_ledger_up"] == 1
+
+
+def test_scrapes_that_hang_delay_no_question(gateway: Gateway, engine: FakeEngine, key: str) -> None:
+    scraper = gateway.create_key("--scope", "metrics")
+    engine.behaviour = Behaviour.MEASURES_SLOWLY
+    with ThreadPoolExecutor(12) as many:
+        hanging = [many.submit(gateway.request, "GET", ENGINE, key=scraper) for _ in range(12)]
+        time.sleep(0.5)
+        began_s = time.monotonic()
+        assert gateway.chat(key).status == 200  # its picture is digested in a thread
+        assert time.monotonic() - began_s < 3
+        engine.behaviour = Behaviour.ANSWERS
+        assert {one.result(30).status for one in hanging} == {200, 503}
 
 
 def test_an_engine_that_is_down_has_no_metrics_and_the_gateway_keeps_its_own(tmp_path: Path) -> None:
