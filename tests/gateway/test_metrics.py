@@ -3,9 +3,11 @@
 import base64
 import json
 import shutil
+import signal
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -223,14 +225,22 @@ def test_the_client_the_gateway_the_ledger_and_the_engine_count_alike(
     assert engines['vllm:request_success_total{finished_reason="stop"}'] == 30
 
 
-def test_a_batch_of_the_ledger_is_measured_for_every_record(gateway: Gateway, engine: FakeEngine, key: str) -> None:
-    gateway.chat(key)
+def test_a_batch_of_the_ledger_is_measured_for_every_record(
+    gateway: Gateway, engine: FakeEngine, ledger: Ledger, key: str
+) -> None:
+    ledger.process.send(signal.SIGSTOP)
+    with ThreadPoolExecutor(8) as many:
+        asked = [many.submit(gateway.chat, key) for _ in range(8)]
+        until(lambda: len(engine.bodies) == 8, what="all asked, and none admitted")
+        ledger.process.send(signal.SIGCONT)
+        assert {one.result(30).status for one in asked} == {200}
     until(lambda: scrape(gateway.metrics_port)["vitrine_ledger_open_exchanges"] == 0)
     now = scrape(gateway.metrics_port)
     appended = sum(value for name, value in now.items() if name.startswith("vitrine_ledger_appended_total"))
     assert now["vitrine_ledger_batch_records_sum"] == appended == now["vitrine_ledger_log_records"]
     assert now['vitrine_ledger_batch_records_bucket{le="+Inf"}'] == now["vitrine_ledger_commit_seconds_count"] > 0
     assert now["vitrine_ledger_commit_seconds_sum"] > 0
+    assert now["vitrine_ledger_commit_seconds_count"] < appended  # what had waited was one batch
     assert abs(time.time() - now["vitrine_ledger_commit_timestamp_seconds"]) < 60
     until(
         lambda: (
