@@ -86,7 +86,7 @@ class Workers:
 
     def count(self) -> Crew:
         """How many should serve, how many do, and how often one was replaced; for any thread."""
-        serving = sum(worker.process is not None and worker.served for worker in self._workers)
+        serving = sum(self._watch.pulse_ms(worker.number) > 0 for worker in self._workers)
         return Crew(len(self._workers), serving, self._restarts)
 
     def end(self, *_: object) -> None:
