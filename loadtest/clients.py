@@ -152,7 +152,9 @@ class _Clients:
         exchange, connection = answer.exchange, None
         due = self._start + exchange.at_s
         try:
-            async with asyncio.timeout_at(asyncio.get_running_loop().time() + due + self._work.timeout_s - time.monotonic()):
+            async with asyncio.timeout_at(
+                asyncio.get_running_loop().time() + due + self._work.timeout_s - time.monotonic()
+            ):
                 connection = await self._connections.take()
                 exchange.sent_s = time.monotonic() - due
                 await connection.ask(b"".join((self._head, b"%d\r\n\r\n" % len(body), body)), answer)

@@ -86,7 +86,9 @@ def _jpeg(image: Image.Image, quality: int) -> bytes:
     return file.getvalue()
 
 
-def _texture(dice: np.random.Generator, width: int, height: int, slope: float) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
+def _texture(
+    dice: np.random.Generator, width: int, height: int, slope: float
+) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
     """Noise whose amplitude falls as 1/f**slope, of variance 1: natural pictures have a slope of about 1."""
     spectrum = np.fft.rfft2(dice.normal(size=(height, width)))
     f = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :])
@@ -115,7 +117,15 @@ def _things(ground: Image.Image, dice: random.Random) -> Image.Image:
     return ground
 
 
-def _line(draw: ImageDraw.ImageDraw, dice: random.Random, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, left: int, right: int, y: int, size: int) -> int:
+def _line(
+    draw: ImageDraw.ImageDraw,
+    dice: random.Random,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    left: int,
+    right: int,
+    y: int,
+    size: int,
+) -> int:
     text = ""
     while draw.textlength(text, font) < right - left - size * 6:
         text += " " + dice.choice(WORDS)
@@ -123,7 +133,15 @@ def _line(draw: ImageDraw.ImageDraw, dice: random.Random, font: ImageFont.FreeTy
     return y + int(size * 1.45)
 
 
-def _table(draw: ImageDraw.ImageDraw, dice: random.Random, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, left: int, right: int, y: int, size: int) -> int:
+def _table(
+    draw: ImageDraw.ImageDraw,
+    dice: random.Random,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    left: int,
+    right: int,
+    y: int,
+    size: int,
+) -> int:
     step = (right - left) // 4
     for _ in range(dice.randint(3, 7)):
         draw.line([left, y, right, y], 90)

@@ -95,7 +95,9 @@ def load(name: str) -> Scenario:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise WrongUsage(f"there is no scenario {name!r}; choose one of {', '.join(names())}, or a .toml file") from None
+        raise WrongUsage(
+            f"there is no scenario {name!r}; choose one of {', '.join(names())}, or a .toml file"
+        ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise WrongUsage(f"scenario {path} cannot be read: {error}") from None
     table.pop("kinds", None)
