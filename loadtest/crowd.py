@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
-from multiprocessing.process import BaseProcess
+from typing import cast
 
 from loadtest.clients import Health, Work, work
 from loadtest.exchange import OK, Exchange
@@ -87,7 +87,7 @@ def _end_s(scenario: Scenario, entries: list[Entry], at_s: list[float] | None, f
 def _started(works: list[Work]) -> Iterator[list[Pipe]]:
     context = multiprocessing.get_context("spawn")
     pipes: list[Pipe] = []
-    processes: list[BaseProcess] = []
+    processes = []
     try:
         for one in works:
             ours, theirs = context.Pipe()
@@ -128,15 +128,14 @@ def _gather(pipes: list[Pipe], found: Run, start: float, end_s: float, progress:
         now_s = time.monotonic() - start
         if now_s > end_s:
             raise LoadTestError(f"the generator's processes did not end within {end_s:.0f} s")
-        for pipe in wait(list(left), timeout=0.5):
-            assert not isinstance(pipe, int)
+        for pipe in cast(list[Pipe], wait(list(left), timeout=0.5)):
             try:
-                what, value = pipe.recv()  # type: ignore[union-attr]
+                what, value = pipe.recv()
             except EOFError:
                 raise LoadTestError("a process of the generator died during the run") from None
             if what == "end":
                 found.health.append(value)
-                left.discard(pipe)  # type: ignore[arg-type]
+                left.discard(pipe)
             else:
                 found.exchanges += value
         progress(found.exchanges, max(0.0, time.monotonic() - start))

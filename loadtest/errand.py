@@ -79,7 +79,8 @@ class Errand:
         table.print_run(self._console, rows, f"{plan.scenario.name}: {plan.scenario.description}", verdicts, warnings)
         if ceiling_ is not None:
             self._console.print(
-                f"the generator's own ceiling here: {ceiling_.requests_per_s:,.0f} requests/s, {ceiling_.events_per_s:,.0f} events/s"
+                f"the generator's own ceiling here: {ceiling_.requests_per_s:,.0f} requests/s, {ceiling_.events_per_s:,.0f}"
+                " events/s (its server took its share of this machine)"
             )
         if out is not None:
             about = self._about(started, run, ceiling_)

@@ -33,10 +33,10 @@ class Exchange:
     said: str = ""
 
     @property
-    def per_token_s(self) -> float:
-        """Mean time of each token after the first; 0 where there is none."""
+    def per_token_s(self) -> float | None:
+        """Mean time of each token after the first; None where one event had them all."""
         if self.answer_tokens < 2 or not self.gaps_s:
-            return 0.0
+            return None
         return sum(self.gaps_s) / (self.answer_tokens - 1)
 
 

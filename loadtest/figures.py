@@ -88,7 +88,7 @@ def steady_per_s(run: Run) -> float | None:
 
 
 def _within(one: Exchange, slo: Slo) -> bool:
-    return one.first_s * 1000 <= slo.first_token_ms and one.per_token_s * 1000 <= slo.between_tokens_ms
+    return one.first_s * 1000 <= slo.first_token_ms and (one.per_token_s or 0.0) * 1000 <= slo.between_tokens_ms
 
 
 def _spreads(good: Sequence[Exchange]) -> Figures:
@@ -96,7 +96,7 @@ def _spreads(good: Sequence[Exchange]) -> Figures:
         "first_token_ms": spread(one.first_s * 1000 for one in good if one.first_s),
         "first_event_ms": spread(one.first_event_s * 1000 for one in good),
         "between_tokens_ms": spread(gap * 1000 for one in good for gap in one.gaps_s),
-        "per_token_ms": spread(one.per_token_s * 1000 for one in good if one.per_token_s),
+        "per_token_ms": spread(each * 1000 for one in good if (each := one.per_token_s) is not None),
         "exchange_ms": spread(one.end_s * 1000 for one in good),
         "prompt_tokens": spread(one.prompt_tokens for one in good),
         "answer_tokens": spread(one.answer_tokens for one in good),

@@ -31,7 +31,7 @@ def page(
         f"<h1>Load test: {escape(scenario.name)}</h1><p>{escape(scenario.description)}</p>",
         _pairs([(name, str(value)) for name, value in about.items()]),
         *(f'<p class="warning">WARNING {escape(line)}</p>' for line in warnings),
-        *(f'<p class="{"met" if one.met else "missed"}">{"met" if one.met else "MISSED"}: {escape(one.text)}</p>' for one in verdicts),
+        *(_verdict(one) for one in verdicts),
         *([_sweep(sweep, scenario)] if sweep else []),
         "<h2>The last run</h2>" if sweep else "<h2>The run</h2>",
         _pairs(table.rates(figures)),
@@ -47,6 +47,10 @@ def page(
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Load test: {escape(scenario.name)}</title>'
         f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
     )
+
+
+def _verdict(one: Verdict) -> str:
+    return f'<p class="{"met" if one.met else "missed"}">{"met" if one.met else "MISSED"}: {escape(one.text)}</p>'
 
 
 def _pairs(rows: list[tuple[str, str]]) -> str:

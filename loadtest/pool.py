@@ -8,9 +8,10 @@ import contextlib
 import multiprocessing
 import os
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import orjson
@@ -66,21 +67,34 @@ def make(
         batches += _batches(kind, ask, order.count(kind), seed, folder)
     made: dict[str, list[tuple[int, Entry]]] = {kind: [] for kind in scenario.kinds}
     done = 0
+    if all(ask.images is None for ask, _ in scenario.kinds.values()):  # not worth a process
+        for batch in batches:
+            made[batch.kind] += _numbered(batch, _make(batch))
+        return _in_order(order, made)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count() or 1, mp_context=context) as workers:
         futures: dict[Future[list[int]], _Batch] = {workers.submit(_make, batch): batch for batch in batches}
         try:
             for future in as_completed(futures, timeout=_DEADLINE_S):
-                batch, offset = futures[future], 0
-                for number, length in enumerate(future.result(), batch.first):
-                    made[batch.kind].append((number, Entry(batch.kind, batch.file, offset, length)))
-                    offset += length
+                batch = futures[future]
+                made[batch.kind] += _numbered(batch, future.result())
                 done += batch.count
                 progress(done, count)
         except TimeoutError:
             raise LoadTestError(f"the questions were not made within {_DEADLINE_S:.0f} s") from None
         finally:
             workers.shutdown(wait=False, cancel_futures=True)
+    return _in_order(order, made)
+
+
+def _numbered(batch: _Batch, lengths: list[int]) -> Iterator[tuple[int, Entry]]:
+    offset = 0
+    for number, length in enumerate(lengths, batch.first):
+        yield number, Entry(batch.kind, batch.file, offset, length)
+        offset += length
+
+
+def _in_order(order: list[str], made: dict[str, list[tuple[int, Entry]]]) -> list[Entry]:
     rows = {kind: iter([entry for _, entry in sorted(found, key=lambda one: one[0])]) for kind, found in made.items()}
     return [next(rows[kind]) for kind in order]
 
@@ -96,7 +110,7 @@ def _batches(kind: str, ask: Ask, count: int, seed: int, folder: Path) -> list[_
     bounds = [count * number // pieces for number in range(pieces + 1)]
     return [
         _Batch(kind, ask, start, end - start, seed * 1000 + number, str(folder / f"{kind}-{number}.bin"))
-        for number, (start, end) in enumerate(zip(bounds, bounds[1:], strict=False))
+        for number, (start, end) in enumerate(pairwise(bounds))
     ]
 
 

@@ -43,6 +43,22 @@ def spreads(figures: Figures, title: str) -> Table:
     return table
 
 
+def groups(rows: Figures, title: str) -> Table:
+    """One row for each part of a mix, or each turn of a conversation."""
+    table = Table(title=title, title_justify="left")
+    columns = ("first_token_ms", "between_tokens_ms", "exchange_ms")
+    table.add_column("")
+    table.add_column("requests", justify="right")
+    for key in columns:
+        for name in ("p50", "p99"):
+            table.add_column(f"{ROWS[key].removesuffix(', ms')} {name}", justify="right")
+    table.add_column("tokens in", justify="right")
+    for name, row in rows.items():
+        seen = [number(row[key][share]) for key in columns for share in ("p50", "p99")]
+        table.add_row(name, number(row["exchange_ms"]["samples"]), *seen, number(row["prompt_tokens"]["mean"]))
+    return table
+
+
 def rates(figures: Figures) -> list[tuple[str, str]]:
     """What is one figure of the whole run, by its label."""
     rows = [
@@ -73,9 +89,9 @@ def print_run(console: Console, figures: Figures, title: str, verdicts: list[Ver
         table.add_row(label, value)
     console.print(table)
     console.print(spreads(figures, "of every request"))
-    for group in (figures["kinds"], figures["turns"]):
-        for name, rows in group.items():
-            console.print(spreads(rows, name))
+    for group in ("kinds", "turns"):
+        if figures[group]:
+            console.print(groups(figures[group], f"of each of the {group}"))
     if any(figures[key][name] is None for key in ROWS for name in SHARES):
         console.print(f"–: too few samples for that percentile ({BEYOND} must lie beyond it: p99 needs {BEYOND * 100})")
     for line in errors(figures):

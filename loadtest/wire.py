@@ -134,7 +134,8 @@ class Connections:
             _, connection = await loop.create_unix_connection(Connection, self._parts.path)
         else:
             port = self._parts.port or (443 if self._tls else 80)
-            _, connection = await loop.create_connection(Connection, self._parts.hostname, port, ssl=self._tls)
+            host = self._parts.hostname or ""
+            _, connection = await loop.create_connection(Connection, host, port, ssl=self._tls)
         return connection
 
     def give_back(self, connection: Connection) -> None:
