@@ -18,7 +18,6 @@ from loadtest import figures as figures_
 from loadtest.ceiling import Ceiling
 from loadtest.exchange import OK, Exchange
 from loadtest.faults import WrongUsage
-from loadtest.page import page
 from loadtest.pool import Entry
 from loadtest.scenario import Scenario
 from loadtest.sweep import Sweep, sweep
@@ -203,6 +202,8 @@ def _write(
         for one in exchanges:
             names = (name for name in one.__slots__ if name != "gaps_s")
             file.write(json.dumps({name: getattr(one, name) for name in names}, ensure_ascii=False) + "\n")
+    from loadtest.page import page  # only now: matplotlib takes a second, and who wants no report need not have it
+
     html = page(plan.scenario, about, rows, exchanges, verdicts, warnings, found)
     (out / "report.html").write_text(html, encoding="utf-8")
 
