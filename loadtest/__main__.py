@@ -15,6 +15,7 @@ from loadtest import table
 from loadtest.errand import Errand, Plan
 from loadtest.faults import LoadTestError, WrongUsage
 from loadtest.wire import Target
+from loadtest.words import WORDS, of_tokenizer
 
 WRONG_USAGE = 64
 
@@ -50,6 +51,7 @@ def run(
         list[str] | None, typer.Option(help="NAME=VALUE, besides the scenario's; repeat for several.")
     ] = None,
     no_goals: Annotated[bool, typer.Option("--no-goals", help="Forget the scenario's goals.")] = False,
+    words: Annotated[Path | None, typer.Option(help="A tokenizer.json whose words to ask in.")] = None,
     processes: ProcessesOption = 0,
     seed: SeedOption = 1,
     ceiling: Annotated[
@@ -74,6 +76,7 @@ def run(
     plan = Plan(
         chosen.model_copy(update={"goals": goals}), target, rate=rate, concurrency=concurrency, trace=trace,
         sweep=_bounds(sweep), step_s=step_s, steps=steps, for_s=for_s, processes=processes, seed=seed, ceiling_s=ceiling,
+        words=of_tokenizer(words) if words else WORDS,
     )  # fmt: skip
     raise typer.Exit(0 if Errand(plan, table.console()).run(out) else 1)
 

@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
@@ -45,6 +45,7 @@ class Work:
     for_s: float
     timeout_s: float
     seed: int
+    words: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ class _Clients:
                 return
             if turn + 1 < ask.turns:
                 said = {"role": "assistant", "content": "".join(answer.text) or "."}
-                next_ = {"role": "user", "content": text(ask.text_tokens, dice)}
+                next_ = {"role": "user", "content": text(ask.text_tokens, dice, self._work.words)}
                 messages = b",".join((messages, orjson.dumps(said), orjson.dumps(next_)))
                 at_s += exchange.end_s + ask.think_s
 

@@ -4,7 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
@@ -16,6 +16,7 @@ from loadtest.faults import LoadTestError
 from loadtest.pool import Entry
 from loadtest.scenario import Scenario
 from loadtest.wire import Target
+from loadtest.words import WORDS
 
 _UP_S = 60.0
 _GRACE_S = 20.0
@@ -43,7 +44,7 @@ def processes_for(wanted: int) -> int:
 
 def run(
     target: Target, scenario: Scenario, entries: list[Entry], *, at_s: list[float] | None, at_once: int = 0,
-    for_s: float = 0.0, warm: int = 0, processes: int = 1, seed: int = 0, progress: Progress = lambda *_: None,
+    for_s: float = 0.0, warm: int = 0, processes: int = 1, seed: int = 0, words: Sequence[str] = WORDS, progress: Progress = lambda *_: None,
 ) -> Run:  # fmt: skip
     """Ask every entry: at its time of ``at_s``, or ``at_once`` at a time. The first ``warm`` entries are asked before.
 
@@ -56,7 +57,7 @@ def run(
         Work(
             target, asks, entries[number::processes], warm_entries[number::processes],
             None if at_s is None else at_s[number::processes],
-            at_once // processes + (number < at_once % processes), for_s, scenario.load.timeout_s, seed,
+            at_once // processes + (number < at_once % processes), for_s, scenario.load.timeout_s, seed, words,
         )
         for number in range(processes)
     ]  # fmt: skip

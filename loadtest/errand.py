@@ -4,7 +4,7 @@ import json
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ from loadtest.pool import Entry
 from loadtest.scenario import Scenario
 from loadtest.sweep import Sweep, sweep
 from loadtest.wire import Target
+from loadtest.words import WORDS
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Plan:
     processes: int = 0
     seed: int = 1
     ceiling_s: float = 3.0
+    words: Sequence[str] = WORDS
 
     @property
     def at_once(self) -> int | None:
@@ -116,7 +118,8 @@ class Errand:
         with self._watched("asking", count) as told:
             return crowd.run(
                 plan.target, plan.scenario, entries, at_s=at_s, at_once=at_once or 0, for_s=plan.for_s, warm=load.warm_up,
-                processes=self._processes, seed=plan.seed, progress=told,
+                processes=self._processes, seed=plan.seed, words=plan.words,
+                progress=told,
             )  # fmt: skip
 
     def _sweep(self, folder: Path, low: float, high: float) -> tuple[Sweep, crowd.Run]:
@@ -158,7 +161,7 @@ class Errand:
 
     def _questions(self, folder: Path, count: int, seed: int) -> list[Entry]:
         with table.progress("making questions", count) as told:
-            return pool.make(self._plan.scenario, count, seed, folder, lambda done, _: told(done, ""))
+            return pool.make(self._plan.scenario, count, seed, folder, lambda done, _: told(done, ""), self._plan.words)
 
     @contextmanager
     def _watched(self, what: str, count: int) -> Iterator[Callable[[list[Exchange], float], None]]:

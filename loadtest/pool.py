@@ -8,7 +8,7 @@ import contextlib
 import multiprocessing
 import os
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,7 +19,7 @@ import orjson
 from loadtest import pictures
 from loadtest.faults import LoadTestError
 from loadtest.scenario import Ask, Scenario
-from loadtest.words import text
+from loadtest.words import WORDS, text
 
 _GROUNDS = 24  # different photos at most, in each kind; the rest are cut-outs of them
 _DEADLINE_S = 900.0
@@ -45,6 +45,7 @@ class _Batch:
     count: int
     seed: int
     file: str
+    words: Sequence[str]
 
 
 def deal(scenario: Scenario, count: int, seed: int) -> list[str]:
@@ -55,8 +56,9 @@ def deal(scenario: Scenario, count: int, seed: int) -> list[str]:
 
 
 def make(
-    scenario: Scenario, count: int, seed: int, folder: Path, progress: Callable[[int, int], None] = lambda *_: None
-) -> list[Entry]:
+    scenario: Scenario, count: int, seed: int, folder: Path, progress: Callable[[int, int], None] = lambda *_: None,
+    words: Sequence[str] = WORDS,
+) -> list[Entry]:  # fmt: skip
     """``count`` first messages in files below ``folder``; ``progress`` is told how many there are, of how many.
 
     Raises LoadTestError if they are not made in time.
@@ -64,7 +66,7 @@ def make(
     order = deal(scenario, count, seed)
     batches = []
     for kind, (ask, _) in scenario.kinds.items():
-        batches += _batches(kind, ask, order.count(kind), seed, folder)
+        batches += _batches(kind, ask, order.count(kind), seed, folder, words)
     made: dict[str, list[tuple[int, Entry]]] = {kind: [] for kind in scenario.kinds}
     done = 0
     if all(ask.images is None for ask, _ in scenario.kinds.values()):  # not worth a process
@@ -99,7 +101,7 @@ def _in_order(order: list[str], made: dict[str, list[tuple[int, Entry]]]) -> lis
     return [next(rows[kind]) for kind in order]
 
 
-def _batches(kind: str, ask: Ask, count: int, seed: int, folder: Path) -> list[_Batch]:
+def _batches(kind: str, ask: Ask, count: int, seed: int, folder: Path, words: Sequence[str]) -> list[_Batch]:
     """Of about equal size; never more than one ground has variants."""
     if not count:
         return []
@@ -109,7 +111,7 @@ def _batches(kind: str, ask: Ask, count: int, seed: int, folder: Path) -> list[_
         pieces = 1  # all questions are about the same few pictures
     bounds = [count * number // pieces for number in range(pieces + 1)]
     return [
-        _Batch(kind, ask, start, end - start, seed * 1000 + number, str(folder / f"{kind}-{number}.bin"))
+        _Batch(kind, ask, start, end - start, seed * 1000 + number, str(folder / f"{kind}-{number}.bin"), words)
         for number, (start, end) in enumerate(pairwise(bounds))
     ]
 
@@ -125,7 +127,7 @@ def _make(batch: _Batch) -> list[int]:
                 {"type": "image_url", "image_url": {"url": next(urls)}}
                 for _ in range(batch.ask.images.count if batch.ask.images else 0)
             ]
-            content.append({"type": "text", "text": text(batch.ask.text_tokens, dice)})
+            content.append({"type": "text", "text": text(batch.ask.text_tokens, dice, batch.words)})
             lengths.append(file.write(orjson.dumps({"role": "user", "content": content})))
     return lengths
 

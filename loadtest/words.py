@@ -1,6 +1,11 @@
-"""Text for questions: common words, most of them one token to any tokenizer; pure."""
+"""Text for questions: common words, most of them one token to any tokenizer of English, or a tokenizer's own; pure."""
 
+import json
 import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from loadtest.faults import WrongUsage
 
 WORDS = (  # noqa: SIM905  two hundred quotes would be no help
     "the of and to in is that it was for on are as with they at be this from have or by one had not but what all were when we"
@@ -14,7 +19,23 @@ WORDS = (  # noqa: SIM905  two hundred quotes would be no help
 ).split()
 
 
-def text(tokens: int, dice: random.Random) -> str:
-    """About ``tokens`` tokens, and like no other text: it begins with a number of its own."""
-    start = f"{dice.randrange(10**6)}: "
-    return start + " ".join(dice.choices(WORDS, k=max(1, tokens - 4))) + "?"
+def text(tokens: int, dice: random.Random, words: Sequence[str] = WORDS) -> str:
+    """About ``tokens`` tokens in random order, so that no two texts begin alike for long."""
+    return " ".join(dice.choices(words, k=max(1, tokens - 1))) + "?"
+
+
+def of_tokenizer(path: Path, most: int = 2000) -> list[str]:
+    """Words that are one token each to the tokenizer of a tokenizer.json (byte-level BPE), for one that knows no English.
+
+    Raises WrongUsage if it has none.
+    """
+    try:
+        vocabulary = json.loads(path.read_text(encoding="utf-8"))["model"]["vocab"]
+        found = [
+            token[1:] for token in vocabulary if token.startswith("Ġ") and token[1:].isascii() and token[1:].isalpha()
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WrongUsage(f"{path} is no tokenizer.json: {error!r}") from None
+    if not found:
+        raise WrongUsage(f"{path} has no tokens that are whole words")
+    return found[:: max(1, len(found) // most)][:most]

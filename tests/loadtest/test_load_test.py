@@ -17,7 +17,7 @@ from loadtest.figures import summary
 from tests.loadtest.server import Server, status
 from tests.support.fake_engine import FakeEngine
 from tests.support.gateway import Gateway
-from tests.support.ledger import Ledger
+from tests.support.ledger import running
 from tests.support.process import run
 
 SMALL = """
@@ -180,7 +180,7 @@ def test_a_run_near_the_ceiling_is_warned_about() -> None:
 
 
 def test_the_gateway_takes_every_question_and_refusals_are_counted_by_kind(small: str, tmp_path: Path) -> None:
-    with FakeEngine(tmp_path / "run") as behind, Ledger(tmp_path), Gateway(tmp_path) as gateway:
+    with FakeEngine(tmp_path / "run") as behind, running(tmp_path), Gateway(tmp_path) as gateway:
         (tmp_path / "key").write_text(gateway.create_key())
         good = loadtest(small, "--url", gateway.url, "--key", f"@{tmp_path / 'key'}", "--ceiling", "0")
         assert good.returncode == 0, good.stdout + good.stderr
