@@ -44,7 +44,8 @@ def processes_for(wanted: int) -> int:
 
 def run(
     target: Target, scenario: Scenario, entries: list[Entry], *, at_s: list[float] | None, at_once: int = 0,
-    for_s: float = 0.0, warm: int = 0, processes: int = 1, seed: int = 0, words: Sequence[str] = WORDS, progress: Progress = lambda *_: None,
+    for_s: float = 0.0, warm: int = 0, processes: int = 1, seed: int = 0, words: Sequence[str] = WORDS,
+    progress: Progress = lambda *_: None,
 ) -> Run:  # fmt: skip
     """Ask every entry: at its time of ``at_s``, or ``at_once`` at a time. The first ``warm`` entries are asked before.
 
