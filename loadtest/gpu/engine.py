@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -37,7 +38,7 @@ class Engine:
 
 @contextlib.contextmanager
 def running(
-    campaign: Campaign, variant: Variant, model: Path, home: Path, log: Path, isolation: str
+    campaign: Campaign, variant: Variant, model: Path, home: Path, log: Path, isolation: str, within_s: float
 ) -> Iterator[Engine]:
     """Raises LoadTestError with the last lines of its output if it is not ready in time or ends before."""
     folder = home / "run" / "engine-0"
@@ -59,7 +60,7 @@ def running(
             stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     try:
-        _await(process, socket, log, before + campaign.start_s)
+        _await(process, socket, log, before + min(within_s, campaign.start_s))
         _tell(folder, campaign)
         yield Engine(process, socket, log, time.monotonic() - before)
     finally:
@@ -91,10 +92,11 @@ def _await(process: "subprocess.Popen[bytes]", socket: Path, log: Path, end: flo
 
 
 def _why(log: Path) -> str:
-    """The error that was said first and most plainly, as far as a pattern can tell."""
+    """The last error that it named, and what follows on it."""
     lines = log.read_text(errors="replace").splitlines()
-    faults = [line for line in lines if "Error" in line and "Traceback" not in line]
-    return " | ".join((faults or lines)[-2:])[:400]
+    faults = [number for number, line in enumerate(lines) if re.search(r"\b\w*Error: ", line) and "ulimit" not in line]
+    start = faults[-1] if faults else len(lines) - 3
+    return " | ".join(line.strip() for line in lines[max(0, start) : start + 3])[:500]
 
 
 def _tell(folder: Path, campaign: Campaign) -> None:

@@ -1,6 +1,5 @@
 """Measures one variant: every load in turn, with all that was seen meanwhile; a load that fails does not end the others."""
 
-import contextlib
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -45,17 +44,16 @@ class Bench:
         card = watch.Card(self._out / f"{name}.gpu.csv")
         home = self._place / "home"
         try:
-            with running(self._campaign, variant, self._model, home, log, self._isolation) as engine:
+            with running(self._campaign, variant, self._model, home, log, self._isolation, self._left_s()) as engine:
                 self._told(name, "start", {"seconds": round(engine.started_s, 1)})
                 with vitrine.running(home, None, self._campaign.gateway) as gateway:
                     for label in variant.loads:
                         self._load(name, label, engine, gateway, card, traces)
+                shutil.copy(home / "processes.log", self._out / f"{name}.gateway.log")
         except vitrine.NotStarted as error:
             raise LoadTestError(f"the gateway did not start: {error}") from None
         finally:
             card.close()
-            with contextlib.suppress(OSError):
-                shutil.copy(home / "processes.log", self._out / f"{name}.gateway.log")
 
     def _load(self, name: str, label: str, engine: Engine, gateway: Gateway, card: watch.Card, traces: Path) -> None:
         wanted = self._campaign.loads[label]
