@@ -28,7 +28,7 @@ SeedOption = Annotated[int, typer.Option(help="Of questions, pictures and arriva
 
 @app.command()
 def run(
-    scenario: ScenarioArgument,
+    scenario: ScenarioArgument = "vqa",
     url: Annotated[str, typer.Option(help="http://host:port, https://host or unix:/a.sock.")] = "http://127.0.0.1:8080",
     key: Annotated[str, typer.Option(help="The API key, or @FILE that holds it.", envvar="LOADTEST_KEY")] = "",
     model: Annotated[str, typer.Option(help="The model's name.")] = "glm-4v",

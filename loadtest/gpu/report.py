@@ -13,6 +13,8 @@ _COLUMNS = ("load", "ok", "failed", "req/s", "steady", "tok/s out", "first p50",
 def variant(name: str, predicts: str, loads: dict[str, Any]) -> str:
     """One variant's table, in Markdown."""
     lines = [f"## {name}", "", f"predicted: {predicts}", ""]
+    if "failed" in loads.get("start", {}):
+        return "\n".join([*lines, f"not measured: {loads['start']['failed']}"])
     if "start" in loads:
         lines += [f"ready after {loads['start'].get('seconds', '–')} s", ""]
     lines += [f"| {' | '.join(_COLUMNS)} |", f"|{' --- |' * len(_COLUMNS)}"]
