@@ -16,7 +16,6 @@ from pathlib import Path
 
 import orjson
 
-from loadtest import pictures
 from loadtest.faults import LoadTestError
 from loadtest.scenario import Ask, Scenario
 from loadtest.words import WORDS, text
@@ -105,10 +104,13 @@ def _batches(kind: str, ask: Ask, count: int, seed: int, folder: Path, words: Se
     """Of about equal size; never more than one ground has variants."""
     if not count:
         return []
-    per_entry = ask.images.count if ask.images else 1
-    pieces = max(min(_GROUNDS, (count + 7) // 8), -(-count * per_entry // (2 * pictures.MARGIN**2)))
-    if ask.images and ask.images.distinct:
-        pieces = 1  # all questions are about the same few pictures
+    pieces = min(_GROUNDS, (count + 7) // 8)
+    if ask.images is not None:
+        from loadtest import pictures  # not above: numpy takes time that no process of clients has to spend
+
+        pieces = max(pieces, -(-count * ask.images.count // (2 * pictures.MARGIN**2)))
+        if ask.images.distinct:
+            pieces = 1  # all questions are about the same few pictures
     bounds = [count * number // pieces for number in range(pieces + 1)]
     return [
         _Batch(kind, ask, start, end - start, seed * 1000 + number, str(folder / f"{kind}-{number}.bin"), words)
@@ -136,6 +138,8 @@ def _urls(batch: _Batch) -> Iterable[str]:
     images = batch.ask.images
     if images is None:
         return []
+    from loadtest import pictures
+
     wanted = batch.count * images.count
     count = min(images.distinct, wanted) or wanted
     made = map(_url, pictures.variants(images.style, images.width, images.height, images.quality, batch.seed, count))

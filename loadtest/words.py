@@ -7,7 +7,7 @@ from pathlib import Path
 
 from loadtest.faults import WrongUsage
 
-WORDS = (  # noqa: SIM905  two hundred quotes would be no help
+_TEXT = (
     "the of and to in is that it was for on are as with they at be this from have or by one had not but what all were when we"
     " there can an your which their said if do will each about how up out them then she many some so these would other into has"
     " more her two like him see time could no make than first been its who now people my made over did down only way find use may"
@@ -16,7 +16,8 @@ WORDS = (  # noqa: SIM905  two hundred quotes would be no help
     " why help put different away again off went old number great tell men say small every found still between name should home"
     " big give air line set own under read last never us left end along while might next sound below saw something thought both"
     " few those always show large often together asked house world going want school important until form food keep children"
-).split()
+)
+WORDS = tuple(_TEXT.split())
 
 
 def text(tokens: int, dice: random.Random, words: Sequence[str] = WORDS) -> str:

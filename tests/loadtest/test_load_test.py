@@ -180,26 +180,19 @@ def test_a_run_near_the_ceiling_is_warned_about() -> None:
 
 
 def test_the_gateway_takes_every_question_and_refusals_are_counted_by_kind(small: str, tmp_path: Path) -> None:
-    with FakeEngine(tmp_path / "run") as behind, running(tmp_path), Gateway(tmp_path) as gateway:
+    """Sixty a minute are allowed: all of the first 41, and 19 of the next 40."""
+    bound = {"VITRINE_KEY_REQUESTS_PER_MIN": "60"}
+    with FakeEngine(tmp_path / "run") as behind, running(tmp_path), Gateway(tmp_path, **bound) as gateway:
         (tmp_path / "key").write_text(gateway.create_key())
-        good = loadtest(small, "--url", gateway.url, "--key", f"@{tmp_path / 'key'}", "--ceiling", "0")
+        given = (small, "--url", gateway.url, "--key", f"@{tmp_path / 'key'}", "--ceiling", "0")
+        good = loadtest(*given)
         assert good.returncode == 0, good.stdout + good.stderr
         assert len(behind.bodies) == 41
-        limited, _ = gateway.limited_key("--requests-per-min", "10")
-        done = loadtest(
-            small,
-            "--url",
-            gateway.url,
-            "--key",
-            limited,
-            "--ceiling",
-            "0",
-            "--warm-up",
-            "0",
-            "--out",
-            str(tmp_path / "out"),
-        )
+        done = loadtest(*given, "--warm-up", "0", "--out", str(tmp_path / "out"))
     assert done.returncode == 1
-    errors = json.loads((tmp_path / "out" / "results.json").read_text())["figures"]["errors"]
-    assert list(errors) == ["status 429"]
-    assert 25 <= errors["status 429"] <= 30
+    found = json.loads((tmp_path / "out" / "results.json").read_text())["figures"]
+    assert list(found["errors"]) == ["status 429"]
+    assert found["completed"] + found["errors"]["status 429"] == 40
+    assert (
+        5 <= found["errors"]["status 429"] <= 21
+    )  # a slow machine takes longer, and the minute's allowance grows again
