@@ -96,7 +96,8 @@ def ceiling(
     table.console().print(
         f"{scenario}: {found.requests_per_s:,.0f} requests/s of {found.body_bytes / 1024:,.0f} KiB, {found.events_per_s:,.0f}"
         f" events/s, first event after {found.first_ms:.1f} ms (median, {at_once} at once), {found.processes} process(es),"
-        " its server on the same machine"
+        " its server on the same machine",
+        soft_wrap=True,
     )
 
 

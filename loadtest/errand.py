@@ -81,12 +81,15 @@ class Errand:
         if ceiling_ is not None:
             self._console.print(
                 f"the generator's own ceiling here: {ceiling_.requests_per_s:,.0f} requests/s, {ceiling_.events_per_s:,.0f}"
-                " events/s (its server took its share of this machine)"
+                " events/s (its server took its share of this machine)",
+                soft_wrap=True,
             )
         if out is not None:
             about = self._about(started, run, ceiling_)
             _write(out, plan, about, rows, run.exchanges, verdicts, warnings, found)
-            self._console.print(f"written: {out / 'report.html'}, results.json, exchanges.jsonl", markup=False)
+            self._console.print(
+                f"written: {out / 'report.html'}, results.json, exchanges.jsonl", markup=False, soft_wrap=True
+            )
         return all(verdict.met for verdict in verdicts)
 
     def ceiling(self, at_once: int) -> Ceiling:

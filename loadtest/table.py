@@ -95,14 +95,15 @@ def print_run(console: Console, figures: Figures, title: str, verdicts: list[Ver
     if any(figures[key][name] is None for key in ROWS for name in SHARES):
         console.print(f"–: too few samples for that percentile ({BEYOND} must lie beyond it: p99 needs {BEYOND * 100})")
     for line in errors(figures):
-        console.print(f"error: {line}", style="red", markup=False)
+        console.print(f"error: {line}", style="red", markup=False, soft_wrap=True)
     for line in warnings:
-        console.print(f"WARNING {line}", style="yellow", markup=False)
+        console.print(f"WARNING {line}", style="yellow", markup=False, soft_wrap=True)
     for verdict in verdicts:
         console.print(
             f"{'met   ' if verdict.met else 'MISSED'} {verdict.text}",
             style="green" if verdict.met else "red",
             markup=False,
+            soft_wrap=True,
         )
 
 

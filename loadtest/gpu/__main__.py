@@ -15,6 +15,7 @@ import typer
 from loadtest import crowd
 from loadtest.faults import LoadTestError, WrongUsage
 from loadtest.gpu import report
+from loadtest.gpu.host import make_up_for_the_installation
 from loadtest.gpu.measure import Bench
 from loadtest.gpu.variants import read
 from loadtest.words import WORDS, of_tokenizer
@@ -60,6 +61,7 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     place = place.absolute()
     place.mkdir(parents=True, exist_ok=True)
+    make_up_for_the_installation(place)
     results: report.Results = {}
 
     def left_s() -> float:

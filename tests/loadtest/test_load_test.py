@@ -179,7 +179,9 @@ def test_a_run_near_the_ceiling_is_warned_about() -> None:
     assert len(ceiling.warnings(busy, None)) == 2
 
 
-def test_the_gateway_takes_every_question_and_refusals_are_counted_by_kind(small: str, tmp_path: Path) -> None:
+def test_the_gateway_takes_every_question_and_refusals_are_counted_by_kind(
+    small: str, words: str, tmp_path: Path
+) -> None:
     """Sixty a minute are allowed: all of the first 41, and 19 of the next 40."""
     bound = {"VITRINE_KEY_REQUESTS_PER_MIN": "60"}
     with FakeEngine(tmp_path / "run") as behind, running(tmp_path), Gateway(tmp_path, **bound) as gateway:
@@ -188,11 +190,10 @@ def test_the_gateway_takes_every_question_and_refusals_are_counted_by_kind(small
         good = loadtest(*given)
         assert good.returncode == 0, good.stdout + good.stderr
         assert len(behind.bodies) == 41
-        done = loadtest(*given, "--warm-up", "0", "--out", str(tmp_path / "out"))
+        done = loadtest(words, *given[1:], "--warm-up", "0")
     assert done.returncode == 1
-    found = json.loads((tmp_path / "out" / "results.json").read_text())["figures"]
-    assert list(found["errors"]) == ["status 429"]
-    assert found["completed"] + found["errors"]["status 429"] == 40
     assert (
-        5 <= found["errors"]["status 429"] <= 21
-    )  # a slow machine takes longer, and the minute's allowance grows again
+        "completed 19" in done.stdout or "completed 2" in done.stdout
+    )  # on a slow machine the allowance grows meanwhile
+    assert re.search(r"^error: \d+ × status 429: .*rate_limit", done.stdout, re.MULTILINE), done.stdout
+    assert done.stdout.count("error: ") == 1
