@@ -58,6 +58,14 @@ def test_nobody_answers_and_all_is_sent_in_time_and_ends_in_time(asked: Callable
     assert all(0.98 <= one.end_s < 1.5 for one in run.exchanges)
 
 
+def test_a_request_that_is_sent_late_is_counted_from_when_it_was_to_be_sent(asked: Callable[..., Run]) -> None:
+    with Server() as server:
+        run = asked(server, 2, [-1.0, -0.5])
+    early, late = sorted(run.exchanges, key=lambda one: one.at_s)
+    assert 0.75 <= early.sent_s <= early.first_s <= early.end_s < 2.0  # the processes have 0.2 s to begin together
+    assert 0.25 <= late.sent_s <= late.first_s <= late.end_s < 1.5
+
+
 def test_times_are_those_that_the_server_took(asked: Callable[..., Run]) -> None:
     paced: Answer = (HEAD, 0.1, ROLE, 0.1, word(), 0.05, word(), 0.15, word(), usage(3), 0.1, DONE, END)
     with Server(paced) as server:
