@@ -75,3 +75,10 @@ def test_where_a_first_token_comes_from_adds_up() -> None:
     rows = [line.split("|")[2].strip() for line in report.stages({"alone": load})[4:-1]]
     assert rows == ["50.00", "10.00", "14.00", "1.00", "25.00"]
     assert report.stages({"alone": {**load, "at_once": 2}}) == []
+
+
+def test_shared_memory_for_pictures_comes_with_what_vllm_demands_for_it() -> None:
+    """vLLM 0.32 ends at its start otherwise; its parser does not tell."""
+    for variant in read(FOLDER / "h100.toml").variants.values():
+        shared = variant.flags.get("mm-tensor-ipc") == "torch_shm"
+        assert (variant.environment.get("VLLM_WORKER_MULTIPROC_METHOD") == "spawn") == shared
