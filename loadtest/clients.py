@@ -108,9 +108,9 @@ class _Clients:
     async def _open(self) -> None:
         assert self._work.at_s is not None
         for at_s, entry in zip(self._work.at_s, self._work.entries, strict=True):
-            wait_s = self._start + at_s - time.monotonic()
-            if wait_s > 0:
-                await asyncio.sleep(wait_s)
+            while (wait_s := self._start + at_s - time.monotonic()) > 0:
+                # uvloop's timers count in whole milliseconds and may be early: the rest is waited for turn by turn.
+                await asyncio.sleep(wait_s if wait_s > 0.001 else 0)
             task = asyncio.create_task(self._converse(entry, at_s))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
