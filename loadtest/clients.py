@@ -108,18 +108,21 @@ class _Clients:
     async def _open(self) -> None:
         assert self._work.at_s is not None
         for at_s, entry in zip(self._work.at_s, self._work.entries, strict=True):
-            while (wait_s := self._start + at_s - time.monotonic()) > 0:
-                # uvloop's timers count in whole milliseconds and may be early: the rest is waited for turn by turn.
-                await asyncio.sleep(wait_s if wait_s > 0.001 else 0)
+            await self._until(at_s)
             task = asyncio.create_task(self._converse(entry, at_s))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         if self._tasks:
             await asyncio.wait(self._tasks)
 
+    async def _until(self, at_s: float) -> None:
+        """Never returns before. uvloop's timers count in whole milliseconds and may be early: the rest goes turn by turn."""
+        while (wait_s := self._start + at_s - time.monotonic()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(wait_s if wait_s > 0.001 else 0)
+
     async def _closed(self) -> None:
         left = deque(self._work.entries)
-        await asyncio.sleep(max(0.0, self._start - time.monotonic()))
+        await self._until(0.0)
         await asyncio.gather(*(self._one_after_another(left, self._work.for_s) for _ in range(self._work.at_once)))
 
     async def _one_after_another(self, left: deque[Entry], for_s: float) -> None:
@@ -136,7 +139,7 @@ class _Clients:
         dice = random.Random(f"{self._work.seed} {entry.file} {entry.offset}")  # noqa: S311  questions, not secrets
         for turn in range(ask.turns):
             if turn:
-                await asyncio.sleep(max(0.0, self._start + at_s - time.monotonic()))
+                await self._until(at_s)
             exchange = Exchange(entry.kind, turn, at_s)
             answer = Answer(exchange, self._start + at_s)
             await self._ask(self._body(ask, messages), answer)

@@ -76,6 +76,11 @@ def main(
     bench = Bench(
         campaign, model.absolute(), place, out, list(words), crowd.processes_for(processes), isolation, left_s, told
     )
+    try:
+        bench.try_the_gateway()
+    except LoadTestError as error:
+        print(f"nothing measured: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
     for name in names:
         if left_s() < _LEAST_S:
             told(name, "start", {"failed": "no time left"})

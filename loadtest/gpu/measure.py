@@ -33,6 +33,19 @@ class Bench:
         self._left_s, self._told = left_s, told
         self._asked = 0
 
+    def try_the_gateway(self) -> None:
+        """Start and end ledger and gateway, with no engine: seconds, where an engine would cost minutes before the same failure.
+
+        Raises LoadTestError with what they said.
+        """
+        home = self._place / "home"
+        (home / "run").mkdir(parents=True, exist_ok=True)
+        try:
+            with vitrine.running(home, None, self._campaign.gateway):
+                pass
+        except vitrine.NotStarted as error:
+            raise LoadTestError(f"the gateway does not start on this machine: {error}") from None
+
     def variant(self, name: str) -> None:
         """Start it, ask all of its loads, stop it. Raises LoadTestError if it does not start."""
         variant = self._campaign.variants[name]

@@ -69,6 +69,8 @@ def stages(loads: dict[str, Any]) -> list[str]:
 
 def comparison(results: Results) -> str:
     """Every variant's main figure of every load, beside the first variant's."""
+    if not any("seen" in found for loads in results.values() for found in loads.values()):
+        return "nothing was measured"
     labels = sorted({label for loads in results.values() for label in loads if label != "start"})
     lines = [f"| variant | {' | '.join(labels)} |", f"|{' --- |' * (len(labels) + 1)}"]
     for name, loads in results.items():

@@ -77,6 +77,20 @@ def test_where_a_first_token_comes_from_adds_up() -> None:
     assert report.stages({"alone": {**load, "at_once": 2}}) == []
 
 
+def test_a_gateway_that_does_not_start_ends_it_before_an_engine_is_started(tmp_path: Path) -> None:
+    path = tmp_path / "one.toml"
+    path.write_text(
+        'max_model_len = 1\n[base]\n[gateway]\nVITRINE_NO_SUCH = "1"\n[loads]\n[variants.a]\npredicts = "x"\nloads = []\n'
+    )
+    done = run(
+        "loadtest.gpu", "model", "--variants", str(path), "--out", str(tmp_path / "out"), "--place", str(tmp_path), "--english",
+        env={},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "nothing measured: the gateway does not start on this machine" in done.stderr
+    assert "unknown setting VITRINE_NO_SUCH" in done.stderr
+
+
 def test_shared_memory_for_pictures_comes_with_what_vllm_demands_for_it() -> None:
     """vLLM 0.32 ends at its start otherwise; its parser does not tell."""
     for variant in read(FOLDER / "h100.toml").variants.values():
