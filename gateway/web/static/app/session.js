@@ -1,0 +1,56 @@
+// Who is signed in: by an API key, kept for this tab alone, or by a cookie that this page can't read.
+
+const STORED = "vitrine.key";
+
+export class Session {
+  constructor() {
+    /** @type {string | null} */
+    this.key = sessionStorage.getItem(STORED);
+    /** @type {string[]} ways of signing in that the server offers */
+    this.methods = ["key"];
+    /** @type {any} who the cookie says we are */
+    this.person = null;
+    this.token = "";
+  }
+
+  get signedIn() {
+    return this.key !== null || this.person !== null;
+  }
+
+  /** What to call whoever is signed in: a name, or the key's beginning. */
+  get name() {
+    return this.person ? String(this.person.name ?? this.person.user ?? "") : `${(this.key ?? "").slice(0, 6)}…`;
+  }
+
+  /** @returns {Record<string, string>} */
+  get headers() {
+    if (this.key !== null) return { Authorization: `Bearer ${this.key}` };
+    return this.token ? { "X-CSRF-Token": this.token } : {};
+  }
+
+  /** @returns {RequestCredentials} */
+  get credentials() {
+    return this.key !== null ? "omit" : "same-origin";
+  }
+
+  /** Ask which ways of signing in there are, and whether a cookie is good already. */
+  async discover() {
+    const response = await fetch("/auth/methods", { credentials: "same-origin", cache: "no-store" }).catch(() => null);
+    if (!response?.ok) return; // a gateway without a directory has keys alone
+    const said = await response.json();
+    this.methods = said.methods ?? ["key"];
+    this.person = said.signed_in ?? null;
+    this.token = said.csrf_token ?? said.csrf ?? said.signed_in?.csrf_token ?? said.signed_in?.csrf ?? "";
+  }
+
+  /** @param {string} key */
+  useKey(key) {
+    this.key = key.trim();
+    sessionStorage.setItem(STORED, this.key);
+  }
+
+  forget() {
+    this.key = null;
+    sessionStorage.removeItem(STORED);
+  }
+}
