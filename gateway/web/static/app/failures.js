@@ -5,6 +5,8 @@ import { t } from "./language.js";
 
 /** Those after which the same question may be asked again; the others need a change first. */
 const AGAIN = new Set(["over_limit", "busy", "loading", "unreachable", "lost", "broke", "timed_out", "too_many_logins"]);
+/** Those in the middle of an answer: what came stays, and the model can go on. */
+const BROKEN = new Set(["lost", "broke"]);
 
 /**
  * @typedef {{again?: () => void, goOn?: () => void, edit?: () => void, signIn?: () => void, fresh?: () => void,
@@ -19,9 +21,9 @@ const AGAIN = new Set(["over_limit", "busy", "loading", "unreachable", "lost", "
 export function notice(failure, ways) {
   const { kind } = failure;
   const actions = el("div", { class: "actions" });
-  const sentence = kind === "over_limit" && failure.never ? "fail_over_limit_never" : `fail_${kind}`;
+  const sentence = `fail_${kind}${failure.never && kind === "over_limit" ? "_never" : ""}${BROKEN.has(kind) && !ways.goOn ? "_nothing" : ""}`;
   const waits = el("p", { class: "wait" });
-  const looks = kind === "lost" || kind === "broke" ? "notice" : "notice strong";
+  const looks = BROKEN.has(kind) ? "notice" : "notice strong";
   const text = el("div", { class: "notice-text" }, el("p", { role: "alert" }, t(sentence)), waits);
   if (failure.said && kind !== "wrong_key") {
     text.append(el("details", {}, el("summary", {}, t("serverSaid")), el("p", { lang: "en" }, failure.said)));
@@ -29,7 +31,7 @@ export function notice(failure, ways) {
   const give = (/** @type {string} */ label, /** @type {(() => void) | undefined} */ act, kinds = "plain") => {
     if (act) actions.append(button(t(label), act, { kind: kinds }));
   };
-  if (kind === "lost" || kind === "broke" || kind === "cut") give("continue", ways.goOn, "main");
+  if (BROKEN.has(kind) || kind === "cut") give("continue", ways.goOn, "main");
   if (kind === "wrong_key" || kind === "forbidden") give("signInAgain", ways.signIn, "main");
   if (kind === "no_model") give("settings", ways.settings, "main");
   if (kind === "too_long") give("newConversation", ways.fresh, "main");

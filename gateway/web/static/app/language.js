@@ -1,7 +1,10 @@
-// The language that people read, and how it is chosen; the sentences are in texts.js.
+// The language that people read, and how it is chosen.
 
-import { TEXTS } from "./texts.js";
+import { CHINESE } from "./chinese.js";
+import { ENGLISH } from "./english.js";
 
+/** @type {Record<string, Record<string, string>>} */
+export const TEXTS = { en: ENGLISH, zh: CHINESE };
 const STORED = "vitrine.language";
 let current = "en";
 

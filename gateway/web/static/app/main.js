@@ -33,6 +33,7 @@ class Page {
     this.history = history;
     /** @type {AbortController | null} */
     this.running = null;
+    this.following = true;
     /** @type {Map<string, AnswerView>} */
     this.views = new Map();
     this.composer = new Composer({ ask: (text, pictures) => this.ask(text, pictures), stop: () => this.running?.abort() });
@@ -44,8 +45,10 @@ class Page {
       this.showAll();
     });
     byId("switch-theme").addEventListener("click", switchTheme);
-    byId("open-history").addEventListener("click", () => byId("side").classList.toggle("open"));
-    byId("close-history").addEventListener("click", () => byId("side").classList.remove("open"));
+    this.follow();
+    byId("open-history").addEventListener("click", () => this.side(true));
+    byId("close-history").addEventListener("click", () => this.side(false));
+    byId("side").addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => event.key === "Escape" && this.side(false));
   }
 
   enter(/** @type {{id: string, max_model_len: number | null}[]} */ models) {
@@ -58,7 +61,7 @@ class Page {
   begin() {
     this.running?.abort();
     this.conversation = newConversation();
-    byId("side").classList.remove("open");
+    this.side(false);
     this.showAll();
     this.composer.area.focus();
   }
@@ -68,8 +71,17 @@ class Page {
     const found = await this.history?.read(id);
     if (!found) return;
     this.conversation = found;
-    byId("side").classList.remove("open");
+    this.side(false);
     this.showAll();
+  }
+
+  /** On a narrow page the list of conversations slides in over the rest. */
+  side(/** @type {boolean} */ open) {
+    const [side, opener] = [byId("side"), byId("open-history")];
+    if (side.classList.contains("open") === open) return;
+    side.classList.toggle("open", open);
+    opener.setAttribute("aria-expanded", String(open));
+    (open ? byId("close-history") : opener).focus();
   }
 
   gone(/** @type {string | null} */ id) {
@@ -128,7 +140,6 @@ class Page {
         event: (event) => {
           hear(answer, event);
           view()?.refresh();
-          this.scroll(false);
           this.announcer.hear(answer.text);
         },
       });
@@ -213,8 +224,16 @@ class Page {
   /** Keep the end in sight, unless the reader has scrolled away from it. */
   scroll(/** @type {boolean} */ anyway) {
     const place = byId("scroll");
-    const near = place.scrollHeight - place.scrollTop - place.clientHeight < 160;
-    if (anyway || near) requestAnimationFrame(() => place.scrollTo({ top: place.scrollHeight }));
+    this.following ||= anyway;
+    if (this.following) requestAnimationFrame(() => place.scrollTo({ top: place.scrollHeight }));
+  }
+
+  /** Whether the reader stays at the end is decided by how they scroll, not by how the answer grows. */
+  follow() {
+    const place = byId("scroll");
+    const stop = () => (this.following = place.scrollHeight - place.scrollTop - place.clientHeight < 80);
+    for (const kind of ["wheel", "touchmove", "keydown"]) place.addEventListener(kind, () => requestAnimationFrame(stop), { passive: true });
+    new ResizeObserver(() => this.running && this.scroll(false)).observe(byId("turns"));
   }
 }
 

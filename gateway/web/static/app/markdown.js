@@ -70,12 +70,11 @@ function dressCode(/** @type {HTMLElement} */ code) {
   const frame = el("div", { class: "code" });
   pre.replaceWith(frame);
   pre.tabIndex = 0;
-  const act = async (/** @type {Event} */ event) => {
+  const act = button(t("copyCode"), async () => {
     await copy(code.textContent ?? "");
-    const label = /** @type {HTMLElement} */ (event.currentTarget).querySelector("span");
-    if (label) label.textContent = t("copied");
-  };
-  frame.append(el("div", { class: "code-head" }, el("span", {}, language), button(t("copyCode"), act, { kind: "small" })), pre);
+    act.textContent = t("copied");
+  }, { kind: "small" });
+  frame.append(el("div", { class: "code-head" }, el("span", {}, language), act), pre);
 }
 
 /** MathML, which the browser sets itself: it needs no fonts and no styles of ours. */

@@ -12,12 +12,12 @@ import { receiptLine } from "./receipt_view.js";
 /** @typedef {import("./conversation.js").Question} Question */
 
 function copyButton(/** @type {() => string} */ text) {
-  return button(t("copy"), async (event) => {
+  const act = button(t("copy"), async () => {
     await copy(text());
-    const label = /** @type {HTMLElement} */ (event.currentTarget);
-    label.setAttribute("aria-label", t("copied"));
-    label.replaceChildren(icon("check"));
+    act.setAttribute("aria-label", t("copied"));
+    act.replaceChildren(icon("check"));
   }, { icon: "copy", bare: true, kind: "tool" });
+  return act;
 }
 
 /**
