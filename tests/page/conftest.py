@@ -63,28 +63,31 @@ def key(gateway: Gateway) -> str:
     return gateway.create_key("--scope", "inference")
 
 
-@pytest.fixture
-def context(browser: Browser, gateway: Gateway) -> Iterator[BrowserContext]:
+@pytest.fixture(scope="package")
+def usual_context(browser: Browser, gateway: Gateway) -> Iterator[BrowserContext]:
+    """One context for most tests: a new one for each would cost them more than what they do."""
     context = browser.new_context(locale="en-GB", viewport={"width": 1100, "height": 800}, base_url=gateway.url)
-    context.set_default_timeout(10_000)
     yield context
     context.close()
 
 
 @pytest.fixture
-def reader(context: BrowserContext, engine: FakeEngine, key: str) -> Iterator[Reader]:
-    """Someone who has the page open and is signed in; the page must break no rule whatever they do."""
-    reader = Reader(context)
-    reader.open()
-    reader.sign_in(key)
-    yield reader
-    reader.check()
+def context(usual_context: BrowserContext) -> Iterator[BrowserContext]:
+    yield usual_context
+    usual_context.clear_permissions()
 
 
 @pytest.fixture
 def visitor(context: BrowserContext, engine: FakeEngine) -> Iterator[Reader]:
-    """Someone who has the page open and is not signed in."""
+    """Someone who has the page open and is not signed in; the page must break no rule whatever they do."""
     reader = Reader(context)
     reader.open()
     yield reader
-    reader.check()
+    reader.leave()
+
+
+@pytest.fixture
+def reader(visitor: Reader, key: str) -> Reader:
+    """Someone who has the page open and is signed in."""
+    visitor.sign_in(key)
+    return visitor

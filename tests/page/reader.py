@@ -15,6 +15,19 @@ WATCH = """
         window.violations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sample}`);
     });
 """
+FORGET = """async () => {
+    localStorage.clear();
+    const open = await new Promise((done) => {
+        const request = indexedDB.open("vitrine");
+        request.onsuccess = () => done(request.result);
+    });
+    const stores = [...open.objectStoreNames];
+    await new Promise((done) => {
+        const transaction = open.transaction(stores, "readwrite");
+        for (const store of stores) transaction.objectStore(store).clear();
+        transaction.oncomplete = done;
+    });
+}"""
 
 
 class Reader:
@@ -84,6 +97,12 @@ class Reader:
             if fault["impact"] in ("serious", "critical")
             for node in fault["nodes"]
         ]
+
+    def leave(self) -> None:
+        """Check, and leave nothing behind for the next who uses this browser."""
+        self.check()
+        self.page.evaluate(FORGET)
+        self.page.close()
 
     def check(self) -> None:
         """No rule was broken. Raises AssertionError."""
