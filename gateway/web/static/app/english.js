@@ -22,6 +22,7 @@ export const ENGLISH = {
   signIn: "Sign in",
   signInMore: "With an API key from whoever runs this server. It stays in this tab and is gone when you close it.",
   apiKey: "API key",
+  signInAgain: "Sign in again",
   signOut: "Sign out",
   signedInAs: "Signed in as {name}",
   checking: "Checking …",

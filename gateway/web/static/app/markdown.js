@@ -77,12 +77,24 @@ function dressCode(/** @type {HTMLElement} */ code) {
   frame.append(el("div", { class: "code-head" }, el("span", {}, language), act), pre);
 }
 
-/** MathML, which the browser sets itself: it needs no fonts and no styles of ours. */
+/** MathML, which the browser sets itself: it needs no fonts and no styles of ours. What is no formula stays as it was written. */
 async function typeset(/** @type {HTMLElement} */ place) {
   const tex = place.textContent ?? "";
   katex ??= import("../vendor/katex.js").then(() => /** @type {any} */ (globalThis).katex);
-  const displayMode = place.tagName === "DIV";
-  (await katex).render(tex, place, { output: "mathml", displayMode, throwOnError: false, trust: false, maxExpand: 200 });
+  const { __renderToDomTree: treeOf } = await katex;
+  try {
+    const tree = treeOf(tex, { output: "mathml", displayMode: place.tagName === "DIV", trust: false, maxExpand: 200, maxSize: 20, strict: false });
+    place.replaceChildren(unstyled(tree).toNode());
+  } catch {
+    place.classList.add("unset");
+  }
+}
+
+/** Without the style attributes that KaTeX gives to a few elements: the page's policy would refuse them. */
+function unstyled(/** @type {any} */ node) {
+  if (node.attributes) delete node.attributes.style;
+  for (const child of node.children ?? []) unstyled(child);
+  return node;
 }
 
 function escape(/** @type {string} */ text) {
