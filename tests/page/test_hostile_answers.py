@@ -40,19 +40,31 @@ ALLOWED = (
 ).split()
 
 
+RENDER = """async (attacks) => {
+    const { rendered } = await import("/static/app/markdown.js");
+    const place = document.querySelector("article.answer .prose");
+    for (const attack of attacks) {
+        const one = document.createElement("div");
+        one.className = "prose";
+        one.append(rendered(attack));
+        place.after(one);
+    }
+}"""
+
+
 @pytest.fixture
 def prose(reader: Reader, engine: FakeEngine) -> str:
-    """All attacks in one conversation; the selector of what was made of them."""
-    for name, attack in ATTACKS.items():
-        engine.script = [{"content": piece} for piece in (f"{name}\n\n", attack[: len(attack) // 2], attack[len(attack) // 2 :])]
-        engine.script += [{"reasoning": attack}]
-        reader.whole(reader.ask(attack.splitlines()[0]))
+    """All attacks in one answer as a model streams it, and each by itself; the selector of what was made of them."""
+    all_ = "\n\n".join(f"{name}\n\n{attack}" for name, attack in ATTACKS.items())
+    engine.script = [{"content": all_[start : start + 50]} for start in range(0, len(all_), 50)] + [{"reasoning": all_}]
+    reader.whole(reader.ask("\n".join(ATTACKS.values())))
+    reader.page.evaluate(RENDER, list(ATTACKS.values()))
     return "article.answer .prose"
 
 
 def test_no_attack_runs_or_asks_anybody_and_only_plain_elements_are_made(reader: Reader, prose: str) -> None:
     page = reader.page
-    expect(page.locator(prose)).to_have_count(len(ATTACKS))
+    expect(page.locator(prose)).to_have_count(1 + len(ATTACKS))
     for link in page.locator(f"{prose} a").all():
         assert (link.get_attribute("href") or "https:").startswith(("https:", "http:")), link.get_attribute("href")
     made = page.locator(prose).evaluate_all(
