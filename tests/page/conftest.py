@@ -54,7 +54,9 @@ def ledger(home: Path) -> Iterator[Ledger]:
 
 @pytest.fixture(scope="package")
 def gateway(home: Path, running_engine: FakeEngine, ledger: Ledger) -> Iterator[Gateway]:
-    with Gateway(home, VITRINE_FAILED_LOGINS_PER_MIN="8", VITRINE_BUSY_EXCHANGES="1", VITRINE_QUEUE_EXCHANGES="1") as running:
+    with Gateway(
+        home, VITRINE_FAILED_LOGINS_PER_MIN="8", VITRINE_BUSY_EXCHANGES="1", VITRINE_QUEUE_EXCHANGES="1"
+    ) as running:
         yield running
 
 

@@ -16,7 +16,7 @@ FOLDER = TOP / "docs" / "page"
 WIDE, PHONE = (1280, 860), (390, 844)
 ENGLISH = """There are **two shapes** on a white ground:
 
-1. a red circle <|begin_of_box|>[[75,335,400,665]]<|end_of_box|>
+1. a red circle <|begin_of_box|>[[75,335,405,665]]<|end_of_box|>
 2. a blue square <|begin_of_box|>[[580,340,925,670]]<|end_of_box|>
 
 | shape | area, pixels |
@@ -29,13 +29,16 @@ $$\\frac{\\pi r^2}{s^2} \\approx 0.76$$
 """
 CHINESE = """白色背景上有**两个图形**：
 
-1. 红色圆形 <|begin_of_box|>[[75,335,400,665]]<|end_of_box|>
+1. 红色圆形 <|begin_of_box|>[[75,335,405,665]]<|end_of_box|>
 2. 蓝色正方形 <|begin_of_box|>[[580,340,925,670]]<|end_of_box|>
 
 | 图形 | 面积（像素） |
 | :-- | --: |
 | 圆形 | $\\pi r^2 \\approx 9{,}330$ |
 | 正方形 | $s^2 \\approx 12{,}300$ |
+
+圆形的面积约为正方形的四分之三：
+$$\\frac{\\pi r^2}{s^2} \\approx 0.76$$
 """
 
 
@@ -76,7 +79,7 @@ def take(reader: Reader, name: str) -> None:
     """Keep what is seen as docs/page/NAME.png, in few colours: it is a page, not a photo."""
     path = FOLDER / f"{name}.png"
     reader.page.screenshot(path=path)
-    Image.open(path).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
     reader.page.context.close()
 
 
@@ -87,6 +90,9 @@ def take_all(studio: Studio) -> None:
     reader = studio.visitor("en-GB", "light", (1280, 1240))
     studio.asks(reader, ENGLISH, "Where are the shapes, and how large are they?")
     take(reader, "answer-en-light")
+    reader = studio.visitor("zh-CN", "light", (1280, 1240))
+    studio.asks(reader, CHINESE, "图形在哪里？各有多大？")
+    take(reader, "answer-zh-light")
     reader = studio.visitor("zh-CN", "dark", (1280, 1000))
     studio.asks(reader, CHINESE, "图形在哪里？各有多大？")
     reader.answers.last.locator(".verify").click()

@@ -49,7 +49,11 @@ def test_no_state_of_the_page_has_a_serious_fault_for_assistive_technology(
     faults: dict[str, list[str]] = {"signed out": looked.accessibility_faults()}
     looked.sign_in(key)
     faults["nothing asked"] = looked.accessibility_faults()
-    engine.script = [{"reasoning": "Hm."}, {"content": RICH}, {"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": "{}"}}]}]
+    engine.script = [
+        {"reasoning": "Hm."},
+        {"content": RICH},
+        {"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": "{}"}}]},
+    ]
     looked.choose(drawn(100, 80))
     expect(page.locator("#chips .size")).to_have_count(1)
     faults["picture chosen"] = looked.accessibility_faults()
@@ -78,7 +82,9 @@ def test_no_state_of_the_page_has_a_serious_fault_for_assistive_technology(
 
 
 def test_nothing_is_wider_than_the_page(reader: Reader, engine: FakeEngine) -> None:
-    engine.script = [{"content": RICH + "x" * 500 + "\n\n```\n" + "y" * 500 + "\n```\n\n$$" + "+".join("abcdefgh" * 20) + "$$"}]
+    engine.script = [
+        {"content": RICH + "x" * 500 + "\n\n```\n" + "y" * 500 + "\n```\n\n$$" + "+".join("abcdefgh" * 20) + "$$"}
+    ]
     reader.choose(drawn(1200, 100))
     answer = reader.whole(reader.ask("z" * 300))
     answer.locator(".verify").click()
@@ -92,7 +98,9 @@ def test_nothing_is_wider_than_the_page(reader: Reader, engine: FakeEngine) -> N
         assert wide == [0, 0], width
 
 
-def test_the_language_is_the_browsers_until_it_is_switched_and_then_remembered(browser: Browser, gateway: Gateway) -> None:
+def test_the_language_is_the_browsers_until_it_is_switched_and_then_remembered(
+    browser: Browser, gateway: Gateway
+) -> None:
     context = browser.new_context(locale="zh-CN", base_url=gateway.url)
     reader = Reader(context)
     reader.open()
@@ -202,7 +210,9 @@ def test_a_screen_reader_hears_the_answer_in_sentences_and_not_word_by_word(read
 
 
 def test_both_languages_say_everything(visitor: Reader) -> None:
-    texts: dict[str, dict[str, str]] = visitor.page.evaluate("import('/static/app/language.js').then((found) => found.TEXTS)")
+    texts: dict[str, dict[str, str]] = visitor.page.evaluate(
+        "import('/static/app/language.js').then((found) => found.TEXTS)"
+    )
     english, chinese = texts["en"], texts["zh"]
     assert list(english) == list(chinese)
     for name, text in english.items():

@@ -196,6 +196,7 @@ def test_markdown_tables_and_formulas_are_set(reader: Reader, engine: FakeEngine
     prose = reader.whole(reader.ask("Markdown, please.")).locator(".prose")
     expect(prose.locator("h2")).to_have_text("Head")
     expect(prose.locator("td").nth(1)).to_have_text("$5 and $6")
+    assert prose.locator("td").nth(1).evaluate("(cell) => getComputedStyle(cell).textAlign") == "end"
     expect(prose.locator("math")).to_have_count(3)
     expect(prose.locator("math mfrac")).to_have_count(1)
     expect(prose.locator("li strong")).to_have_text("bold")

@@ -68,7 +68,9 @@ def test_a_key_revoked_meanwhile_leads_to_sign_in_and_back_to_the_conversation(
     expect(visitor.whole().locator(".prose")).to_contain_text("red circle")
 
 
-def test_over_the_limit_counts_down_and_then_lets_the_question_be_asked_again(visitor: Reader, gateway: Gateway) -> None:
+def test_over_the_limit_counts_down_and_then_lets_the_question_be_asked_again(
+    visitor: Reader, gateway: Gateway
+) -> None:
     limited, _ = gateway.limited_key("--requests-per-min", "1")
     visitor.page.clock.install()
     visitor.open()
@@ -168,7 +170,9 @@ def test_a_lost_connection_keeps_what_came_and_continue_goes_on(
     answer = visitor.ask("Tell me.")
     expect(answer).to_contain_text("a small")
     cable.cut()
-    expect(visitor.whole(answer).locator(".notice")).to_contain_text("The connection was lost in the middle of the answer")
+    expect(visitor.whole(answer).locator(".notice")).to_contain_text(
+        "The connection was lost in the middle of the answer"
+    )
     expect(answer.locator(".prose")).to_have_text("a small")
     engine.go_on.set()
     engine.behaviour, engine.script = Behaviour.ANSWERS, [{"content": "red circle."}]
@@ -231,7 +235,9 @@ def test_a_control_token_is_explained_and_can_be_edited_away(reader: Reader) -> 
     expect(reader.whole().locator(".prose")).to_contain_text("red circle")
 
 
-def test_while_the_engine_loads_its_progress_is_shown_and_the_question_waits(reader: Reader, engine: FakeEngine) -> None:
+def test_while_the_engine_loads_its_progress_is_shown_and_the_question_waits(
+    reader: Reader, engine: FakeEngine
+) -> None:
     engine.say("loading", "loading the model, 30 s so far")
     try:
         until(lambda: reader.page.request.get("/readyz").status == 503, what="not ready")

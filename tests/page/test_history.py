@@ -56,7 +56,12 @@ def test_conversations_survive_a_reload_with_their_pictures_and_receipts(two: Re
     expect(two.page.locator("#text")).to_be_visible()  # the key is kept for this tab
     two.page.locator("#history-list .open", has_text="About a picture").click()
     expect(two.questions.first.locator("img")).to_be_visible()
-    assert two.questions.first.locator("img").evaluate("async (image) => { await image.decode(); return image.naturalWidth; }") == 32
+    assert (
+        two.questions.first.locator("img").evaluate(
+            "async (image) => { await image.decode(); return image.naturalWidth; }"
+        )
+        == 32
+    )
     expect(two.answers.last.locator(".receipt-line")).to_contain_text("Recorded")
     two.whole(two.ask("And now?"))
     expect(two.answers).to_have_count(2)
@@ -96,7 +101,9 @@ def test_everything_is_wiped_after_a_second_thought(two: Reader) -> None:
     expect(two.answers).to_have_count(0)
 
 
-def test_the_key_is_in_this_tab_alone_and_nothing_is_kept_on_the_server(two: Reader, gateway: Gateway, key: str) -> None:
+def test_the_key_is_in_this_tab_alone_and_nothing_is_kept_on_the_server(
+    two: Reader, gateway: Gateway, key: str
+) -> None:
     assert two.page.evaluate("Object.values(sessionStorage)") == [key]
     assert key not in two.page.evaluate("JSON.stringify([Object.entries(localStorage), document.cookie])")
     assert two.page.context.cookies() == []

@@ -28,7 +28,7 @@ ATTACKS = {
     "formula html": "$\\htmlStyle{position:fixed}{x}$ $\\htmlId{text}{x}$ $\\text{<img src=x onerror=window.hit=1>}$",
     "formula bomb": "$\\def\\a{\\a\\a}\\a$ $$\\rule{9999em}{9999em}$$",
     "code": "```<img src=x onerror=window.hit=1>\n</code></pre><script>window.hit = 1</script>\n```",
-    "code's language": "```x\"onmouseover=window.hit=1\nx\n```",
+    "code's language": '```x"onmouseover=window.hit=1\nx\n```',
     "mutation": "<math><mtext><table><mglyph><style><!--</style><img title='--&gt;&lt;img src=1 onerror=window.hit=1&gt;'>",
     "clobbering": "<a id=text name=text></a><img name=querySelector><form id=turns>",
     "autolink": "https://evil.example/a.png <https://evil.example/b.png> www.evil.example",
@@ -73,7 +73,9 @@ def test_no_attack_runs_or_asks_anybody_and_only_plain_elements_are_made(reader:
     assert set(made) <= set(ALLOWED)
     named = "[...one.querySelectorAll('*')].flatMap((found) => found.getAttributeNames())"
     attributes = page.locator(prose).evaluate_all(f"(all) => [...new Set(all.flatMap((one) => {named}))]")
-    assert not {name for name in attributes if name.startswith("on") or name in ("style", "src", "srcset", "id", "name")}
+    assert not {
+        name for name in attributes if name.startswith("on") or name in ("style", "src", "srcset", "id", "name")
+    }
     assert page.evaluate("window.hit") is None
     # The page's own elements are still what they were.
     assert page.evaluate("document.getElementById('text').localName") == "textarea"

@@ -94,8 +94,14 @@ def another_key(given: dict[str, Any]) -> None:
     ("lie", "told"),
     [
         (changed_proof(lambda proof: proof.replace("\nindex ", "\nindex 1", 1)), "does not lead to the signed head"),
-        (changed_proof(lambda proof: re.sub(r"extra e", "extra f", proof, count=1)), "does not lead to the signed head"),
-        (changed_proof(lambda proof: re.sub(r"\n\n([^\n]+)\n(\d+)\n", r"\n\n\1\n1\2\n", proof)), "not signed by its key"),
+        (
+            changed_proof(lambda proof: re.sub(r"extra e", "extra f", proof, count=1)),
+            "does not lead to the signed head",
+        ),
+        (
+            changed_proof(lambda proof: re.sub(r"\n\n([^\n]+)\n(\d+)\n", r"\n\n\1\n1\2\n", proof)),
+            "not signed by its key",
+        ),
         (another_record, "not the one that came with this answer"),
         (another_key, "malformed"),
     ],

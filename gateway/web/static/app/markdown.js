@@ -48,6 +48,7 @@ export function rendered(text) {
   const fragment = DOMPurify.sanitize(marked.parse(text), {
     USE_PROFILES: { html: true }, FORBID_TAGS: ["img", "style", "form", "input", "button", "video", "audio", "svg"],
     FORBID_ATTR: ["style", "id", "name"], ALLOW_DATA_ATTR: false, ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
+    ADD_URI_SAFE_ATTR: ["align", "start"], // their values are no addresses, or the line above would drop them
     RETURN_DOM_FRAGMENT: true,
   });
   for (const link of fragment.querySelectorAll("a")) {
