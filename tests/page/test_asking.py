@@ -224,7 +224,10 @@ def test_thinking_is_asked_for_in_the_drawer_and_shown_folded(reader: Reader, en
 
 
 def test_boxes_are_drawn_on_the_picture_with_their_labels(reader: Reader, engine: FakeEngine) -> None:
-    text = "The circle <|begin_of_box|>[[75,335,400,665]]<|end_of_box|> and two more: <|begin_of_box|>[[500,0,1000,500],[0,0,100,100]]<|end_of_box|>"
+    text = (
+        "The circle <|begin_of_box|>[[75,335,400,665]]<|end_of_box|> and two more: "
+        "<|begin_of_box|>[[500,0,1000,500],[0,0,100,100]]<|end_of_box|>"
+    )
     engine.script = [{"content": piece} for piece in text]
     reader.choose(drawn(400, 200))
     answer = reader.whole(reader.ask("Locate them."))

@@ -1,5 +1,7 @@
 """What a model writes may try anything: nothing of it runs, nothing is fetched, nobody is led astray."""
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
@@ -34,10 +36,13 @@ ATTACKS = {
     "autolink": "https://evil.example/a.png <https://evil.example/b.png> www.evil.example",
     "table": "| <img src=x onerror=window.hit=1> |\n|---|\n| [x](javascript:window.hit=1) |",
 }
-ALLOWED = (
-    "p br strong em del code pre div span button table thead tbody tr th td ul ol li h1 h2 h3 h4 h5 h6 a blockquote hr "
-    "math semantics annotation mrow mi mo mn mtext mstyle mfrac msup msub mspace mpadded mphantom menclose"
-).split()
+ALLOWED = set(
+    re.findall(
+        r"\w+",
+        "p br strong em del code pre div span button table thead tbody tr th td ul ol li h1 h2 h3 h4 h5 h6 a blockquote hr "
+        "math semantics annotation mrow mi mo mn mtext mstyle mfrac msup msub mspace mpadded mphantom menclose",
+    )
+)
 
 
 RENDER = """async (attacks) => {
@@ -70,7 +75,7 @@ def test_no_attack_runs_or_asks_anybody_and_only_plain_elements_are_made(reader:
     made = page.locator(prose).evaluate_all(
         "(all) => [...new Set(all.flatMap((one) => [...one.querySelectorAll('*')].map((found) => found.localName)))]"
     )
-    assert set(made) <= set(ALLOWED)
+    assert set(made) <= ALLOWED
     named = "[...one.querySelectorAll('*')].flatMap((found) => found.getAttributeNames())"
     attributes = page.locator(prose).evaluate_all(f"(all) => [...new Set(all.flatMap((one) => {named}))]")
     assert not {

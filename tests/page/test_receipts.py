@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from playwright.sync_api import Locator, Route, expect
 
 from gateway.ledger.verify_proof import check, read_proof
 from tests.page.reader import Reader, drawn
+from tests.page.trees import proofs
 from tests.support.audit import Ledger
 from tests.support.fake_engine import FakeEngine
 from tests.support.gateway import Gateway
@@ -178,10 +180,6 @@ def _passes(proof: str, public: str) -> bool:
 
 def test_trees_of_every_size_are_walked_as_the_auditors_file_does_it(visitor: Reader) -> None:
     """The walk from leaf to root, on trees made here, for each leaf of each size up to 20."""
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
-
-    from tests.page.trees import proofs  # noqa: PLC0415
-
     made = list(proofs(Ed25519PrivateKey.generate(), most=20))
     found = visitor.page.evaluate(
         f"async (made) => {{ const one = {CHECK}; return Promise.all(made.map(one)); }}", [list(pair) for pair in made]
