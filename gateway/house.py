@@ -2,14 +2,16 @@
 
 from collections.abc import MutableMapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.authentication import authenticate, require
 from gateway.body import Bodies
 from gateway.brake import Brake
 from gateway.closing import Closing
+from gateway.counts import Metrics
 from gateway.door import Limits
 from gateway.engines.pool import Pool
+from gateway.errors import OverLimit, Unauthenticated
 from gateway.keys.allowance import Allowance
 from gateway.keys.caller import Caller
 from gateway.keys.caller import Scope as KeyScope
@@ -17,12 +19,15 @@ from gateway.keys.store import KeyStore
 from gateway.ledger.client import LedgerClient
 from gateway.ledger.messages import Limit
 from gateway.limits import limits_of
-from gateway.metrics import Metrics
+from gateway.metrics import Login
 from gateway.pictures.workshop import Workshop
 from gateway.proxies import Proxies
 from gateway.remote_images.fetcher import Fetcher
 from gateway.settings import Settings
 from gateway.shared_limits import SharedLimits
+
+if TYPE_CHECKING:
+    from gateway.traces import Traces
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class House:
     workshop: Workshop | None
     fetcher: Fetcher
     shared: SharedLimits | None = None
+    traces: "Traces | None" = None
 
     @classmethod
     def furnish(
@@ -54,19 +60,27 @@ class House:
         ledger: LedgerClient,
         metrics: Metrics,
         shared: SharedLimits | None = None,
+        traces: "Traces | None" = None,
     ) -> "House":
         """All that the settings decide, around what was opened."""
-        door = Limits(body_bytes=settings.max_body_bytes, remote_images=bool(settings.outbound))
+        door = Limits(body_bytes=settings.max_body_bytes, remote_images=bool(settings.remote_images))
         return cls(
             settings, door, keys, pool, ledger, metrics, settings.allowance("key"),
             settings.allowance("tenant"), settings.brake(), settings.bodies(), Closing(), Proxies(settings.trusted_proxies),
-            settings.workshop(door.image_pixels), settings.fetcher(), shared,
+            settings.workshop(door.image_pixels), settings.fetcher(), shared, traces,
         )  # fmt: skip
 
     def known(self, scope: MutableMapping[str, Any]) -> Caller:
         """Who asks, whatever the key may be used for. Raises Unauthenticated or OverLimit."""
         authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
-        return authenticate(self.keys, self.brake, address(scope), authorization)
+        try:
+            return authenticate(self.keys, self.brake, address(scope), authorization)
+        except OverLimit:
+            self.metrics.not_let_in(Login.BRAKED)
+            raise
+        except Unauthenticated:
+            self.metrics.not_let_in(Login.INVALID if authorization else Login.MISSING)
+            raise
 
     def caller(self, scope: MutableMapping[str, Any], *scopes: KeyScope) -> Caller:
         """Who asks, with one of these scopes. Raises Unauthenticated, Forbidden or OverLimit."""
