@@ -78,6 +78,7 @@ class Studio:
 def take(reader: Reader, name: str) -> None:
     """Keep what is seen as docs/page/NAME.png, in few colours: it is a page, not a photo."""
     path = FOLDER / f"{name}.png"
+    reader.page.mouse.move(0, 0)
     reader.page.screenshot(path=path)
     Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
     reader.page.context.close()

@@ -21,6 +21,10 @@ export const CHINESE = {
 
   signIn: "登录",
   signInMore: "请输入服务器管理员发放的 API 密钥。密钥只保存在这个标签页里，关闭即清除。",
+  user: "用户名",
+  password: "密码",
+  directoryMore: "请使用本机构目录里的用户名和密码。",
+  or: "或",
   apiKey: "API 密钥",
   signInAgain: "重新登录",
   signOut: "退出登录",
@@ -138,6 +142,11 @@ export const CHINESE = {
   waitOver: "现在可以重新提问。",
 
   fail_wrong_key: "这个密钥在这里无效：可能输错了，也可能已过期或被吊销。",
+  fail_session_over: "登录已失效，请重新登录；对话仍会保留。",
+  fail_wrong_password: "用户名或密码不正确。",
+  fail_directory_away: "机构目录没有响应。请稍后再试，或使用 API 密钥。",
+  fail_not_secure: "不能通过明文 HTTP 发送密码，请用 https:// 打开本页。",
+  fail_no_group: "目录里有你，但你不在可以使用本服务的任何组里，请联系管理员。",
   fail_forbidden: "这个密钥没有提问的权限，请换一个密钥登录。",
   fail_too_many_logins: "你的地址发来了太多无效的密钥。",
   fail_over_limit: "你的用量已达上限。",

@@ -21,6 +21,10 @@ export const ENGLISH = {
 
   signIn: "Sign in",
   signInMore: "With an API key from whoever runs this server. It stays in this tab and is gone when you close it.",
+  user: "Name",
+  password: "Password",
+  directoryMore: "With your name and password of this organisation's directory.",
+  or: "or",
   apiKey: "API key",
   signInAgain: "Sign in again",
   signOut: "Sign out",
@@ -138,6 +142,11 @@ export const ENGLISH = {
   waitOver: "You can ask again now.",
 
   fail_wrong_key: "This key is not valid here. It may be mistyped, expired or revoked.",
+  fail_session_over: "Your session has ended. Sign in again; the conversation stays.",
+  fail_wrong_password: "Name or password is wrong.",
+  fail_directory_away: "The organisation's directory does not answer. Try again soon, or use an API key.",
+  fail_not_secure: "Passwords are not taken over plain HTTP. Open this page with https://.",
+  fail_no_group: "You are known here, but in no group that may use this. Ask whoever runs this server.",
   fail_forbidden: "This key may not ask questions. Sign in with one that may.",
   fail_too_many_logins: "Too many keys that are not valid came from your address.",
   fail_over_limit: "You have reached your limit.",

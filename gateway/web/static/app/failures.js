@@ -25,14 +25,14 @@ export function notice(failure, ways) {
   const waits = el("p", { class: "wait" });
   const looks = BROKEN.has(kind) ? "notice" : "notice strong";
   const text = el("div", { class: "notice-text" }, el("p", { role: "alert" }, t(sentence)), waits);
-  if (failure.said && kind !== "wrong_key") {
+  if (failure.said && kind !== "wrong_key" && kind !== "session_over") {
     text.append(el("details", {}, el("summary", {}, t("serverSaid")), el("p", { lang: "en" }, failure.said)));
   }
   const give = (/** @type {string} */ label, /** @type {(() => void) | undefined} */ act, kinds = "plain") => {
     if (act) actions.append(button(t(label), act, { kind: kinds }));
   };
   if (BROKEN.has(kind) || kind === "cut") give("continue", ways.goOn, "main");
-  if (kind === "wrong_key" || kind === "forbidden") give("signInAgain", ways.signIn, "main");
+  if (kind === "wrong_key" || kind === "session_over" || kind === "forbidden") give("signInAgain", ways.signIn, "main");
   if (kind === "no_model") give("settings", ways.settings, "main");
   if (kind === "too_long") give("newConversation", ways.fresh, "main");
   if (AGAIN.has(kind) && !failure.never && ways.again) again(failure, ways, actions, waits);

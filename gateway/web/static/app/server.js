@@ -26,6 +26,8 @@ const KINDS = {
   too_many_failed_logins: "too_many_logins", rate_limit_exceeded: "over_limit", context_length_exceeded: "too_long",
   invalid_image: "not_a_picture", control_token: "control_token", engine_broke: "broke", model_not_found: "no_model",
   timed_out: "timed_out", insufficient_permissions: "forbidden", invalid_api_key: "wrong_key",
+  session_over: "session_over", wrong_password: "wrong_password", directory_away: "directory_away", not_secure: "not_secure",
+  no_group: "no_group",
 };
 const BY_STATUS = { 401: "wrong_key", 403: "forbidden", 413: "too_large", 429: "over_limit", 502: "broke", 504: "timed_out" };
 
@@ -49,10 +51,10 @@ export class Server {
   }
 
   /**
-   * @param {string} path @param {RequestInit} [init]
+   * @param {string} path @param {RequestInit} [init] @param {boolean} [again] whether this is the second try
    * @returns {Promise<Response>} only good ones @throws {Failure}
    */
-  async request(path, init = {}) {
+  async request(path, init = {}, again = false) {
     let response;
     try {
       response = await fetch(path, {
@@ -64,7 +66,25 @@ export class Server {
       throw new Failure("unreachable");
     }
     if (response.ok) return response;
-    throw await failureOf(response);
+    const failure = await failureOf(response);
+    if (failure.kind === "wrong_key" && this.session.key === null) failure.kind = "session_over";
+    if (failure.code === "csrf" && !again) {
+      // Another tab signed in anew: the cookie is its, and so must the token be.
+      await this.session.discover();
+      return this.request(path, init, true);
+    }
+    throw failure;
+  }
+
+  /** @returns {Promise<{name: string, csrf: string}>} who is signed in now, by a cookie */
+  async signIn(/** @type {string} */ user, /** @type {string} */ password) {
+    const body = JSON.stringify({ user, password });
+    const headers = { "Content-Type": "application/json" };
+    return (await (await this.request("/auth/sign-in", { method: "POST", body, headers })).json()).signed_in;
+  }
+
+  async signOut() {
+    await this.request("/auth/sign-out", { method: "POST" });
   }
 
   /** @returns {Promise<{id: string, max_model_len: number | null}[]>} */

@@ -8,7 +8,7 @@ export class Session {
     this.key = sessionStorage.getItem(STORED);
     /** @type {string[]} ways of signing in that the server offers */
     this.methods = ["key"];
-    /** @type {any} who the cookie says we are */
+    /** @type {{name: string, csrf: string} | null} whom the cookie stands for */
     this.person = null;
     this.token = "";
   }
@@ -19,7 +19,7 @@ export class Session {
 
   /** What to call whoever is signed in: a name, or the key's beginning. */
   get name() {
-    return this.person ? String(this.person.name ?? this.person.user ?? "") : `${(this.key ?? "").slice(0, 6)}…`;
+    return this.key === null && this.person ? this.person.name : `${(this.key ?? "").slice(0, 6)}…`;
   }
 
   /** @returns {Record<string, string>} */
@@ -39,8 +39,13 @@ export class Session {
     if (!response?.ok) return; // a gateway without a directory has keys alone
     const said = await response.json();
     this.methods = said.methods ?? ["key"];
-    this.person = said.signed_in ?? null;
-    this.token = said.csrf_token ?? said.csrf ?? said.signed_in?.csrf_token ?? said.signed_in?.csrf ?? "";
+    this.usePerson(said.signed_in ?? null);
+  }
+
+  /** Whom a cookie stands for, as the server says; null for nobody. */
+  usePerson(/** @type {{name: string, csrf: string} | null} */ person) {
+    this.person = person;
+    this.token = person?.csrf ?? "";
   }
 
   /** @param {string} key */
@@ -51,6 +56,7 @@ export class Session {
 
   forget() {
     this.key = null;
+    this.usePerson(null);
     sessionStorage.removeItem(STORED);
   }
 }
