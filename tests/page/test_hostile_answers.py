@@ -28,6 +28,7 @@ ATTACKS = {
     "formula link": "$\\href{javascript:window.hit=1}{x}$ $\\url{javascript:window.hit=1}$",
     "formula picture": "$$\\includegraphics{https://evil.example/a.png}$$",
     "formula html": "$\\htmlStyle{position:fixed}{x}$ $\\htmlId{text}{x}$ $\\text{<img src=x onerror=window.hit=1>}$",
+    "formula style": "$\\fcolorbox{red}{blue}{x}$ $\\pmb{x}$",  # KaTeX gives these style attributes
     "formula bomb": "$\\def\\a{\\a\\a}\\a$ $$\\rule{9999em}{9999em}$$",
     "code": "```<img src=x onerror=window.hit=1>\n</code></pre><script>window.hit = 1</script>\n```",
     "code's language": '```x"onmouseover=window.hit=1\nx\n```',
