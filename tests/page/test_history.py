@@ -11,7 +11,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from tests.page.reader import Reader, drawn
-from tests.support.fake_engine import FakeEngine
+from tests.support.fake_engine import Behaviour, FakeEngine
 from tests.support.gateway import Gateway
 
 STORED = """async () => {
@@ -65,6 +65,28 @@ def test_conversations_survive_a_reload_with_their_pictures_and_receipts(two: Re
     expect(two.answers.last.locator(".receipt-line")).to_contain_text("Recorded")
     two.whole(two.ask("And now?"))
     expect(two.answers).to_have_count(2)
+
+
+def test_a_page_closed_in_the_middle_of_an_answer_keeps_the_question_and_offers_to_go_on(
+    reader: Reader, engine: FakeEngine
+) -> None:
+    engine.behaviour = Behaviour.WAITS_FOR_LEAVE_AFTER_TWO_EVENTS
+    expect(reader.ask("A long story")).to_contain_text("a small")
+    reader.page.reload()
+    engine.go_on.set()
+    reader.page.locator("#history-list .open", has_text="A long story").click()
+    expect(reader.answers.last.locator(".notice")).to_contain_text("The connection was lost")
+    engine.behaviour = Behaviour.ANSWERS
+    reader.answers.last.get_by_role("button", name="Ask again").last.click()
+    expect(reader.whole().locator(".prose")).to_contain_text("red circle")
+
+
+def test_another_callers_record_is_not_shown_to_whoever_signs_in_later(reader: Reader, gateway: Gateway) -> None:
+    reader.whole(reader.ask("Mine"))
+    reader.page.get_by_role("button", name="Sign out").click()
+    reader.sign_in(gateway.create_key())
+    reader.answers.last.locator(".verify").click()
+    expect(reader.answers.last.locator(".verdict.part")).to_contain_text("only to the key that asked", timeout=15_000)
 
 
 def test_one_conversation_is_deleted_with_its_pictures(two: Reader) -> None:

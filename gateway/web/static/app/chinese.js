@@ -77,6 +77,7 @@ export const CHINESE = {
   verifiedPart: "记录在日志里，但这个浏览器无法检查签名。",
   refused: "验证未通过。",
   notYet: "日志还没有签署新的头部，请过几秒再试。",
+  notYours: "日志只向当时提问的密钥或审计员出示这条记录。",
   noCrypto: "只有通过 HTTPS 或从本机打开的页面，浏览器才能检查证明。",
   stepLeaf: "这条记录正是回答事先给出的那一条（SHA-256）。",
   stepPath: "它通向日志在 {size} 条记录时的根。",

@@ -77,6 +77,7 @@ export const ENGLISH = {
   verifiedPart: "In the log, but this browser could not check the signature.",
   refused: "Not verified.",
   notYet: "The log has not signed its next head yet. Try again in a few seconds.",
+  notYours: "The log shows this record only to the key that asked, or to an auditor.",
   noCrypto: "This browser checks proofs only on pages that came over HTTPS or from this machine.",
   stepLeaf: "The record is the one that this answer named beforehand (SHA-256).",
   stepPath: "It leads to the root of the log as it was at {size} records.",

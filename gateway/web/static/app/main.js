@@ -70,6 +70,10 @@ class Page {
     this.running?.abort();
     const found = await this.history?.read(id);
     if (!found) return;
+    for (const turn of found.turns) {
+      // The page was closed while it came.
+      if (turn.role === "assistant" && turn.ending === "running") Object.assign(turn, { ending: "failed", failure: { kind: "lost", said: "" } });
+    }
     this.conversation = found;
     this.side(false);
     this.showAll();
@@ -129,6 +133,7 @@ class Page {
     const { conversation } = this;
     const view = () => this.views.get(answer.id);
     this.composer.setRunning(true);
+    this.keep(conversation); // a page that is closed meanwhile must not lose the question
     this.announcer.begin();
     this.announcer.say(t("answering"));
     view()?.show();

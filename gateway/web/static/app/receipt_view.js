@@ -48,7 +48,8 @@ async function verified(/** @type {Receipt} */ receipt, /** @type {import("./ser
   } catch (error) {
     if (error instanceof Refused) return verdict("bad", t("refused"), t(error.message, { date: remembered() }));
     const failure = /** @type {any} */ (error);
-    return verdict("bad", t("refused"), failure.kind ? t(`fail_${failure.kind}`) : String(failure.message));
+    if (failure.status === 404) return verdict("part", t("notYours"));
+    return verdict("part", failure.kind ? t(`fail_${failure.kind}`) : String(failure.message));
   }
 }
 
