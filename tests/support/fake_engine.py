@@ -218,7 +218,9 @@ class FakeEngine:
                 await answer.write(b'data: {"choices": [{"index": 0, "del')
                 return True
             case Behaviour.ENDS_WITHIN_A_CHARACTER:
-                await answer.write(_event("glm-4v", {"content": "左"}, None)[:-30].rpartition("左".encode())[0] + "左".encode()[:1])
+                await answer.write(
+                    _event("glm-4v", {"content": "左"}, None)[:-30].rpartition("左".encode())[0] + "左".encode()[:1]
+                )
                 return True
             case Behaviour.STREAMS_GARBAGE_AFTER_TWO_EVENTS:
                 await asyncio.sleep(0.3)  # or it would come in one piece with the events before it
