@@ -4,8 +4,9 @@
 /** The proof does not hold; `message` is the name of a text. */
 export class Refused extends Error {}
 
-/** @typedef {{name: string, id: Uint8Array, bytes: Uint8Array}} Key */
-/** @typedef {{record: Uint8Array, index: number, path: Uint8Array[], note: string}} Proof */
+/** @typedef {Uint8Array<ArrayBuffer>} Bytes */
+/** @typedef {{name: string, id: Bytes, bytes: Bytes}} Key */
+/** @typedef {{record: Bytes, index: number, path: Bytes[], note: string}} Proof */
 
 /** Base64, strictly: each value has one spelling. */
 export function decode(/** @type {string} */ text) {
@@ -19,7 +20,7 @@ export function decode(/** @type {string} */ text) {
   return data;
 }
 
-export function encode(/** @type {Uint8Array} */ data) {
+export function encode(/** @type {Bytes} */ data) {
   return btoa(Array.from(data, (byte) => String.fromCharCode(byte)).join(""));
 }
 
@@ -28,12 +29,12 @@ function decimal(/** @type {string} */ text) {
   return Number(text);
 }
 
-/** @returns {Promise<Uint8Array>} */
-async function sha256(/** @type {Uint8Array[]} */ ...parts) {
+/** @returns {Promise<Bytes>} */
+async function sha256(/** @type {Bytes[]} */ ...parts) {
   return new Uint8Array(await crypto.subtle.digest("SHA-256", joined(...parts)));
 }
 
-function joined(/** @type {Uint8Array[]} */ ...parts) {
+function joined(/** @type {Bytes[]} */ ...parts) {
   const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
   let at = 0;
   for (const part of parts) {
@@ -44,7 +45,7 @@ function joined(/** @type {Uint8Array[]} */ ...parts) {
 }
 
 const bytes = (/** @type {string} */ text) => new TextEncoder().encode(text);
-const same = (/** @type {Uint8Array} */ one, /** @type {Uint8Array} */ other) => encode(one) === encode(other);
+const same = (/** @type {Bytes} */ one, /** @type {Bytes} */ other) => encode(one) === encode(other);
 
 /** NAME+HASH+BASE64(0x01 || Ed25519 public key). @returns {Promise<Key>} */
 export async function readKey(/** @type {string} */ text) {
@@ -71,7 +72,7 @@ export function readProof(/** @type {string} */ text) {
 
 /**
  * The signed head: its signature is checked where the browser has Ed25519.
- * @returns {Promise<{origin: string, size: number, root: Uint8Array, signature: boolean}>} `signature`: whether it was checked
+ * @returns {Promise<{origin: string, size: number, root: Bytes, signature: boolean}>} `signature`: whether it was checked
  */
 async function readHead(/** @type {string} */ note, /** @type {Key} */ key) {
   const end = note.lastIndexOf("\n\n");
@@ -95,7 +96,7 @@ async function readHead(/** @type {string} */ note, /** @type {Key} */ key) {
 }
 
 /** @returns {Promise<boolean | null>} null where the browser has no Ed25519 */
-async function verifies(/** @type {Key} */ key, /** @type {Uint8Array} */ signature, /** @type {Uint8Array} */ message) {
+async function verifies(/** @type {Key} */ key, /** @type {Bytes} */ signature, /** @type {Bytes} */ message) {
   let imported;
   try {
     imported = await crypto.subtle.importKey("raw", key.bytes, { name: "Ed25519" }, false, ["verify"]);
@@ -107,7 +108,7 @@ async function verifies(/** @type {Key} */ key, /** @type {Uint8Array} */ signat
 }
 
 /** From the leaf to the root (RFC 9162 section 2.1.3.2). Division, not shifts: those have 32 bits. */
-async function rootFrom(/** @type {Uint8Array} */ leaf, /** @type {number} */ index, /** @type {number} */ size, /** @type {Uint8Array[]} */ path) {
+async function rootFrom(/** @type {Bytes} */ leaf, /** @type {number} */ index, /** @type {number} */ size, /** @type {Bytes[]} */ path) {
   if (!(index < size)) throw new Refused("proof_path");
   let position = index, last = size - 1, found = leaf;
   const node = Uint8Array.of(1);
