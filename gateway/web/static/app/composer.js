@@ -23,7 +23,8 @@ export class Composer {
   }
 
   #listen() {
-    const files = byId("files"), camera = byId("camera");
+    const files = byId("files"),
+      camera = byId("camera");
     for (const input of [files, camera]) {
       input.addEventListener("change", async () => {
         const chosen = [...input.files];
@@ -92,7 +93,11 @@ export class Composer {
   }
 
   #refuse(/** @type {string} */ kind, /** @type {string} */ name) {
-    const line = el("div", { class: "notice strong" }, el("p", { role: "alert" }, t(`fail_${kind}`, { name, most: MOST_PICTURES })));
+    const line = el(
+      "div",
+      { class: "notice strong" },
+      el("p", { role: "alert" }, t(`fail_${kind}`, { name, most: MOST_PICTURES })),
+    );
     line.append(button(t("close"), () => line.remove(), { icon: "cross", bare: true, kind: "tool" }));
     byId("refused").append(line);
   }
@@ -122,8 +127,13 @@ export class Composer {
         this.show();
         this.area.focus();
       };
-      return el("li", {}, thumbnail(picture, index), el("span", { class: "size" }, sizeText(picture)),
-        button(t("removePicture", { name }), drop, { icon: "cross", bare: true, kind: "remove" }));
+      return el(
+        "li",
+        {},
+        thumbnail(picture, index),
+        el("span", { class: "size" }, sizeText(picture)),
+        button(t("removePicture", { name }), drop, { icon: "cross", bare: true, kind: "remove" }),
+      );
     });
     const wait = this.preparing ? el("li", { class: "preparing", role: "status" }, t("preparing", { count: this.preparing })) : "";
     byId("chips").replaceChildren(...chips, wait);

@@ -32,7 +32,15 @@ export function newQuestion(/** @type {string} */ text, /** @type {import("./pic
 /** @returns {Answer} */
 export function newAnswer(/** @type {string} */ model) {
   return {
-    role: "assistant", id: newId(), text: "", thinking: "", calls: [], receipts: [], ending: "running", failure: null, model,
+    role: "assistant",
+    id: newId(),
+    text: "",
+    thinking: "",
+    calls: [],
+    receipts: [],
+    ending: "running",
+    failure: null,
+    model,
   };
 }
 

@@ -52,8 +52,11 @@ export class Drawer {
     tools.setAttribute("aria-invalid", String(wrong));
     const number = (/** @type {HTMLInputElement} */ input) => (input.validity.valid ? input.value : "");
     this.preferences = {
-      model: byId("model").value, temperature: number(byId("temperature")), maxTokens: number(byId("max-tokens")),
-      thinking: byId("think").checked, tools: wrong ? "" : tools.value,
+      model: byId("model").value,
+      temperature: number(byId("temperature")),
+      maxTokens: number(byId("max-tokens")),
+      thinking: byId("think").checked,
+      tools: wrong ? "" : tools.value,
     };
     byId("model-name").textContent = this.model;
     keepPreferences(this.preferences);

@@ -21,7 +21,9 @@ const BROKEN = new Set(["lost", "broke"]);
 export function notice(failure, ways) {
   const { kind } = failure;
   const actions = el("div", { class: "actions" });
-  const sentence = `fail_${kind}${failure.never && kind === "over_limit" ? "_never" : ""}${BROKEN.has(kind) && !ways.goOn ? "_nothing" : ""}`;
+  const never = failure.never && kind === "over_limit" ? "_never" : "";
+  const nothing = BROKEN.has(kind) && !ways.goOn ? "_nothing" : "";
+  const sentence = `fail_${kind}${never}${nothing}`;
   const waits = el("p", { class: "wait" });
   const looks = BROKEN.has(kind) ? "notice" : "notice strong";
   const text = el("div", { class: "notice-text" }, el("p", { role: "alert" }, t(sentence)), waits);
@@ -42,7 +44,12 @@ export function notice(failure, ways) {
 }
 
 /** "Ask again", once the time has come that the server named, or once an engine is ready. */
-function again(/** @type {any} */ failure, /** @type {WaysOut} */ ways, /** @type {HTMLElement} */ actions, /** @type {HTMLElement} */ waits) {
+function again(
+  /** @type {any} */ failure,
+  /** @type {WaysOut} */ ways,
+  /** @type {HTMLElement} */ actions,
+  /** @type {HTMLElement} */ waits,
+) {
   const act = button(t("askAgain"), () => ways.again?.(), { kind: "plain again" });
   actions.append(act);
   if (failure.kind === "loading" && ways.ready) {

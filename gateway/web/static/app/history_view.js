@@ -36,8 +36,17 @@ export class HistoryView {
   #line(/** @type {import("./conversation.js").Conversation} */ one) {
     const name = one.title || t("untitled");
     const day = new Intl.DateTimeFormat(locale(), { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
-    const open = el("button", { type: "button", class: "open", "aria-current": one.id === this.current ? "page" : null, onclick: () => this.ways.open(one.id) },
-      el("span", { class: "name" }, name), el("span", { class: "quiet" }, day.format(one.updated)));
+    const open = el(
+      "button",
+      {
+        type: "button",
+        class: "open",
+        "aria-current": one.id === this.current ? "page" : null,
+        onclick: () => this.ways.open(one.id),
+      },
+      el("span", { class: "name" }, name),
+      el("span", { class: "quiet" }, day.format(one.updated)),
+    );
     const remove = async () => {
       await this.history?.remove(one.id);
       this.ways.gone(one.id);

@@ -72,7 +72,8 @@ class Page {
     if (!found) return;
     for (const turn of found.turns) {
       // The page was closed while it came.
-      if (turn.role === "assistant" && turn.ending === "running") Object.assign(turn, { ending: "failed", failure: { kind: "lost", said: "" } });
+      if (turn.role === "assistant" && turn.ending === "running")
+        Object.assign(turn, { ending: "failed", failure: { kind: "lost", said: "" } });
     }
     this.conversation = found;
     this.side(false);
@@ -207,15 +208,20 @@ class Page {
   answer(/** @type {Answer} */ turn) {
     const { turns } = this.conversation;
     const asked = /** @type {Question} */ (turns[turns.indexOf(turn) - 1]);
-    const view = new AnswerView(turn, picturesBefore(turns, turn), {
-      again: () => this.askAgain(asked, asked.text),
-      goOn: () => this.goOn(turn),
-      edit: () => this.edit(asked),
-      signIn: () => this.signIn.leave(),
-      fresh: () => this.begin(),
-      settings: () => this.drawer.open(),
-      ready: () => this.readiness.ready(),
-    }, this.server);
+    const view = new AnswerView(
+      turn,
+      picturesBefore(turns, turn),
+      {
+        again: () => this.askAgain(asked, asked.text),
+        goOn: () => this.goOn(turn),
+        edit: () => this.edit(asked),
+        signIn: () => this.signIn.leave(),
+        fresh: () => this.begin(),
+        settings: () => this.drawer.open(),
+        ready: () => this.readiness.ready(),
+      },
+      this.server,
+    );
     this.views.set(turn.id, view);
     return view.article;
   }
@@ -237,7 +243,8 @@ class Page {
   follow() {
     const place = byId("scroll");
     const stop = () => (this.following = place.scrollHeight - place.scrollTop - place.clientHeight < 80);
-    for (const kind of ["wheel", "touchmove", "keydown"]) place.addEventListener(kind, () => requestAnimationFrame(stop), { passive: true });
+    for (const kind of ["wheel", "touchmove", "keydown"])
+      place.addEventListener(kind, () => requestAnimationFrame(stop), { passive: true });
     new ResizeObserver(() => this.running && this.scroll(false)).observe(byId("turns"));
   }
 }

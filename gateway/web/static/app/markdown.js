@@ -10,7 +10,8 @@ const DOMPurify = /** @type {any} */ (globalThis).DOMPurify;
 let katex = null;
 
 const mathBlock = {
-  name: "mathBlock", level: "block",
+  name: "mathBlock",
+  level: "block",
   start: (/** @type {string} */ text) => text.match(/\$\$|\\\[/)?.index,
   tokenizer(/** @type {string} */ text) {
     const found = /^\$\$([\s\S]+?)\$\$(?:\n|$)/.exec(text) ?? /^\\\[([\s\S]+?)\\\](?:\n|$)/.exec(text);
@@ -19,12 +20,16 @@ const mathBlock = {
   renderer: (/** @type {any} */ token) => `<div class="formula">${escape(token.text)}</div>`,
 };
 const mathInline = {
-  name: "mathInline", level: "inline",
+  name: "mathInline",
+  level: "inline",
   start: (/** @type {string} */ text) => text.match(/\$|\\[([]/)?.index,
   tokenizer(/** @type {string} */ text) {
     // A dollar before a digit's end is money: "$5 and $6" is no formula.
-    const found = /^\\\(([\s\S]+?)\\\)/.exec(text) ?? /^\\\[([\s\S]+?)\\\]/.exec(text) ??
-      /^\$\$([^$]+?)\$\$/.exec(text) ?? /^\$((?:[^\s$\\]|\\.)(?:(?:[^$\\\n]|\\.)*?(?:[^\s$\\]|\\.))?)\$(?!\d)/.exec(text);
+    const found =
+      /^\\\(([\s\S]+?)\\\)/.exec(text) ??
+      /^\\\[([\s\S]+?)\\\]/.exec(text) ??
+      /^\$\$([^$]+?)\$\$/.exec(text) ??
+      /^\$((?:[^\s$\\]|\\.)(?:(?:[^$\\\n]|\\.)*?(?:[^\s$\\]|\\.))?)\$(?!\d)/.exec(text);
     return found ? { type: "mathInline", raw: found[0], text: found[1] } : undefined;
   },
   renderer: (/** @type {any} */ token) => `<span class="formula">${escape(token.text)}</span>`,
@@ -46,8 +51,11 @@ const marked = new Marked({
  */
 export function rendered(text) {
   const fragment = DOMPurify.sanitize(marked.parse(text), {
-    USE_PROFILES: { html: true }, FORBID_TAGS: ["img", "style", "form", "input", "button", "video", "audio", "svg"],
-    FORBID_ATTR: ["style", "id", "name"], ALLOW_DATA_ATTR: false, ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
+    USE_PROFILES: { html: true },
+    FORBID_TAGS: ["img", "style", "form", "input", "button", "video", "audio", "svg"],
+    FORBID_ATTR: ["style", "id", "name"],
+    ALLOW_DATA_ATTR: false,
+    ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
     ADD_URI_SAFE_ATTR: ["align", "start"], // their values are no addresses, or the line above would drop them
     RETURN_DOM_FRAGMENT: true,
   });
@@ -71,10 +79,14 @@ function dressCode(/** @type {HTMLElement} */ code) {
   const frame = el("div", { class: "code" });
   pre.replaceWith(frame);
   pre.tabIndex = 0;
-  const act = button(t("copyCode"), async () => {
-    await copy(code.textContent ?? "");
-    act.textContent = t("copied");
-  }, { kind: "small" });
+  const act = button(
+    t("copyCode"),
+    async () => {
+      await copy(code.textContent ?? "");
+      act.textContent = t("copied");
+    },
+    { kind: "small" },
+  );
   frame.append(el("div", { class: "code-head" }, el("span", {}, language), act), pre);
 }
 
@@ -84,7 +96,14 @@ async function typeset(/** @type {HTMLElement} */ place) {
   katex ??= import("../vendor/katex.js").then(() => /** @type {any} */ (globalThis).katex);
   const { __renderToDomTree: treeOf } = await katex;
   try {
-    const tree = treeOf(tex, { output: "mathml", displayMode: place.tagName === "DIV", trust: false, maxExpand: 200, maxSize: 20, strict: false });
+    const tree = treeOf(tex, {
+      output: "mathml",
+      displayMode: place.tagName === "DIV",
+      trust: false,
+      maxExpand: 200,
+      maxSize: 20,
+      strict: false,
+    });
     place.replaceChildren(unstyled(tree).toNode());
   } catch {
     place.classList.add("unset");

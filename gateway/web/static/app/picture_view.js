@@ -34,7 +34,11 @@ function image(/** @type {Picture} */ picture, /** @type {string} */ name) {
 export function thumbnail(/** @type {Picture} */ picture, /** @type {number} */ index) {
   const name = nameOf(picture, index);
   const act = () => enlarge(picture, name);
-  return el("button", { type: "button", class: "thumbnail", "aria-label": t("enlarge", { name }), onclick: act }, image(picture, name));
+  return el(
+    "button",
+    { type: "button", class: "thumbnail", "aria-label": t("enlarge", { name }), onclick: act },
+    image(picture, name),
+  );
 }
 
 function enlarge(/** @type {Picture} */ picture, /** @type {string} */ name) {
@@ -59,10 +63,14 @@ export function boxedPicture(pictures, boxes) {
   };
   if (pictures.length > 1) {
     choice.append(el("span", {}, t("onPicture")));
-    choice.replaceChildren(...pictures.map((picture, index) => button(nameOf(picture, index), () => show(index), { kind: "small" })));
+    choice.replaceChildren(
+      ...pictures.map((picture, index) => button(nameOf(picture, index), () => show(index), { kind: "small" })),
+    );
   }
   show(0);
-  const listed = boxes.map((box, number) => el("li", { "data-box": number + 1 }, titled(box, number), " ", el("span", { class: "quiet" }, t("boxAt", rounded(box)))));
+  const listed = boxes.map((box, number) =>
+    el("li", { "data-box": number + 1 }, titled(box, number), " ", el("span", { class: "quiet" }, t("boxAt", rounded(box)))),
+  );
   return el("figure", { class: "boxed", "aria-label": t("found") }, stage, choice, el("figcaption", {}, el("ul", {}, ...listed)));
 }
 
@@ -76,7 +84,11 @@ function rounded(/** @type {Box} */ { left, top, right, bottom }) {
 
 function drawn(/** @type {Box} */ box, /** @type {number} */ number) {
   const label = el("span", { class: "box-label" }, box.label ? `${number + 1} ${box.label}` : `${number + 1}`);
-  const frame = el("div", { class: `box colour-${number % COLOURS}`, "data-box": number + 1, "aria-hidden": "true", lang: language() }, label);
+  const frame = el(
+    "div",
+    { class: `box colour-${number % COLOURS}`, "data-box": number + 1, "aria-hidden": "true", lang: language() },
+    label,
+  );
   if (box.top < 60) frame.classList.add("label-inside");
   frame.style.left = `${box.left / 10}%`;
   frame.style.top = `${box.top / 10}%`;

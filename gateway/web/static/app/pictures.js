@@ -51,7 +51,12 @@ export function fit(/** @type {number} */ width, /** @type {number} */ height) {
 }
 
 /** Pixels alone: whatever else the file held (place, camera, thumbnail) stays behind. */
-async function encode(/** @type {ImageBitmap} */ bitmap, /** @type {number} */ width, /** @type {number} */ height, /** @type {string} */ type) {
+async function encode(
+  /** @type {ImageBitmap} */ bitmap,
+  /** @type {number} */ width,
+  /** @type {number} */ height,
+  /** @type {string} */ type,
+) {
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [width, height];
   const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));

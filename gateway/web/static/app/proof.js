@@ -63,7 +63,8 @@ export function readProof(/** @type {string} */ text) {
   const end = text.indexOf("\n\n");
   const lines = text.slice(0, end).split("\n");
   if (end < 0 || lines.shift() !== "c2sp.org/tlog-proof@v1") throw new Refused("proof_malformed");
-  const extra = lines.shift() ?? "", index = lines.shift() ?? "";
+  const extra = lines.shift() ?? "",
+    index = lines.shift() ?? "";
   if (!extra.startsWith("extra ") || !index.startsWith("index ")) throw new Refused("proof_malformed");
   const path = lines.map(decode);
   if (path.some((step) => step.length !== 32)) throw new Refused("proof_malformed");
@@ -108,9 +109,16 @@ async function verifies(/** @type {Key} */ key, /** @type {Bytes} */ signature, 
 }
 
 /** From the leaf to the root (RFC 9162 section 2.1.3.2). Division, not shifts: those have 32 bits. */
-async function rootFrom(/** @type {Bytes} */ leaf, /** @type {number} */ index, /** @type {number} */ size, /** @type {Bytes[]} */ path) {
+async function rootFrom(
+  /** @type {Bytes} */ leaf,
+  /** @type {number} */ index,
+  /** @type {number} */ size,
+  /** @type {Bytes[]} */ path,
+) {
   if (!(index < size)) throw new Refused("proof_path");
-  let position = index, last = size - 1, found = leaf;
+  let position = index,
+    last = size - 1,
+    found = leaf;
   const node = Uint8Array.of(1);
   for (const step of path) {
     if (last === 0) throw new Refused("proof_path");

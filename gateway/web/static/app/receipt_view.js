@@ -25,16 +25,23 @@ function clock(/** @type {Date} */ time) {
 export function receiptLine(receipt, server) {
   const [, index, leaf] = receipt.leaf.split(" ");
   const found = el("div", { class: "verified", "aria-live": "polite" });
-  const act = button(t("verify"), async () => {
-    act.disabled = true;
-    found.replaceChildren(el("p", { class: "quiet" }, t("verifying")));
-    found.replaceChildren(await verified(receipt, server));
-    act.disabled = false;
-  }, { kind: "small verify" });
-  const facts = el("span", { class: "receipt-facts" },
+  const act = button(
+    t("verify"),
+    async () => {
+      act.disabled = true;
+      found.replaceChildren(el("p", { class: "quiet" }, t("verifying")));
+      found.replaceChildren(await verified(receipt, server));
+      act.disabled = false;
+    },
+    { kind: "small verify" },
+  );
+  const facts = el(
+    "span",
+    { class: "receipt-facts" },
     el("time", { datetime: timeOf(receipt.id).toISOString() }, t("recorded", { time: clock(timeOf(receipt.id)) })),
     el("code", { title: receipt.id }, `…${receipt.id.slice(-12)}`),
-    el("span", { title: leaf }, t("leaf", { index: index ?? "?" })));
+    el("span", { title: leaf }, t("leaf", { index: index ?? "?" })),
+  );
   return el("div", { class: "receipt" }, el("div", { class: "receipt-line" }, icon("seal"), facts, act), found);
 }
 
@@ -86,7 +93,11 @@ function keyOf(/** @type {string} */ origin, /** @type {string} */ key) {
   return t("keySame", { date: since });
 }
 
-function verdict(/** @type {"good" | "part" | "bad"} */ kind, /** @type {string} */ head, /** @type {(string | Node)[]} */ ...more) {
+function verdict(
+  /** @type {"good" | "part" | "bad"} */ kind,
+  /** @type {string} */ head,
+  /** @type {(string | Node)[]} */ ...more
+) {
   const drawing = icon({ good: "check", part: "warn", bad: "cross" }[kind]);
   return el("div", { class: `verdict ${kind}` }, el("p", { class: "verdict-head" }, drawing, el("strong", {}, head)), ...more);
 }
@@ -96,16 +107,27 @@ function report(/** @type {any[]} */ proofs, /** @type {any} */ given, /** @type
   const steps = [t("stepLeaf"), t("stepPath", { size: proofs[0].size }), t(signed ? "stepSignature" : "stepNoSignature")];
   const facts = [...factsOf(proofs.map((proof) => proof.record))];
   const rows = facts.flatMap(([name, value, digest]) => [
-    el("dt", {}, t(name)), el("dd", {}, value, digest ? el("code", { class: "digest" }, digest) : null),
+    el("dt", {}, t(name)),
+    el("dd", {}, value, digest ? el("code", { class: "digest" }, digest) : null),
   ]);
-  const keep = () => given.proofs.forEach((/** @type {string} */ text, /** @type {number} */ at) => {
-    save(new Blob([text], { type: "text/plain" }), `${proofs[at].record.id}-${proofs[at].record.kind}.tlog-proof`);
-  });
-  return verdict(signed ? "good" : "part", t(signed ? "verifiedAll" : "verifiedPart"),
+  const keep = () =>
+    given.proofs.forEach((/** @type {string} */ text, /** @type {number} */ at) => {
+      save(new Blob([text], { type: "text/plain" }), `${proofs[at].record.id}-${proofs[at].record.kind}.tlog-proof`);
+    });
+  return verdict(
+    signed ? "good" : "part",
+    t(signed ? "verifiedAll" : "verifiedPart"),
     el("ol", { class: "steps" }, ...steps.map((step) => el("li", {}, step))),
     el("p", { class: "key" }, aboutKey, " ", el("code", {}, given.key)),
-    el("details", { open: true }, el("summary", {}, t("logKnows")), el("p", { class: "quiet" }, t("logKnowsMore")), el("dl", {}, ...rows)),
-    button(t("saveProof"), keep, { kind: "small", icon: "save" }));
+    el(
+      "details",
+      { open: true },
+      el("summary", {}, t("logKnows")),
+      el("p", { class: "quiet" }, t("logKnowsMore")),
+      el("dl", {}, ...rows),
+    ),
+    button(t("saveProof"), keep, { kind: "small", icon: "save" }),
+  );
 }
 
 /** @returns {Generator<[string, string, string?]>} name of a text, value, digest */
@@ -128,7 +150,8 @@ function* factsOf(/** @type {any[]} */ records) {
     } else if (record.kind === "complete") {
       yield ["fact_outcome", [record.outcome, record.finish].filter(Boolean).join(", ")];
       if (record.answer) yield ["fact_answer", chars(record.answer), record.answer.digest];
-      if (record.answer_tokens !== null) yield ["fact_tokens", t("tokens", { asked: record.prompt_tokens, answered: record.answer_tokens })];
+      if (record.answer_tokens !== null)
+        yield ["fact_tokens", t("tokens", { asked: record.prompt_tokens, answered: record.answer_tokens })];
       if (record.ttft_ms !== null) yield ["fact_took", t("took", { first: record.ttft_ms, total: record.total_ms })];
     }
   }

@@ -23,10 +23,20 @@ export class Failure extends Error {
 }
 
 const KINDS = {
-  too_many_failed_logins: "too_many_logins", rate_limit_exceeded: "over_limit", context_length_exceeded: "too_long",
-  invalid_image: "not_a_picture", control_token: "control_token", engine_broke: "broke", model_not_found: "no_model",
-  timed_out: "timed_out", insufficient_permissions: "forbidden", invalid_api_key: "wrong_key",
-  session_over: "session_over", wrong_password: "wrong_password", directory_away: "directory_away", not_secure: "not_secure",
+  too_many_failed_logins: "too_many_logins",
+  rate_limit_exceeded: "over_limit",
+  context_length_exceeded: "too_long",
+  invalid_image: "not_a_picture",
+  control_token: "control_token",
+  engine_broke: "broke",
+  model_not_found: "no_model",
+  timed_out: "timed_out",
+  insufficient_permissions: "forbidden",
+  invalid_api_key: "wrong_key",
+  session_over: "session_over",
+  wrong_password: "wrong_password",
+  directory_away: "directory_away",
+  not_secure: "not_secure",
   no_group: "no_group",
 };
 const BY_STATUS = { 401: "wrong_key", 403: "forbidden", 413: "too_large", 429: "over_limit", 502: "broke", 504: "timed_out" };
@@ -39,8 +49,11 @@ async function failureOf(response) {
   // Not ready is told apart from busy: there is something to watch then.
   if (kind === "busy" && error.code === "unavailable") kind = "loading";
   return new Failure(kind, {
-    status: response.status, code: error.code ?? "", message: error.message ?? "",
-    retryAfter: Number.isFinite(after) ? after : null, never: response.headers.get("x-should-retry") === "false",
+    status: response.status,
+    code: error.code ?? "",
+    message: error.message ?? "",
+    retryAfter: Number.isFinite(after) ? after : null,
+    never: response.headers.get("x-should-retry") === "false",
   });
 }
 
@@ -58,7 +71,10 @@ export class Server {
     let response;
     try {
       response = await fetch(path, {
-        ...init, cache: "no-store", redirect: "error", credentials: this.session.credentials,
+        ...init,
+        cache: "no-store",
+        redirect: "error",
+        credentials: this.session.credentials,
         headers: { ...this.session.headers, ...init.headers },
       });
     } catch (error) {
@@ -118,7 +134,10 @@ export class Server {
    */
   async ask(body, signal, hears) {
     const response = await this.request("/v1/chat/completions", {
-      method: "POST", signal, body: JSON.stringify(body), headers: { "Content-Type": "application/json" },
+      method: "POST",
+      signal,
+      body: JSON.stringify(body),
+      headers: { "Content-Type": "application/json" },
     });
     const id = response.headers.get("x-audit-id");
     if (id) hears.head({ id, leaf: response.headers.get("x-audit-leaf") ?? "" });

@@ -12,11 +12,15 @@ import { receiptLine } from "./receipt_view.js";
 /** @typedef {import("./conversation.js").Question} Question */
 
 function copyButton(/** @type {() => string} */ text) {
-  const act = button(t("copy"), async () => {
-    await copy(text());
-    act.setAttribute("aria-label", t("copied"));
-    act.replaceChildren(icon("check"));
-  }, { icon: "copy", bare: true, kind: "tool" });
+  const act = button(
+    t("copy"),
+    async () => {
+      await copy(text());
+      act.setAttribute("aria-label", t("copied"));
+      act.replaceChildren(icon("check"));
+    },
+    { icon: "copy", bare: true, kind: "tool" },
+  );
   return act;
 }
 
@@ -29,11 +33,19 @@ export function questionView(turn, ways) {
   const article = el("article", { class: "turn question", "aria-label": t("you"), "data-turn": turn.id }, body);
   const show = () => {
     const pictures = turn.pictures.map((picture, index) =>
-      el("figure", {}, thumbnail(picture, index), el("figcaption", {}, sizeText(picture))));
-    const tools = el("div", { class: "tools" },
-      button(t("edit"), change, { icon: "edit", bare: true, kind: "tool" }), turn.text ? copyButton(() => turn.text) : null);
+      el("figure", {}, thumbnail(picture, index), el("figcaption", {}, sizeText(picture))),
+    );
+    const tools = el(
+      "div",
+      { class: "tools" },
+      button(t("edit"), change, { icon: "edit", bare: true, kind: "tool" }),
+      turn.text ? copyButton(() => turn.text) : null,
+    );
     body.replaceChildren(
-      pictures.length ? el("div", { class: "pictures" }, ...pictures) : "", turn.text ? el("p", { class: "bubble" }, turn.text) : "", tools);
+      pictures.length ? el("div", { class: "pictures" }, ...pictures) : "",
+      turn.text ? el("p", { class: "bubble" }, turn.text) : "",
+      tools,
+    );
   };
   const change = () => {
     const area = el("textarea", { ".value": turn.text, "aria-label": t("question"), rows: "3" });
@@ -70,7 +82,13 @@ export class AnswerView {
     this.thoughts = el("details", { class: "thinking" }, el("summary", {}), el("div", { class: "thought" }));
     this.prose = el("div", { class: "prose" });
     this.below = el("div", { class: "below" });
-    this.article = el("article", { class: "turn answer", "aria-label": t("answer"), "data-turn": turn.id }, this.thoughts, this.prose, this.below);
+    this.article = el(
+      "article",
+      { class: "turn answer", "aria-label": t("answer"), "data-turn": turn.id },
+      this.thoughts,
+      this.prose,
+      this.below,
+    );
     this.frame = 0;
     this.slow = 0;
     this.show();
@@ -79,12 +97,15 @@ export class AnswerView {
   /** Show it soon: a fast stream is not drawn for each of its words, a long text less often. */
   refresh() {
     if (this.frame) return;
-    this.frame = window.setTimeout(() => {
-      this.frame = 0;
-      const before = performance.now();
-      this.show();
-      this.slow = performance.now() - before;
-    }, Math.max(40, 4 * this.slow));
+    this.frame = window.setTimeout(
+      () => {
+        this.frame = 0;
+        const before = performance.now();
+        this.show();
+        this.slow = performance.now() - before;
+      },
+      Math.max(40, 4 * this.slow),
+    );
   }
 
   show() {
@@ -113,8 +134,12 @@ export class AnswerView {
     }
     const failedEmpty = turn.ending === "failed" && !turn.text;
     if (!failedEmpty) {
-      yield el("div", { class: "tools" }, turn.text ? copyButton(() => turn.text) : null,
-        button(t("askAgain"), () => ways.again?.(), { icon: "again", bare: true, kind: "tool" }));
+      yield el(
+        "div",
+        { class: "tools" },
+        turn.text ? copyButton(() => turn.text) : null,
+        button(t("askAgain"), () => ways.again?.(), { icon: "again", bare: true, kind: "tool" }),
+      );
     }
     for (const receipt of turn.receipts) yield receiptLine(receipt, this.server);
   }
@@ -136,7 +161,16 @@ function mark(/** @type {string} */ number, /** @type {HTMLElement} */ article) 
   const light = (/** @type {boolean} */ on) => () => {
     for (const box of article.querySelectorAll(`.box[data-box="${number}"]`)) box.classList.toggle("lit", on);
   };
-  return el("span", { class: `box-mark colour-${(Number(number) - 1) % 6}`, title: t("box", { number }), onmouseenter: light(true), onmouseleave: light(false) }, number);
+  return el(
+    "span",
+    {
+      class: `box-mark colour-${(Number(number) - 1) % 6}`,
+      title: t("box", { number }),
+      onmouseenter: light(true),
+      onmouseleave: light(false),
+    },
+    number,
+  );
 }
 
 function callView(/** @type {{name: string, arguments: string}} */ call) {
@@ -146,6 +180,10 @@ function callView(/** @type {{name: string, arguments: string}} */ call) {
   } catch {
     // Still coming, or cut short: shown as it is.
   }
-  return el("div", { class: "call" },
-    el("p", {}, icon("tool"), t("toolCall", { name: "" }), el("code", {}, call.name)), el("pre", { tabindex: "0" }, el("code", {}, shown)));
+  return el(
+    "div",
+    { class: "call" },
+    el("p", {}, icon("tool"), t("toolCall", { name: "" }), el("code", {}, call.name)),
+    el("pre", { tabindex: "0" }, el("code", {}, shown)),
+  );
 }
