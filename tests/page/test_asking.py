@@ -82,6 +82,18 @@ def test_a_picture_is_dropped_or_pasted(reader: Reader, engine: FakeEngine, kind
     assert [opened(picture).size for picture in sent_pictures(engine)] == [(50, 30)]
 
 
+def test_a_question_sent_before_its_picture_is_ready_waits_for_it(reader: Reader, engine: FakeEngine) -> None:
+    slow = "const real = createImageBitmap; createImageBitmap = async (...all) => { await window.slow; return real(...all); };"
+    reader.page.evaluate(f"() => {{ window.slow = new Promise((done) => {{ window.goOn = done; }}); {slow} }}")
+    reader.choose(drawn(33, 33))
+    reader.ask("Waiting?")
+    expect(reader.page.locator("#chips .preparing")).to_be_visible()
+    expect(reader.answers).to_have_count(0)
+    reader.page.evaluate("window.goOn()")
+    reader.whole()
+    assert [opened(data).size for data in sent_pictures(engine)] == [(33, 33)]
+
+
 def test_a_phone_offers_its_camera(context: BrowserContext, reader: Reader) -> None:
     camera = reader.page.locator("#camera")
     assert camera.get_attribute("capture") == "environment"

@@ -16,6 +16,7 @@ export class Composer {
     /** @type {import("./pictures.js").Picture[]} */
     this.pictures = [];
     this.preparing = 0;
+    this.waits = false;
     this.running = false;
     this.area = byId("text");
     this.#listen();
@@ -83,6 +84,7 @@ export class Composer {
         if (together > MOST_TOGETHER_BYTES) throw new Failure("too_large");
         this.pictures.push(picture);
       } catch (error) {
+        this.waits = false; // whoever asked did not mean it without this picture
         this.#refuse(error instanceof Failure ? error.kind : "not_a_picture", file.name);
       } finally {
         this.preparing -= 1;
@@ -90,6 +92,7 @@ export class Composer {
       }
     }
     this.area.focus();
+    if (this.waits && !this.preparing && !this.running) this.send();
   }
 
   #refuse(/** @type {string} */ kind, /** @type {string} */ name) {
@@ -103,8 +106,9 @@ export class Composer {
   }
 
   send() {
+    this.waits = this.preparing > 0; // then it is sent as soon as its pictures are ready
     const text = this.area.value.trim();
-    if (this.preparing || (!text && !this.pictures.length)) return;
+    if (this.waits || (!text && !this.pictures.length)) return;
     const { pictures } = this;
     this.pictures = [];
     this.area.value = "";
