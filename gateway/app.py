@@ -9,19 +9,16 @@ import time
 from collections.abc import AsyncIterator
 from functools import partial
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
-import fastapi_offline
 import structlog
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import FileResponse, JSONResponse
-from fastapi.staticfiles import StaticFiles
+from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import errors, openapi
+from gateway import errors, openapi, pages
 from gateway.chat import ROUTE as CHAT
 from gateway.chat import ChatCompletions
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, Unavailable
@@ -33,14 +30,6 @@ from gateway.record import deny
 from gateway.watching import Watching
 
 VERSION = metadata.version("vitrine")
-WEB = Path(__file__).parent / "web"
-_SWAGGER = Path(fastapi_offline.__file__).parent / "static"
-_PAGE_HEADERS = {
-    # Swagger UI styles its elements inline; scripts come from here alone.
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
-    "referrer-policy": "no-referrer",
-}
 
 
 def build(house: House) -> ASGIApp:
@@ -70,7 +59,7 @@ def build(house: House) -> ASGIApp:
     _health(app, house)
     watching.add(app)
     _receipts(app, house)
-    _pages(app)
+    pages.add(app)
     openapi.describe(app, house.door)
     app.add_exception_handler(GatewayError, partial(_answer_and_record, house))
     app.add_exception_handler(HTTPException, partial(_answer_http_exception, house))
@@ -126,18 +115,7 @@ def _receipts(app: FastAPI, house: House) -> None:
         if found.state != "found":
             # Another caller's record answers as one that does not exist.
             raise NotFound(f"no exchange of yours has the id {record_id!r}; X-Audit-Id of its answer has it")
-        return JSONResponse({"id": record_id, "state": "found", "proofs": found.proofs})
-
-
-def _pages(app: FastAPI) -> None:
-    for path, name in {"/": "index.html", "/docs": "docs.html"}.items():
-
-        @app.get(path, include_in_schema=False)
-        async def page(name: str = name) -> Response:
-            return FileResponse(WEB / name, headers=_PAGE_HEADERS)
-
-    app.mount("/static", StaticFiles(directory=WEB / "static"))
-    app.mount("/swagger", StaticFiles(directory=_SWAGGER))
+        return JSONResponse({"id": record_id, "state": "found", "proofs": found.proofs, "key": found.key})
 
 
 async def _answer_and_record(house: House, request: Request, error: Exception) -> Response:

@@ -46,7 +46,8 @@ class FakeEngine:
     """One fake engine in ``run/engine-N``, or with ``tcp`` on a port of 127.0.0.1 (``url``), in TLS if it is a context.
 
     ``bodies`` are the requests that arrived, ``probes`` the gateway's own, answered well unless ``probes_misbehave``;
-    ``left`` counts those whose client left before the end. ``go_on`` lets an engine that waits for it go on.
+    ``left`` counts those whose client left before the end. ``go_on`` lets an engine that waits for it go on. ``script``, if
+    there is one, is what it streams: a delta of each event; ``finish`` says why it ended.
     """
 
     SECRET = "secret-path-/srv/models"
@@ -64,6 +65,8 @@ class FakeEngine:
         self.headers: list[dict[str, str]] = []
         self.left = 0
         self.go_on = threading.Event()
+        self.script: list[dict[str, Any]] = []
+        self.finish = "stop"
         self._number, self._served_names = number, list(served_names)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -189,14 +192,15 @@ class FakeEngine:
             await answer.write(b"data: <html>\n\ndata: [DONE]\n\n")
             return answer
         words = WORDS * (20_000 if self.behaviour is Behaviour.FLOODS else 1)
-        for number, word in enumerate(words):
-            last = number == len(words) - 1
-            await self._write(answer, _event(body["model"], word, "stop" if last else None))
+        deltas = self.script or [{"content": word} for word in words]
+        for number, delta in enumerate(deltas):
+            last = number == len(deltas) - 1
+            await self._write(answer, _event(body["model"], delta, self.finish if last else None))
             if number == 1 and await self._misbehaves(request, answer):
                 return answer
         if self.behaviour is Behaviour.ENDS_WITHOUT_DONE:
             return answer
-        usage = {"prompt_tokens": 7, "completion_tokens": len(words), "total_tokens": 7 + len(words)}
+        usage = {"prompt_tokens": 7, "completion_tokens": len(deltas), "total_tokens": 7 + len(deltas)}
         if body.get("stream_options", {}).get("include_usage"):
             await self._write(
                 answer, _data({"id": "chatcmpl-1", "model": body["model"], "choices": [], "usage": usage})
@@ -214,7 +218,9 @@ class FakeEngine:
                 await answer.write(b'data: {"choices": [{"index": 0, "del')
                 return True
             case Behaviour.ENDS_WITHIN_A_CHARACTER:
-                await answer.write(_event("glm-4v", "左", None)[:-30].rpartition("左".encode())[0] + "左".encode()[:1])
+                await answer.write(
+                    _event("glm-4v", {"content": "左"}, None)[:-30].rpartition("左".encode())[0] + "左".encode()[:1]
+                )
                 return True
             case Behaviour.STREAMS_GARBAGE_AFTER_TWO_EVENTS:
                 await asyncio.sleep(0.3)  # or it would come in one piece with the events before it
@@ -252,8 +258,8 @@ def _data(value: dict[str, Any]) -> bytes:
     )
 
 
-def _event(model: str, text: str, finish: str | None) -> bytes:
-    choice = {"index": 0, "delta": {"content": text}, "logprobs": None, "finish_reason": finish}
+def _event(model: str, delta: dict[str, Any], finish: str | None) -> bytes:
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
     return _data({
         "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": model, "choices": [choice]
     })  # fmt: skip

@@ -83,8 +83,18 @@ class Gateway:
 
     def limited_key(self, *limits: str, tenant: str = "default") -> tuple[str, str]:
         """A new key with limits of its own, and its id."""
-        key = self.create_key("--tenant", tenant)
-        key_id = self.key_ids()[-1]
+        made = run(
+            "gateway.keys",
+            "create",
+            "--name",
+            "test",
+            "--tenant",
+            tenant,
+            "--json",
+            env={"VITRINE_HOME": str(self.home)},
+        )
+        assert made.returncode == 0, made.stderr
+        key, key_id = (str(json.loads(made.stdout)[name]) for name in ("key", "key_id"))
         if limits:
             self.limit(key_id, *limits)
         return key, key_id
