@@ -39,6 +39,7 @@ def run(
     settings = read()
     # What can't be used is said before anything is opened, once and not by each worker.
     settings.plan(Board.alone())
+    settings.check()
     read_settings()
     KeyStore(settings.home / "keys.sqlite").close()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("info"))

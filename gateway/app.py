@@ -22,7 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import errors, openapi
+from gateway import errors, openapi, sign_in
 from gateway.chat import ROUTE as CHAT
 from gateway.chat import ChatCompletions
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, Unavailable
@@ -67,6 +67,7 @@ def build(house: House) -> ASGIApp:
     _models(app, house)
     _health(app, house)
     _receipts(app, house)
+    sign_in.routes(app, house)
     _pages(app)
     openapi.describe(app, house.door)
     app.add_exception_handler(GatewayError, partial(_answer_and_record, house))

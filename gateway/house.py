@@ -18,6 +18,7 @@ from gateway.ledger.client import LedgerClient
 from gateway.ledger.messages import Limit
 from gateway.limits import limits_of
 from gateway.metrics import Metrics
+from gateway.people.desk import Desk
 from gateway.pictures.workshop import Workshop
 from gateway.proxies import Proxies
 from gateway.remote_images.fetcher import Fetcher
@@ -44,6 +45,7 @@ class House:
     workshop: Workshop | None
     fetcher: Fetcher
     shared: SharedLimits | None = None
+    desk: Desk | None = None
 
     @classmethod
     def furnish(
@@ -54,18 +56,23 @@ class House:
         ledger: LedgerClient,
         metrics: Metrics,
         shared: SharedLimits | None = None,
+        desk: Desk | None = None,
     ) -> "House":
         """All that the settings decide, around what was opened."""
-        door = Limits(body_bytes=settings.max_body_bytes, remote_images=bool(settings.outbound))
+        door = Limits(body_bytes=settings.max_body_bytes, remote_images=bool(settings.remote_images))
         return cls(
             settings, door, keys, pool, ledger, metrics, settings.allowance("key"),
             settings.allowance("tenant"), settings.brake(), settings.bodies(), Closing(), Proxies(settings.trusted_proxies),
-            settings.workshop(door.image_pixels), settings.fetcher(), shared,
+            settings.workshop(door.image_pixels), settings.fetcher(), shared, desk,
         )  # fmt: skip
 
     def known(self, scope: MutableMapping[str, Any]) -> Caller:
-        """Who asks, whatever the key may be used for. Raises Unauthenticated or OverLimit."""
+        """Who asks, whatever the key may be used for. Raises Unauthenticated, Forbidden or OverLimit."""
         authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
+        if authorization is None and self.desk is not None:
+            return self.desk.caller(
+                scope
+            )  # only without that header: a key that is not good is never made up for by a cookie
         return authenticate(self.keys, self.brake, address(scope), authorization)
 
     def caller(self, scope: MutableMapping[str, Any], *scopes: KeyScope) -> Caller:

@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from gateway.ledger.client import Deadlines, LedgerClient
 from gateway.ledger.messages import Boot
 from gateway.ledger.settings import read_settings
 from gateway.metrics import Metrics
+from gateway.people.sessions import Sessions
 from gateway.porter import Porter
 from gateway.settings import Settings
 from gateway.welcome import say_when_ready
@@ -86,10 +87,25 @@ async def live(
             ),
         )  # fmt: skip
         async with ledger, shared or contextlib.nullcontext():
-            house = House.furnish(settings, keys, pool, ledger, metrics, shared)
-            await _serve(house, place, listener, say, welcome)
+            with _sessions(settings) as sessions:
+                desk = settings.desk(sessions, keys) if sessions else None
+                house = House.furnish(settings, keys, pool, ledger, metrics, shared, desk)
+                await _serve(house, place, listener, say, welcome)
     finally:
         keys.close()
+
+
+@contextlib.contextmanager
+def _sessions(settings: Settings) -> Iterator[Sessions | None]:
+    """The sessions' file, where people can sign in."""
+    if not settings.people:
+        yield None
+        return
+    sessions = Sessions(settings.home / "sessions.sqlite", settings.session_idle_s, settings.session_longest_s)
+    try:
+        yield sessions
+    finally:
+        sessions.close()
 
 
 async def _serve(house: House, place: Place, listener: socket.socket, say: Callable[[], None], welcome: bool) -> None:
