@@ -3,6 +3,7 @@
 A browser sets Sec-Fetch-Site and Origin itself; no page can change them. What is neither is no browser.
 """
 
+import ipaddress
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -10,7 +11,6 @@ from gateway.proxies import Proxies
 
 PLAIN, SECURE = "vitrine", "__Host-vitrine"
 SAFE_METHODS = ("GET", "HEAD")
-LOOPBACK = ("127.", "::1", "unix", "::ffff:127.")
 
 Asked = MutableMapping[str, Any]
 
@@ -34,7 +34,11 @@ def is_secure(scope: Asked, proxies: Proxies) -> bool:
 
 
 def is_local(address: str) -> bool:
-    return address.startswith(LOOPBACK)
+    """Whether this is an address of this machine; a name is none."""
+    try:
+        return address == "unix" or ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def is_our_page(scope: Asked) -> bool:

@@ -83,14 +83,18 @@ class Slapd:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / "data").mkdir()
-        self.ca, _ = certificate(folder, "localhost")
+        self.ca, _ = certificate(folder, "127.0.0.1")
         values = {"base": BASE, "admin": ADMIN, "password": ADMIN_PASSWORD, "service": SERVICE, "folder": folder}
         (folder / "slapd.conf").write_text(_CONFIG.format(**values))
         self.port, self.tls_port = _free_port(), _free_port()
         self.start()
         people = "\n".join(map(_person, PASSWORDS))
         groups = "\n".join(
-            [group("vision", "alice", "o'hara (lab)*"), group("auditors", "bob"), group("vision", "carol", where="clubs")]
+            [
+                group("vision", "alice", "o'hara (lab)*"),
+                group("auditors", "bob"),
+                group("vision", "carol", where="clubs"),
+            ]
         )
         self.add("\n".join([_TOP, people, groups]))
 
@@ -145,7 +149,7 @@ class Slapd:
         secret = self.folder / "bind-password"
         secret.write_text(SERVICE_PASSWORD + "\n")
         return {
-            "VITRINE_LDAP_URL": f"ldaps://localhost:{self.tls_port}", "VITRINE_LDAP_CA": str(self.ca),
+            "VITRINE_LDAP_URL": f"ldaps://127.0.0.1:{self.tls_port}", "VITRINE_LDAP_CA": str(self.ca),
             "VITRINE_LDAP_BIND_DN": SERVICE, "VITRINE_LDAP_BIND_PASSWORD_FILE": str(secret),
             "VITRINE_LDAP_BASE": f"ou=people,{BASE}", **more,
         }  # fmt: skip
