@@ -22,13 +22,12 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import errors, openapi, sign_in
+from gateway import audit, errors, openapi, sign_in
 from gateway.chat import ROUTE as CHAT
 from gateway.chat import ChatCompletions
-from gateway.errors import GatewayError, MethodNotAllowed, NotFound, Unavailable
+from gateway.errors import GatewayError, MethodNotAllowed, NotFound
 from gateway.house import House, address, peer_of
 from gateway.keys.caller import Scope as KeyScope
-from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.identity import Identities
 from gateway.record import deny
 
@@ -58,6 +57,8 @@ def build(house: House) -> ASGIApp:
                 await watch
             if house.workshop is not None:
                 await house.workshop.close()
+            if house.reading is not None:
+                await house.reading.close()
 
     app = FastAPI(
         title="Vitrine", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
@@ -66,7 +67,7 @@ def build(house: House) -> ASGIApp:
     app.router.routes.append(Route(CHAT, chat, methods=["POST"]))
     _models(app, house)
     _health(app, house)
-    _receipts(app, house)
+    audit.routes(app, house)
     sign_in.routes(app, house)
     _pages(app)
     openapi.describe(app, house.door)
@@ -115,23 +116,6 @@ def _health(app: FastAPI, house: House) -> None:
     async def metrics(request: Request) -> Response:
         house.caller(request.scope, KeyScope.METRICS)
         return Response(generate_latest(house.metrics.registry), media_type=CONTENT_TYPE_LATEST)
-
-
-def _receipts(app: FastAPI, house: House) -> None:
-    @app.get("/v1/audit/receipts/{record_id}", summary="The proof that an exchange is in the audit log")
-    async def receipt(record_id: str, request: Request) -> Response:
-        caller = house.caller(request.scope, KeyScope.INFERENCE, KeyScope.AUDIT)
-        try:
-            found = await house.ledger.receipt(record_id, caller.key_id, auditor=KeyScope.AUDIT in caller.scopes)
-        except LedgerUnavailable:
-            raise Unavailable("the audit log does not answer; try again soon", retry_after_s=1) from None
-        if found.state == "not_yet":
-            retry_s = max(1, found.retry_ms // 1000)
-            return JSONResponse({"id": record_id, "state": "not_yet"}, 202, {"retry-after": str(retry_s)})
-        if found.state != "found":
-            # Another caller's record answers as one that does not exist.
-            raise NotFound(f"no exchange of yours has the id {record_id!r}; X-Audit-Id of its answer has it")
-        return JSONResponse({"id": record_id, "state": "found", "proofs": found.proofs})
 
 
 def _pages(app: FastAPI) -> None:

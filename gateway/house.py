@@ -21,6 +21,7 @@ from gateway.metrics import Metrics
 from gateway.people.desk import Desk
 from gateway.pictures.workshop import Workshop
 from gateway.proxies import Proxies
+from gateway.reading import ReadingRoom
 from gateway.remote_images.fetcher import Fetcher
 from gateway.settings import Settings
 from gateway.shared_limits import SharedLimits
@@ -46,6 +47,7 @@ class House:
     fetcher: Fetcher
     shared: SharedLimits | None = None
     desk: Desk | None = None
+    reading: ReadingRoom | None = None
 
     @classmethod
     def furnish(
@@ -57,13 +59,14 @@ class House:
         metrics: Metrics,
         shared: SharedLimits | None = None,
         desk: Desk | None = None,
+        reading: ReadingRoom | None = None,
     ) -> "House":
         """All that the settings decide, around what was opened."""
         door = Limits(body_bytes=settings.max_body_bytes, remote_images=bool(settings.remote_images))
         return cls(
             settings, door, keys, pool, ledger, metrics, settings.allowance("key"),
             settings.allowance("tenant"), settings.brake(), settings.bodies(), Closing(), Proxies(settings.trusted_proxies),
-            settings.workshop(door.image_pixels), settings.fetcher(), shared, desk,
+            settings.workshop(door.image_pixels), settings.fetcher(), shared, desk, reading,
         )  # fmt: skip
 
     def known(self, scope: MutableMapping[str, Any]) -> Caller:

@@ -38,6 +38,7 @@ from gateway.ledger.settings import read_settings
 from gateway.metrics import Metrics
 from gateway.people.sessions import Sessions
 from gateway.porter import Porter
+from gateway.reading import ReadingRoom
 from gateway.settings import Settings
 from gateway.welcome import say_when_ready
 
@@ -89,7 +90,7 @@ async def live(
         async with ledger, shared or contextlib.nullcontext():
             with _sessions(settings) as sessions:
                 desk = settings.desk(sessions, keys) if sessions else None
-                house = House.furnish(settings, keys, pool, ledger, metrics, shared, desk)
+                house = House.furnish(settings, keys, pool, ledger, metrics, shared, desk, ReadingRoom(ledger_settings))
                 await _serve(house, place, listener, say, welcome)
     finally:
         keys.close()
