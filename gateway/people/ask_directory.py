@@ -4,15 +4,16 @@ Reads one JSON object from standard input, writes one, ends. Alone because the l
 sometimes without end: who asked can kill this process, and stops for nobody (docs/decisions/0055). Imports nothing of ours.
 """
 
+import contextlib
+import importlib
 import json
 import secrets
 import sys
 from typing import Any
 
-try:
-    import bonsai
-except ImportError:
-    bonsai = None  # type: ignore[assignment]
+bonsai: Any = None  # installed only where it is used
+with contextlib.suppress(ImportError):
+    bonsai = importlib.import_module("bonsai")
 
 MOST_GROUPS = 10_000
 
