@@ -9,20 +9,17 @@ import time
 from collections.abc import AsyncIterator
 from functools import partial
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
-import fastapi_offline
 import structlog
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
-from fastapi.staticfiles import StaticFiles
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import audit, errors, openapi, sign_in
+from gateway import audit, errors, openapi, pages, sign_in
 from gateway.chat import ROUTE as CHAT
 from gateway.chat import ChatCompletions
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound
@@ -32,14 +29,6 @@ from gateway.ledger.identity import Identities
 from gateway.record import deny
 
 VERSION = metadata.version("vitrine")
-WEB = Path(__file__).parent / "web"
-_SWAGGER = Path(fastapi_offline.__file__).parent / "static"
-_PAGE_HEADERS = {
-    # Swagger UI styles its elements inline; scripts come from here alone.
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
-    "referrer-policy": "no-referrer",
-}
 
 
 def build(house: House) -> ASGIApp:
@@ -69,7 +58,7 @@ def build(house: House) -> ASGIApp:
     _health(app, house)
     audit.routes(app, house)
     sign_in.routes(app, house)
-    _pages(app)
+    pages.add(app)
     openapi.describe(app, house.door)
     app.add_exception_handler(GatewayError, partial(_answer_and_record, house))
     app.add_exception_handler(HTTPException, _answer_http_exception)
@@ -116,17 +105,6 @@ def _health(app: FastAPI, house: House) -> None:
     async def metrics(request: Request) -> Response:
         house.caller(request.scope, KeyScope.METRICS)
         return Response(generate_latest(house.metrics.registry), media_type=CONTENT_TYPE_LATEST)
-
-
-def _pages(app: FastAPI) -> None:
-    for path, name in {"/": "index.html", "/docs": "docs.html"}.items():
-
-        @app.get(path, include_in_schema=False)
-        async def page(name: str = name) -> Response:
-            return FileResponse(WEB / name, headers=_PAGE_HEADERS)
-
-    app.mount("/static", StaticFiles(directory=WEB / "static"))
-    app.mount("/swagger", StaticFiles(directory=_SWAGGER))
 
 
 async def _answer_and_record(house: House, request: Request, error: Exception) -> Response:

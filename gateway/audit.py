@@ -32,7 +32,7 @@ def routes(app: FastAPI, house: House) -> None:
         if found.state != "found":
             # Another caller's record answers as one that does not exist.
             raise NotFound(f"no exchange of yours has the id {record_id!r}; X-Audit-Id of its answer has it")
-        return JSONResponse({"id": record_id, "state": "found", "proofs": found.proofs})
+        return JSONResponse({"id": record_id, "state": "found", "proofs": found.proofs, "key": found.key})
 
     @app.get("/v1/audit/records", summary="Records of the audit log, newest first, for a key with the scope audit")
     async def records(request: Request) -> Response:

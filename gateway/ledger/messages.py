@@ -211,11 +211,15 @@ class Fault(Struct, frozen=True, tag_field="is", tag="fault"):
 
 
 class Proven(Struct, frozen=True, tag_field="is", tag="proven"):
-    """Answer to ReceiptAsk. `state` found: one C2SP tlog-proof for each of the exchange's records, oldest first."""
+    """Answer to ReceiptAsk. `state` found: one C2SP tlog-proof for each of the exchange's records, oldest first.
+
+    `key` is the log's public key as NAME+HASH+KEY: to compare with the one that was had before, not to be believed for itself.
+    """
 
     state: Literal["found", "not_yet", "not_found", "not_yours"]
     proofs: tuple[str, ...] = ()
     retry_ms: int = 0
+    key: str = ""
 
 
 class Status(Struct, frozen=True, tag_field="is", tag="status"):

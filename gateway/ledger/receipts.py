@@ -45,7 +45,9 @@ class Receipts:
             for index, line in records
             if index < size
         ]
-        return Proven("found", tuple(proofs)) if proofs else Proven("not_yet", retry_ms=RETRY_MS)
+        if not proofs:
+            return Proven("not_yet", retry_ms=RETRY_MS)
+        return Proven("found", tuple(proofs), key=self._verifier.format())
 
     def _reader_over(self, size: int) -> Reader:
         if self._reader is None:

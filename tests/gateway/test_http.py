@@ -154,6 +154,13 @@ def test_a_client_cannot_make_a_new_series(gateway: Gateway, key: str) -> None:
     assert not [line for line in series if re.search(r"none/|X\d|models/\d", line)]
 
 
+@pytest.mark.parametrize("query", ["name=/etc/passwd", "name=docs.html", "path=/etc/passwd", "policy=x"])
+def test_a_query_changes_nothing_of_a_page(gateway: Gateway, query: str) -> None:
+    plain, asked = gateway.request("GET", "/"), gateway.request("GET", f"/?{query}")
+    assert (asked.status, asked.body) == (200, plain.body)
+    assert asked.headers["content-security-policy"] == plain.headers["content-security-policy"]
+
+
 def test_the_page_and_the_docs_load_nothing_from_elsewhere(gateway: Gateway) -> None:
     for path in ("/", "/docs"):
         answer = gateway.request("GET", path)
