@@ -1,5 +1,6 @@
 """A real OpenLDAP server of our own: its configuration, data and certificate in a folder of the test, on loopback ports."""
 
+import importlib.util
 import shutil
 import signal
 import socket
@@ -158,3 +159,11 @@ class Slapd:
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
+
+
+def missing() -> str:
+    """What a machine lacks for a directory of our own, in words; empty if it has all."""
+    for program, package in (("slapd", "slapd"), ("ldapadd", "ldap-utils")):
+        if shutil.which(program, path="/usr/sbin:/usr/bin:/usr/local/bin") is None:
+            return f"{program} is missing (Debian: {package})"
+    return "" if importlib.util.find_spec("bonsai") else "bonsai is missing (locks/ldap.txt)"

@@ -1,7 +1,6 @@
 """A real directory and a gateway that people sign in to with it, one of each for a test module."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,15 +10,13 @@ from tests.gateway.people.browser import GROUPS, Browser
 from tests.support.audit import Ledger
 from tests.support.fake_engine import FakeEngine
 from tests.support.gateway import Gateway
-from tests.support.slapd import Slapd
+from tests.support.slapd import Slapd, missing
 
 
 @pytest.fixture(scope="module")
 def slapd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
-    for program, package in (("slapd", "slapd"), ("ldapadd", "ldap-utils")):
-        if shutil.which(program, path="/usr/sbin:/usr/bin:/usr/local/bin") is None:
-            pytest.skip(f"{program} is missing (Debian: {package})")
-    pytest.importorskip("bonsai", reason="bonsai is missing (locks/ldap.txt)")
+    if missing():
+        pytest.skip(missing())
     with Slapd(tmp_path_factory.mktemp("slapd")) as running:
         yield running
 
