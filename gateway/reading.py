@@ -39,7 +39,7 @@ class ReadingRoom:
         try:
             async with asyncio.timeout(ANSWER_S), self._turn:
                 return await self._asked(question)
-        except (TimeoutError, OSError, ValueError):
+        except (TimeoutError, OSError, ValueError, msgspec.MsgspecError):
             raise _away("the log can't be read now; try again soon") from None
         finally:
             self._waiting -= 1
@@ -53,6 +53,8 @@ class ReadingRoom:
         try:
             process.stdin.write(msgspec.json.encode(question) + b"\n")
             line = await process.stdout.readline()
+            if not line:
+                raise OSError("the reading process ended")
             answer: dict[str, Any] = msgspec.json.decode(line)
         except BaseException:
             # An answer that comes later must not be taken for the next question's.

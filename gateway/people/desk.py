@@ -37,15 +37,11 @@ class Desk:
     def caller(self, scope: Asked) -> Caller:
         """Who asks, by cookie. Raises Unauthenticated, or Forbidden for what another page may have made the browser ask."""
         token, session = self.session(scope)
-        if not origin.is_our_page(scope):
-            raise Forbidden("another site's page asked; open this site's own page", code="cross_site")
-        if scope["method"] not in origin.SAFE_METHODS:
-            sent = origin.header(scope, b"x-csrf-token") or ""
-            if not secrets.compare_digest(sent.encode(), csrf_of(token).encode()):
-                raise Forbidden(
-                    "a request with a session needs the header X-CSRF-Token; GET /auth/methods tells it", code="csrf"
-                )
         person = session.person
+        fault = _forged(scope, token)
+        if fault is not None:
+            fault.who = person.person_id
+            raise fault
         secret, allowance = self.keys.tenant(person.tenant)
         return Caller(
             person.person_id, person.name, person.tenant, person.scopes, secret, person.allowance, allowance
@@ -128,6 +124,16 @@ class Desk:
             return None
         groups = _readable(origin.header(scope, self.groups_header)) or ""
         return self.admitted(name, (group for group in groups.split(",") if group.strip()))
+
+
+def _forged(scope: Asked, token: str) -> Forbidden | None:
+    """What shows that another page than ours may have made the browser ask."""
+    if not origin.is_our_page(scope):
+        return Forbidden("another site's page asked; open this site's own page", code="cross_site")
+    sent = origin.header(scope, b"x-csrf-token") or ""
+    if scope["method"] in origin.SAFE_METHODS or secrets.compare_digest(sent.encode(), csrf_of(token).encode()):
+        return None
+    return Forbidden("a request with a session needs the header X-CSRF-Token; GET /auth/methods tells it", code="csrf")
 
 
 def _readable(value: str | None) -> str | None:

@@ -3,7 +3,10 @@
 import base64
 import hashlib
 import json
+import os
+import re
 import shutil
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +17,7 @@ import pytest
 from gateway.ledger.checkpoint import open_head
 from gateway.ledger.keyring import read_verifier
 from tests.support.audit import Ledger
+from tests.support.deadline import until
 from tests.support.fake_engine import Behaviour, FakeEngine
 from tests.support.gateway import RED_SQUARE, Answer, Gateway
 from tests.support.process import run
@@ -186,10 +190,21 @@ def test_questions_do_not_wait_while_the_log_is_read(
             one.result(30)
 
 
-def test_the_reading_process_ends_with_the_gateway(home: Path, auditor: str, ledger: Ledger) -> None:
+def test_a_reading_process_that_dies_is_replaced_and_ends_with_the_gateway(
+    home: Path, auditor: str, ledger: Ledger
+) -> None:
     with Gateway(home) as gateway:
         records(gateway, auditor)
         line = gateway.process.line_with("an auditor reads the log")
-        pid = int(line.rpartition("pid=")[2].split()[0].strip("\x1b[0m"))
+        pid = _pid(line)
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: ask(gateway, auditor).status == 200, what="another reading process")
+        pid = _pid(gateway.process.lines[-1])
         assert b"reading_room" in Path(f"/proc/{pid}/cmdline").read_bytes()
     assert not Path(f"/proc/{pid}").exists()
+
+
+def _pid(line: str) -> int:
+    found = re.search(r"pid\D*=\D*?(\d+)", re.sub("\x1b\\[[0-9;]*m", "", line))
+    assert found, line
+    return int(found[1])
