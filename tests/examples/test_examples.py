@@ -24,7 +24,7 @@ RED_CIRCLE = re.compile("red circle on the left")
 # What a notebook must have printed, in this order.
 SAYS = {
     "1-first-question.ipynb": ["glm-4v", "red circle on the left", "左边", "红色"],
-    "2-streaming.ipynb": ["first piece after", "tokens", "thought: ", "answer: 2|answer: .*two"],
+    "2-streaming.ipynb": ["first piece after", "tokens", "thought: ", "answer: .*2"],
     "3-several-images.ipynb": ["second picture", "first picture"],
     "4-boxes.ipynb": [r"<\|begin_of_box\|>\[\[\d+,\d+,\d+,\d+\]\]", r"\[\(\d+, \d+, \d+, \d+\)\]"],
     "5-tools.ipynb": ['tool_calls get_weather {"city": "Paris"}', "sunny"],
@@ -102,7 +102,8 @@ def test_a_key_that_is_not_good_is_said_in_words(environment: dict[str, str]) ->
     words = [sys.executable, str(EXAMPLES / "with_requests.py"), str(PICTURE)]
     wrong = {**environment, "VITRINE_API_KEY": "vt_wrong"}
     done = subprocess.run(words, env=wrong, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stderr[:30]) == (1, "401: the API key is not valid; ask ")
+    assert done.returncode == 1
+    assert done.stderr.startswith("401: the API key is not valid; ask ")
 
 
 def _run(words: list[str], environment: dict[str, str]) -> str:
