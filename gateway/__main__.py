@@ -12,19 +12,23 @@ from typing import Annotated
 import structlog
 import typer
 import uvloop
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
-from gateway import command_line
+from gateway import command_line, log
 from gateway.app import VERSION
+from gateway.counts import Metrics, gathered
 from gateway.engines.board import Board
+from gateway.exporter import exporting
+from gateway.facts import Crew, Facts
 from gateway.keys.store import KeyStore, StoreError
 from gateway.ledger.settings import read_settings
-from gateway.metrics import Metrics, gathered
 from gateway.settings import Settings, read
 from gateway.worker import METRICS, Place, live, url_of
 from gateway.workers import Workers, shared_folder
 
-app = typer.Typer(add_completion=False, help="The gateway: the only door to the engines.")
+app = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False, help="The gateway: the only door to the engines."
+)
 
 
 class PortTaken(Exception):
@@ -42,13 +46,14 @@ def run(
     settings.check()
     read_settings()
     KeyStore(settings.home / "keys.sqlite").close()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("info"))
+    log.configure()
     listener = _listen(settings.host, settings.port, "VITRINE_PORT (make serve PORT=...)")
     return _alone(settings, listener, welcome) if settings.workers == 1 else _many(settings, listener, welcome)
 
 
 def _alone(settings: Settings, listener: socket.socket, welcome: bool) -> int:
     metrics = Metrics(VERSION)
+    metrics.registry.register(Facts(settings.sources(read_settings().socket_path, lambda: Crew(1, 1, 0))))
     with (
         _exporter(settings, metrics.registry) as metrics_port,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
@@ -59,14 +64,14 @@ def _alone(settings: Settings, listener: socket.socket, welcome: bool) -> int:
 
 
 def _many(settings: Settings, listener: socket.socket, welcome: bool) -> int:
-    with (
-        shared_folder(settings.home.absolute() / "run") as folder,
-        _exporter(settings, gathered(folder / METRICS)) as metrics_port,
-    ):
+    with shared_folder(settings.home.absolute() / "run") as folder:
         workers = Workers(settings, listener, folder, welcome=welcome)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, workers.end)
-        return workers.run(_listening(listener, metrics_port, settings.workers))
+        registry = gathered(folder / METRICS)
+        registry.register(Facts(settings.sources(read_settings().socket_path, workers.count)))
+        with _exporter(settings, registry) as metrics_port:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, workers.end)
+            return workers.run(_listening(listener, metrics_port, settings.workers))
 
 
 def _listening(listener: socket.socket, metrics_port: int, workers: int) -> Callable[[], None]:
@@ -81,15 +86,14 @@ def _listening(listener: socket.socket, metrics_port: int, workers: int) -> Call
 @contextlib.contextmanager
 def _exporter(settings: Settings, registry: CollectorRegistry) -> Iterator[int]:
     """Metrics on a port of their own, which it gives."""
-    try:
-        exporter, thread = start_http_server(settings.metrics_port, settings.metrics_host, registry)
-    except OSError as error:
-        raise _taken(settings.metrics_host, settings.metrics_port, error, "VITRINE_METRICS_PORT") from None
-    try:
-        yield exporter.server_port
-    finally:
-        exporter.shutdown()
-        thread.join()
+    with contextlib.ExitStack() as stack:
+        try:
+            port = stack.enter_context(
+                exporting(settings.metrics_host, settings.metrics_port, registry, settings.scraped_engines())
+            )
+        except OSError as error:
+            raise _taken(settings.metrics_host, settings.metrics_port, error, "VITRINE_METRICS_PORT") from None
+        yield port
 
 
 def _listen(host: str, port: int, setting: str) -> socket.socket:

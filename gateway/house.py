@@ -2,14 +2,16 @@
 
 from collections.abc import MutableMapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.authentication import authenticate, require
 from gateway.body import Bodies
 from gateway.brake import Brake
 from gateway.closing import Closing
+from gateway.counts import Metrics
 from gateway.door import Limits
 from gateway.engines.pool import Pool
+from gateway.errors import OverLimit, Unauthenticated
 from gateway.keys.allowance import Allowance
 from gateway.keys.caller import Caller
 from gateway.keys.caller import Scope as KeyScope
@@ -17,7 +19,7 @@ from gateway.keys.store import KeyStore
 from gateway.ledger.client import LedgerClient
 from gateway.ledger.messages import Limit
 from gateway.limits import limits_of
-from gateway.metrics import Metrics
+from gateway.metrics import Login
 from gateway.people.desk import Desk
 from gateway.pictures.workshop import Workshop
 from gateway.proxies import Proxies
@@ -25,6 +27,9 @@ from gateway.reading import ReadingRoom
 from gateway.remote_images.fetcher import Fetcher
 from gateway.settings import Settings
 from gateway.shared_limits import SharedLimits
+
+if TYPE_CHECKING:
+    from gateway.traces import Traces
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class House:
     workshop: Workshop | None
     fetcher: Fetcher
     shared: SharedLimits | None = None
+    traces: "Traces | None" = None
     desk: Desk | None = None
     reading: ReadingRoom | None = None
 
@@ -58,6 +64,7 @@ class House:
         ledger: LedgerClient,
         metrics: Metrics,
         shared: SharedLimits | None = None,
+        traces: "Traces | None" = None,
         desk: Desk | None = None,
         reading: ReadingRoom | None = None,
     ) -> "House":
@@ -66,17 +73,24 @@ class House:
         return cls(
             settings, door, keys, pool, ledger, metrics, settings.allowance("key"),
             settings.allowance("tenant"), settings.brake(), settings.bodies(), Closing(), Proxies(settings.trusted_proxies),
-            settings.workshop(door.image_pixels), settings.fetcher(), shared, desk, reading,
+            settings.workshop(door.image_pixels), settings.fetcher(), shared, traces, desk, reading,
         )  # fmt: skip
 
     def known(self, scope: MutableMapping[str, Any]) -> Caller:
         """Who asks, whatever the key may be used for. Raises Unauthenticated, Forbidden or OverLimit."""
         authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
-        if authorization is None and self.desk is not None:
-            return self.desk.caller(
-                scope
-            )  # only without that header: a key that is not good is never made up for by a cookie
-        return authenticate(self.keys, self.brake, address(scope), authorization)
+        try:
+            if authorization is None and self.desk is not None:
+                # Only without that header: a cookie never makes up for a key that is no good.
+                return self.desk.caller(scope)
+            return authenticate(self.keys, self.brake, address(scope), authorization)
+        except OverLimit:
+            self.metrics.not_let_in(Login.BRAKED)
+            raise
+        except Unauthenticated:
+            given = authorization or (self.desk and self.desk.token(scope))
+            self.metrics.not_let_in(Login.INVALID if given else Login.MISSING)
+            raise
 
     def caller(self, scope: MutableMapping[str, Any], *scopes: KeyScope) -> Caller:
         """Who asks, with one of these scopes. Raises Unauthenticated, Forbidden or OverLimit."""

@@ -10,10 +10,11 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from gateway.body import Room, read_body
-from gateway.errors import BadRequest, Forbidden, NotFound, Unauthenticated, Unavailable
+from gateway.errors import BadRequest, Forbidden, NotFound, OverLimit, Unauthenticated, Unavailable
 from gateway.house import House, address
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.messages import Fact, KeyEvent
+from gateway.metrics import Login
 from gateway.people import origin
 from gateway.people.desk import DIRECTORY, PROXY, Desk
 from gateway.people.directory import DirectoryAway
@@ -68,6 +69,12 @@ def routes(app: FastAPI, house: House) -> None:
             ) from None
         try:
             person = await desk.person_by_password(address(request.scope), given.user, given.password)
+        except OverLimit:
+            house.metrics.not_let_in(Login.BRAKED)
+            raise
+        except Unauthenticated:
+            house.metrics.not_let_in(Login.INVALID)
+            raise
         except DirectoryAway as away:
             structlog.get_logger().error("the directory did not answer", reason=str(away))
             raise Unavailable(

@@ -6,6 +6,7 @@ Alone it is the gateway's whole process. Of several each is a process (``python 
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import math
 import resource
@@ -19,23 +20,24 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
-import structlog
 import typer
 import uvicorn
 import uvloop
 
-from gateway import command_line
+from gateway import command_line, log
 from gateway.app import VERSION, build
+from gateway.chat import ROUTE
 from gateway.closing import LINGER_S, Server
 from gateway.connection import Connection
+from gateway.counts import Metrics
 from gateway.engines.board import Board
 from gateway.engines.pool import Pool
+from gateway.facts import Facts
 from gateway.house import House
 from gateway.keys.store import KeyStore, StoreError
 from gateway.ledger.client import Deadlines, LedgerClient
 from gateway.ledger.messages import Boot
 from gateway.ledger.settings import read_settings
-from gateway.metrics import Metrics
 from gateway.people.sessions import Sessions
 from gateway.porter import Porter
 from gateway.reading import ReadingRoom
@@ -46,6 +48,7 @@ SPARE_FILES = 512  # engines' connections, the ledger's, SQLite's, what is serve
 LAST_BYTES_S = 5  # after the last answer's end, for who reads it slowly
 BEAT_EVERY_S = 0.25
 GARBAGE_OBJECTS = 10_000  # before the youngest are looked at; Python's 700 are a few requests
+TIDY_EVERY_S = 5.0
 BOARD, METRICS = "board", "metrics"
 
 
@@ -76,21 +79,23 @@ async def live(
     keys = KeyStore(settings.home / "keys.sqlite")
     try:
         ledger_settings = read_settings()
-        pool = Pool(settings.plan(place.board))
+        pool = Pool(settings.plan(place.board), metrics)
         shared = settings.shared_limits(metrics.shared_limits_failures)
         outbound = (*pool.outbound(), *settings.outbound, *([shared.place.shown] if shared else []))
         # Not waited for: without the ledger the gateway lives, says that it is not ready, and answers nothing.
         ledger = await LedgerClient.connect(
             ledger_settings.socket_path, Deadlines(admit_s=settings.admit_timeout_s), wait_s=0,
-            buffered=ledger_settings.mode == "buffered",
+            buffered=ledger_settings.mode == "buffered", on_failure=metrics.unanswered,
             boot=Boot(
                 "gateway", {"version": VERSION, "settings": settings.digest(), "worker": place.number}, outbound
             ),
         )  # fmt: skip
+        traces = settings.traces(VERSION, place.number, metrics.spans)
         async with ledger, shared or contextlib.nullcontext():
-            with _sessions(settings) as sessions:
+            with traces or contextlib.nullcontext(), _sessions(settings) as sessions:
                 desk = settings.desk(sessions, keys) if sessions else None
-                house = House.furnish(settings, keys, pool, ledger, metrics, shared, desk, ReadingRoom(ledger_settings))
+                reading = ReadingRoom(ledger_settings)
+                house = House.furnish(settings, keys, pool, ledger, metrics, shared, traces, desk, reading)
                 await _serve(house, place, listener, say, welcome)
     finally:
         keys.close()
@@ -122,7 +127,7 @@ async def _serve(house: House, place: Place, listener: socket.socket, say: Calla
         # What is there now stays: the collector need not look at it again. A request leaves no cycles worth a pause.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(GARBAGE_OBJECTS, 4, 4)
+        gc.set_threshold(GARBAGE_OBJECTS)
         say()
 
     linger_s = LINGER_S if settings.trusted_proxies else 0
@@ -130,10 +135,11 @@ async def _serve(house: House, place: Place, listener: socket.socket, say: Calla
     # uvicorn raises the signal that stopped it once more at its end: it must not kill us, the exit status is 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    tasks = [asyncio.create_task(porter.watch()), asyncio.create_task(house.metrics.follow(house.pool))]
+    tasks = [asyncio.create_task(porter.watch()), asyncio.create_task(house.metrics.follow(house, ROUTE))]
     if place.supervised:
         tasks.append(asyncio.create_task(_beat(place.board, server)))
         asyncio.get_running_loop().add_reader(sys.stdin, _supervisor_gone, server)
+    tasks.append(asyncio.create_task(_tidy_memory()))
     if welcome:
         tasks.append(asyncio.create_task(say_when_ready(house, url_of(listener))))
     await server.serve(sockets=[listener])
@@ -145,6 +151,20 @@ def url_of(listener: socket.socket) -> str:
     """Where a person on this machine finds it."""
     host, port = listener.getsockname()[:2]
     return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104  compared, not bound
+
+
+async def _tidy_memory() -> None:
+    """Keep memory flat: 1 to 3 ms now and then instead of megabytes that come and stay.
+
+    Python looks at its oldest objects only once they are a quarter more: closed connections would wait there for hours. glibc
+    gives free pages back only from a heap's end, and a heap in which large and small pieces alternate never ends lower.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
+    while True:
+        await asyncio.sleep(TIDY_EVERY_S)
+        gc.collect()  # what was there at the start is frozen and not looked at
+        if trim is not None:
+            trim(0)
 
 
 async def _beat(board: Board, server: Server) -> None:
@@ -171,16 +191,17 @@ def main() -> None:
     """One of several, as the supervisor's line on standard input says."""
     errand = msgspec.json.decode(sys.stdin.buffer.readline(), type=Errand)
     settings = Settings.model_validate_json(errand.settings)
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("info"))
+    log.configure()
     folder = Path(errand.folder)
     place = Place(Board.shared(folder / BOARD, errand.workers, errand.number), errand.number, supervised=True)
     listener = socket.socket(fileno=errand.listener)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         metrics = Metrics(VERSION, folder / METRICS)
+        metrics.registry.register(Facts(settings.sources(read_settings().socket_path)))
         runner.run(live(settings, place, listener, metrics, say=lambda: None, welcome=errand.welcome))
 
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
     sys.exit(command_line.run(app, StoreError))

@@ -12,8 +12,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from gateway.counts import Metrics
 from gateway.ledger.settings import LedgerSettings
-from gateway.metrics import Metrics
 from gateway.settings import Settings
 from serve import profile
 from serve.settings import Settings as EngineSettings

@@ -10,9 +10,10 @@ import typer
 from fastapi import FastAPI
 
 import serve.__main__
-from gateway import command_line
+from gateway import command_line, metrics
 from gateway import settings as gateway_settings
 from gateway.app import build
+from gateway.counts import Metrics
 from gateway.engines.board import Board
 from gateway.engines.pool import Pool
 from gateway.house import House
@@ -20,7 +21,6 @@ from gateway.keys.store import KeyStore
 from gateway.ledger import errors as ledger_errors
 from gateway.ledger import settings as ledger_settings
 from gateway.ledger.client import Deadlines, LedgerClient
-from gateway.metrics import Metrics
 from serve import errors as serve_errors
 from serve import profile
 from serve import settings as serve_settings
@@ -128,6 +128,11 @@ def test_every_route_is_there(readme: str, tmp_path: Path) -> None:
     assert set(tables(readme)["routes"]) == routes(tmp_path)
 
 
+def test_every_metric_is_there_with_its_kind_and_labels(readme: str) -> None:
+    written = {name: (kind, tuple(codes(labels))) for name, (kind, labels, _) in tables(readme)["metrics"].items()}
+    assert written == {one.name: (one.kind, one.labels) for one in metrics.ALL}
+
+
 def test_every_profile_is_there_with_its_context(readme: str) -> None:
     contexts = {name: str(profile.load(name).flags["max-model-len"]) for name in profile.names()}
     assert {name: cells[-1] for name, cells in tables(readme)["profiles"].items()} == contexts
@@ -143,4 +148,4 @@ def test_every_exit_code_is_there(readme: str) -> None:
 def test_both_readmes_have_the_same_tables_with_the_same_keys(readme: str) -> None:
     ours, english = tables(readme), tables(NAMES[0])
     assert {name: list(rows) for name, rows in ours.items()} == {name: list(rows) for name, rows in english.items()}
-    assert len(english) == 9
+    assert len(english) == 10

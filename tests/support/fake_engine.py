@@ -38,6 +38,8 @@ class Behaviour(enum.Enum):
     ENDS_WITHIN_A_CHARACTER = enum.auto()
     ANSWERS_AS_ANOTHER_MODEL = enum.auto()
     LISTS_GARBAGE = enum.auto()
+    MEASURES_WITHOUT_END = enum.auto()
+    MEASURES_SLOWLY = enum.auto()
 
 
 class FakeEngine:
@@ -103,6 +105,7 @@ class FakeEngine:
         application = web.Application(client_max_size=1 << 30)
         application.router.add_post("/v1/chat/completions", self._chat)
         application.router.add_get("/v1/models", self._models)
+        application.router.add_get("/metrics", self._metrics)
         self._runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=1)
         await self._runner.setup()
         if self._tcp:
@@ -117,6 +120,18 @@ class FakeEngine:
             return web.Response(text='{"data": {}}')
         data = [{"id": name, "object": "model", "max_model_len": 4096} for name in self._served_names]
         return web.json_response({"object": "list", "data": data})
+
+    async def _metrics(self, request: web.Request) -> web.StreamResponse:
+        if self.behaviour in (Behaviour.MEASURES_WITHOUT_END, Behaviour.MEASURES_SLOWLY):
+            answer = web.StreamResponse()
+            await answer.prepare(request)
+            slowly = self.behaviour is Behaviour.MEASURES_SLOWLY
+            for _ in range(60 if slowly else 40):
+                await answer.write(b"#" if slowly else b"#" * (1 << 20))
+                await asyncio.sleep(0.5 if slowly else 0)
+            return answer
+        name = "vllm:request_success_total"
+        return web.Response(text=f'# TYPE {name} counter\n{name}{{finished_reason="stop"}} {len(self.bodies)}\n')
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
