@@ -75,15 +75,7 @@ class Desk:
         """Who this is. Raises Unauthenticated, Forbidden (in no mapped group), OverLimit or DirectoryAway."""
         assert self.directory is not None
         who = self.id_of(user)
-        # Counted before the directory is asked, or a hundred at once would all be let through; given back below.
-        wait_s = self.addresses.failed(ip) or self.names.failed(who)
-        if wait_s:
-            refused = OverLimit(
-                "too many wrong passwords were sent; check name and password, and wait",
-                code="too_many_failed_logins", retry_after_s=wait_s,
-            )  # fmt: skip
-            refused.who = who
-            raise refused
+        self._count(ip, who)
         found = None
         try:
             found = await self.directory.find(user, password)
@@ -108,6 +100,22 @@ class Desk:
 
     def _secret(self) -> bytes:
         return self.keys.tenant(PEOPLE)[0]
+
+    def _count(self, ip: str, who: str) -> None:
+        """Count a failure before the directory is asked, or a hundred at once would all be let through. Raises OverLimit."""
+        wait_s = self.addresses.failed(ip)
+        if not wait_s:
+            wait_s = self.names.failed(who)
+            if not wait_s:
+                return
+            self.names.forgive(who)
+        self.addresses.forgive(ip)  # what is refused here learned nothing, and must not make the wait longer
+        refused = OverLimit(
+            "too many wrong passwords were sent; check name and password, and wait",
+            code="too_many_failed_logins", retry_after_s=wait_s,
+        )  # fmt: skip
+        refused.who = who
+        raise refused
 
     def _forgive(self, ip: str, who: str) -> None:
         self.addresses.forgive(ip)

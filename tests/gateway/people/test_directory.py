@@ -1,7 +1,9 @@
 """The way to the directory: TLS or nothing, deadlines, a directory that is away, the brake, settings that can't work."""
 
 import json
+import re
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from gateway.people import directory
 from gateway.people.ask_directory import escaped
 from gateway.people.directory import BadDirectory, check_url
+from gateway.settings import BadSettings, read
 from tests.gateway.people.browser import GROUPS, Browser
 from tests.support.audit import Ledger
 from tests.support.certificate import certificate
@@ -49,6 +52,14 @@ def _brake(gateway: Gateway, ledger: Ledger) -> None:
     assert ledger.records(kind="deny", reason="too_many_failed_logins", route="/auth/sign-in")[-1]["key"]
 
 
+@pytest.fixture(scope="module")
+def strict(home: Path, slapd: Slapd, running_engine: FakeEngine, ledger: Ledger) -> Iterator[Gateway]:
+    """A gateway with little patience: two wrong passwords a minute, two seconds for the directory."""
+    settings = slapd.settings(**MAPPED)
+    with Gateway(home, **settings, VITRINE_FAILED_LOGINS_PER_MIN="2", VITRINE_LDAP_TIMEOUT_S="2") as running:
+        yield running
+
+
 @pytest.mark.parametrize("wrong", ["authority", "name", "no TLS"])
 def test_a_directory_that_can_not_prove_itself_gets_no_password(
     home: Path, slapd: Slapd, tmp_path: Path, wrong: str, running_engine: FakeEngine, ledger: Ledger
@@ -67,62 +78,62 @@ def test_a_directory_that_can_not_prove_itself_gets_no_password(
         assert "127.0.0" not in answer.error["message"]
 
 
-def test_a_directory_that_is_away_is_told_so_and_wrong_passwords_are_not_counted(
-    home: Path, slapd: Slapd, engine: FakeEngine, ledger: Ledger
-) -> None:
-    with Gateway(home, **slapd.settings(**MAPPED), VITRINE_FAILED_LOGINS_PER_MIN="2") as gateway:
-        slapd.stop()
-        try:
-            for _ in range(4):
-                answer = Browser(gateway).sign_in("alice", PASSWORDS["alice"])
-                assert (answer.status, answer.error["code"]) == (503, "directory_away")
-        finally:
-            slapd.start()
-        assert Browser(gateway).sign_in("alice", PASSWORDS["alice"]).status == 200
+def test_a_directory_that_is_away_is_told_so_and_wrong_passwords_are_not_counted(strict: Gateway, slapd: Slapd) -> None:
+    slapd.stop()
+    try:
+        for _ in range(4):
+            answer = Browser(strict).sign_in("alice", PASSWORDS["alice"])
+            assert (answer.status, answer.error["code"]) == (503, "directory_away")
+    finally:
+        slapd.start()
+    assert _signs_in(strict)
 
 
 def test_a_directory_that_hangs_is_given_up_and_nobody_else_waits_for_it(
-    home: Path, slapd: Slapd, engine: FakeEngine, ledger: Ledger
+    strict: Gateway, slapd: Slapd, engine: FakeEngine
 ) -> None:
-    with (
-        Gateway(home, **slapd.settings(**MAPPED), VITRINE_LDAP_TIMEOUT_S="2") as gateway,
-        ThreadPoolExecutor(8) as many,
-    ):
-        key = gateway.create_key()
+    key = strict.create_key()
+    with ThreadPoolExecutor(8) as many:
         slapd.pause()
         try:
             began_s = time.monotonic()
-            waiting = [many.submit(Browser(gateway).sign_in, "alice", PASSWORDS["alice"]) for _ in range(6)]
+            waiting = [many.submit(Browser(strict).sign_in, "alice", PASSWORDS["alice"]) for _ in range(6)]
             slowest_s = 0.0
             while not all(one.done() for one in waiting):
                 asked_s = time.monotonic()
-                assert gateway.chat(key).status == 200
+                assert strict.chat(key).status == 200
                 slowest_s = max(slowest_s, time.monotonic() - asked_s)
             took_s = time.monotonic() - began_s
             answers = [one.result() for one in waiting]
         finally:
             slapd.go_on()
-        assert {answer.status for answer in answers} == {503}
-        assert 2 <= took_s < 8
-        assert slowest_s < 1.5
-        until(lambda: not _asking(gateway.process.pid), what="no asking process left")
-        assert Browser(gateway).sign_in("alice", PASSWORDS["alice"]).status == 200
+    # Two are let through at once, the others meet the brake: nobody knows yet that nothing was learned.
+    assert {answer.status for answer in answers} <= {503, 429}
+    assert [answer.status for answer in answers].count(503) >= 2
+    assert 2 <= took_s < 8
+    assert slowest_s < 1.5
+    until(lambda: not _asking(strict.process.pid), what="no asking process left")
+    assert _signs_in(strict)
+
+
+def test_nobody_signs_in_without_a_record(strict: Gateway, ledger: Ledger) -> None:
+    ledger.process.end()
+    try:
+        browser = Browser(strict)
+        answer = browser.sign_in("alice", PASSWORDS["alice"])
+        assert (answer.status, answer.error["code"], browser.cookie) == (503, "audit_unavailable", None)
+    finally:
+        ledger.start()
+
+
+def _signs_in(gateway: Gateway) -> bool:
+    """Whether alice can; a busy machine may need more than two seconds for her first try."""
+    return until(lambda: Browser(gateway).sign_in("alice", PASSWORDS["alice"]).status == 200, what="alice signed in")
 
 
 def _asking(pid: int) -> list[str]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [child for child in children if b"ask_directory" in Path(f"/proc/{child}/cmdline").read_bytes()]
-
-
-def test_nobody_signs_in_without_a_record(home: Path, slapd: Slapd, engine: FakeEngine, ledger: Ledger) -> None:
-    with Gateway(home, **slapd.settings(**MAPPED)) as gateway:
-        ledger.process.end()
-        try:
-            browser = Browser(gateway)
-            answer = browser.sign_in("alice", PASSWORDS["alice"])
-            assert (answer.status, answer.error["code"], browser.cookie) == (503, "audit_unavailable", None)
-        finally:
-            ledger.start()
 
 
 @pytest.mark.parametrize(
@@ -141,13 +152,21 @@ def test_nobody_signs_in_without_a_record(home: Path, slapd: Slapd, engine: Fake
         ({"VITRINE_AUTH_HEADER": "X-Remote-User"}, "needs VITRINE_TRUSTED_PROXIES"),
     ],
 )
-def test_settings_that_can_not_work_stop_the_start_with_the_way_out(
-    tmp_path: Path, slapd: Slapd, changed: dict[str, str], message: str
+def test_settings_that_can_not_work_are_refused_with_the_way_out(
+    tmp_path: Path, slapd: Slapd, monkeypatch: pytest.MonkeyPatch, changed: dict[str, str], message: str
 ) -> None:
-    env = {"VITRINE_HOME": str(tmp_path), "VITRINE_PORT": "0", "VITRINE_METRICS_PORT": "0", **slapd.settings(**MAPPED)}
-    done = run("gateway", env={**env, **changed})
+    monkeypatch.chdir(tmp_path)
+    for name, value in {**slapd.settings(**MAPPED), **changed}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(BadSettings, match=re.escape(message)):
+        read().check()
+
+
+def test_such_settings_stop_the_start_in_one_sentence(tmp_path: Path, slapd: Slapd) -> None:
+    settings = {"VITRINE_HOME": str(tmp_path), "VITRINE_PORT": "0", **slapd.settings(**MAPPED, VITRINE_LDAP_BASE="")}
+    done = run("gateway", env=settings)
     assert done.returncode == 78, done.stderr
-    assert message in done.stderr
+    assert "VITRINE_LDAP_URL needs VITRINE_LDAP_BASE" in done.stderr
     assert "Traceback" not in done.stderr
 
 

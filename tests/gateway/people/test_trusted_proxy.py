@@ -78,17 +78,14 @@ def test_a_name_beyond_ascii_is_understood(gateway: Gateway) -> None:
     assert Browser(gateway, X_Remote_User=name, X_Remote_Groups="vision").methods()["signed_in"]["name"] == "李雷"
 
 
-@pytest.mark.parametrize("trusted", ["10.0.0.0/8", "127.0.0.2"])
-def test_from_anybody_else_the_header_means_nothing(
-    home: Path, engine: FakeEngine, ledger: Ledger, trusted: str
-) -> None:
-    with Gateway(home, **SETTINGS, VITRINE_TRUSTED_PROXIES=trusted) as gateway:
+def test_from_anybody_else_the_header_means_nothing(home: Path, engine: FakeEngine, ledger: Ledger) -> None:
+    with Gateway(home, **SETTINGS, VITRINE_TRUSTED_PROXIES="10.0.0.0/8,127.0.0.2") as gateway:
         browser = Browser(gateway, **ALICE)
         assert browser.methods()["signed_in"] is None
         assert browser.cookie is None
         assert browser.chat().status == 401
         # Nor does it say that there is TLS, or who the client is.
-        assert Browser(gateway, **ALICE, X_Forwarded_For=trusted.partition("/")[0]).methods()["signed_in"] is None
+        assert Browser(gateway, **ALICE, X_Forwarded_For="127.0.0.2").methods()["signed_in"] is None
         assert engine.bodies == []
         key = gateway.create_key()
         assert gateway.request("GET", "/v1/models", key=key, headers={"X-Remote-User": "alice"}).status == 200
