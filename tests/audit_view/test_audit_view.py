@@ -5,11 +5,13 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.support.gateway import RED_SQUARE, Gateway
+from tests.support.process import TOP
 from tests.support.slapd import PASSWORDS
 
+AXE = TOP / "tests" / "page" / "vendor" / "axe.js"
 RED = base64.b64decode(RED_SQUARE.partition(",")[2])
 
 
@@ -170,3 +172,23 @@ def test_the_page_allows_nothing_of_others(gateway: Gateway) -> None:
     policy = gateway.request("GET", "/audit").headers["content-security-policy"]
     assert "default-src 'none'; script-src 'self'; style-src 'self';" in policy
     assert "unsafe" not in policy
+
+
+def test_axe_finds_nothing_in_either_theme(context: BrowserContext, auditor: str) -> None:
+    page = context.new_page()
+    # The page's own policy would refuse axe, which is put in from outside.
+    context.new_cdp_session(page).send("Page.setBypassCSP", {"enabled": True})
+    page.goto("/audit")
+    page.evaluate(AXE.read_text())
+    assert _faults(page) == []
+    enter(page, auditor)
+    page.locator("#rows button").first.click()
+    page.get_by_text("What was checked").click()
+    assert _faults(page) == []
+    page.emulate_media(color_scheme="dark")
+    assert _faults(page) == []
+
+
+def _faults(page: Page) -> list[str]:
+    found = page.evaluate("axe.run()")["violations"]
+    return [f"{fault['id']}: {fault['help']}: {fault['nodes'][0]['html']}" for fault in found]
