@@ -9,6 +9,7 @@ endif
 PROFILE ?= miniature
 INPUTS ?= 20000
 REQUESTS ?= 100000
+NOTEBOOK ?= 8888
 ENGINE ?= $(or $(shell sed -n 's/^device = "\(.*\)"/\1/p' serve/profiles/$(PROFILE).toml 2>/dev/null),gpu)
 
 ifdef MODEL
@@ -22,7 +23,7 @@ export VITRINE_PORT = $(PORT)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test attack soak check loadtest bench bench-affinity bench-ledger simulate lock
+.PHONY: help setup serve test attack soak check loadtest bench bench-affinity bench-ledger simulate notebook lock
 
 help:  ## show this menu
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -59,6 +60,10 @@ bench-ledger: setup  ## measure the ledger against its bars (ARGS=... chooses, m
 
 simulate: setup  ## what image affinity is worth up to 1,000 GPUs (ARGS="--gpus 2 8 64" is quick)
 	@.venv/bin/python -m gateway.engines.simulation $(ARGS)
+
+notebook: setup  ## open docs/examples in JupyterLab on 127.0.0.1 (NOTEBOOK= another port)
+	@export JUPYTER_TOKEN=$$(.venv/bin/python -c 'import secrets; print(secrets.token_hex(24))'); echo "JupyterLab: http://127.0.0.1:$(NOTEBOOK)/lab?token=$$JUPYTER_TOKEN"; \
+	exec .venv/bin/jupyter-lab --config docs/examples/jupyter_config.py --port $(NOTEBOOK) docs/examples
 
 lock: setup  ## make the locks anew from pyproject.toml and locks/*.in
 	@sh locks/make.sh

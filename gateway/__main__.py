@@ -43,6 +43,7 @@ def run(
     settings = read()
     # What can't be used is said before anything is opened, once and not by each worker.
     settings.plan(Board.alone())
+    settings.check()
     read_settings()
     KeyStore(settings.home / "keys.sqlite").close()
     log.configure()

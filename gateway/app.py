@@ -18,13 +18,12 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import errors, openapi, pages
+from gateway import audit, errors, openapi, pages, sign_in
 from gateway.chat import ROUTE as CHAT
 from gateway.chat import ChatCompletions
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, Unavailable
 from gateway.house import House, address, peer_of
 from gateway.keys.caller import Scope as KeyScope
-from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.identity import Identities
 from gateway.record import deny
 from gateway.watching import Watching
@@ -48,6 +47,8 @@ def build(house: House) -> ASGIApp:
             if house.workshop is not None:
                 await house.workshop.close()
             watching.close()
+            if house.reading is not None:
+                await house.reading.close()
 
     watching = Watching(house)
     app = FastAPI(
@@ -58,7 +59,8 @@ def build(house: House) -> ASGIApp:
     _models(app, house)
     _health(app, house)
     watching.add(app)
-    _receipts(app, house)
+    audit.routes(app, house)
+    sign_in.routes(app, house)
     pages.add(app)
     openapi.describe(app, house.door)
     app.add_exception_handler(GatewayError, partial(_answer_and_record, house))
@@ -99,23 +101,6 @@ def _health(app: FastAPI, house: House) -> None:
         if waiting:
             return JSONResponse({"status": "waiting", "waiting_for": waiting}, 503, {"retry-after": "5"})
         return JSONResponse({"status": "ready"})
-
-
-def _receipts(app: FastAPI, house: House) -> None:
-    @app.get("/v1/audit/receipts/{record_id}", summary="The proof that an exchange is in the audit log")
-    async def receipt(record_id: str, request: Request) -> Response:
-        caller = house.caller(request.scope, KeyScope.INFERENCE, KeyScope.AUDIT)
-        try:
-            found = await house.ledger.receipt(record_id, caller.key_id, auditor=KeyScope.AUDIT in caller.scopes)
-        except LedgerUnavailable:
-            raise Unavailable("the audit log does not answer; try again soon", retry_after_s=1) from None
-        if found.state == "not_yet":
-            retry_s = max(1, found.retry_ms // 1000)
-            return JSONResponse({"id": record_id, "state": "not_yet"}, 202, {"retry-after": str(retry_s)})
-        if found.state != "found":
-            # Another caller's record answers as one that does not exist.
-            raise NotFound(f"no exchange of yours has the id {record_id!r}; X-Audit-Id of its answer has it")
-        return JSONResponse({"id": record_id, "state": "found", "proofs": found.proofs, "key": found.key})
 
 
 async def _answer_and_record(house: House, request: Request, error: Exception) -> Response:

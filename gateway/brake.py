@@ -27,6 +27,13 @@ class Brake:
             del self._failures[next(iter(self._failures))]
         return max(1, round(since_s + MINUTE_S - now_s)) if count >= self._most else 0
 
+    def forgive(self, address: str) -> None:
+        """Take one failure back: it was none."""
+        name = _network(address)
+        if name in self._failures:
+            since_s, count = self._failures[name]
+            self._failures[name] = (since_s, max(0, count - 1))
+
 
 def _network(address: str) -> str:
     if ":" not in address:

@@ -36,6 +36,7 @@ class GatewayError(Exception):
     ) -> None:
         super().__init__(message)
         self.message, self.param, self.retry_after_s = message, param, retry_after_s
+        self.who: str | None = None  # whose id the record of this refusal names, where no caller is known
         self.headers: list[tuple[bytes, bytes]] = []  # more of them for the answer: its receipt
         if code is not None:
             self.code = code

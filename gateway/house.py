@@ -20,8 +20,10 @@ from gateway.ledger.client import LedgerClient
 from gateway.ledger.messages import Limit
 from gateway.limits import limits_of
 from gateway.metrics import Login
+from gateway.people.desk import Desk
 from gateway.pictures.workshop import Workshop
 from gateway.proxies import Proxies
+from gateway.reading import ReadingRoom
 from gateway.remote_images.fetcher import Fetcher
 from gateway.settings import Settings
 from gateway.shared_limits import SharedLimits
@@ -50,6 +52,8 @@ class House:
     fetcher: Fetcher
     shared: SharedLimits | None = None
     traces: "Traces | None" = None
+    desk: Desk | None = None
+    reading: ReadingRoom | None = None
 
     @classmethod
     def furnish(
@@ -61,25 +65,31 @@ class House:
         metrics: Metrics,
         shared: SharedLimits | None = None,
         traces: "Traces | None" = None,
+        desk: Desk | None = None,
+        reading: ReadingRoom | None = None,
     ) -> "House":
         """All that the settings decide, around what was opened."""
         door = Limits(body_bytes=settings.max_body_bytes, remote_images=bool(settings.remote_images))
         return cls(
             settings, door, keys, pool, ledger, metrics, settings.allowance("key"),
             settings.allowance("tenant"), settings.brake(), settings.bodies(), Closing(), Proxies(settings.trusted_proxies),
-            settings.workshop(door.image_pixels), settings.fetcher(), shared, traces,
+            settings.workshop(door.image_pixels), settings.fetcher(), shared, traces, desk, reading,
         )  # fmt: skip
 
     def known(self, scope: MutableMapping[str, Any]) -> Caller:
-        """Who asks, whatever the key may be used for. Raises Unauthenticated or OverLimit."""
+        """Who asks, whatever the key may be used for. Raises Unauthenticated, Forbidden or OverLimit."""
         authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
         try:
+            if authorization is None and self.desk is not None:
+                # Only without that header: a cookie never makes up for a key that is no good.
+                return self.desk.caller(scope)
             return authenticate(self.keys, self.brake, address(scope), authorization)
         except OverLimit:
             self.metrics.not_let_in(Login.BRAKED)
             raise
         except Unauthenticated:
-            self.metrics.not_let_in(Login.INVALID if authorization else Login.MISSING)
+            given = authorization or (self.desk and self.desk.token(scope))
+            self.metrics.not_let_in(Login.INVALID if given else Login.MISSING)
             raise
 
     def caller(self, scope: MutableMapping[str, Any], *scopes: KeyScope) -> Caller:

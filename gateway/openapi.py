@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import msgspec
 from fastapi import FastAPI
 
 from gateway.chat import ROUTE as CHAT
 from gateway.door import Limits, chat_schema
+from gateway.ledger.browse import Query
 
-_PUBLIC = {"/healthz", "/readyz"}
+_PUBLIC = {"/healthz", "/readyz", "/auth/methods", "/auth/sign-in"}
 _ERROR = {
     "type": "object",
     "required": ["error"],
@@ -44,6 +46,8 @@ def _add(document: dict[str, Any], door: Limits) -> None:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas |= {**chat_schema(door), "Error": _ERROR}
     document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "vt_..."}}
+    _describe_filters(document["paths"]["/v1/audit/records"]["get"])
+    _describe_credentials(document["paths"]["/auth/sign-in"]["post"])
     document["paths"][CHAT] = {
         "post": {
             "summary": "Ask about pictures and text",
@@ -68,3 +72,33 @@ def _add(document: dict[str, Any], door: Limits) -> None:
             operation["responses"].setdefault("default", errors)
             if path not in _PUBLIC:
                 operation["security"] = [{"key": []}]
+
+
+def _describe_filters(operation: dict[str, Any]) -> None:
+    (query,), components = msgspec.json.schema_components([Query], ref_template="#/components/schemas/{name}")
+    fields = components[query["$ref"].rpartition("/")[2]]["properties"]
+    operation["parameters"] = [
+        {"name": name, "in": "query", "required": False, "schema": _without_null(schema)}
+        for name, schema in fields.items()
+    ]
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """In an address nothing can be null: it is left out."""
+    kept = [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
+    return {name: value for name, value in kept[0].items() if name != "default"}
+
+
+def _describe_credentials(operation: dict[str, Any]) -> None:
+    text = {"type": "string", "minLength": 1}
+    operation["requestBody"] = {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object", "required": ["user", "password"], "additionalProperties": False,
+                    "properties": {"user": {**text, "maxLength": 256}, "password": {**text, "maxLength": 1024}},
+                }
+            }
+        },
+    }  # fmt: skip

@@ -22,7 +22,7 @@ _SWAGGERS = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
-PAGES = {"/": ("index.html", _STRICT), "/docs": ("docs.html", _SWAGGERS)}
+PAGES = {"/": ("index.html", _STRICT), "/audit": ("audit.html", _STRICT), "/docs": ("docs.html", _SWAGGERS)}
 
 
 def headers(policy: str) -> dict[str, str]:

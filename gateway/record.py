@@ -149,7 +149,7 @@ async def deny(
     """
     record = Deny(
         reason=error.code or error.type, status=error.status, ip=ip, peer=peer, route=route, request=request_id,
-        key=caller.key_id if caller else None, tenant=caller.tenant if caller else None, limits=bounds,
+        key=caller.key_id if caller else error.who, tenant=caller.tenant if caller else None, limits=bounds,
     )  # fmt: skip
     with contextlib.suppress(LedgerUnavailable):
         receipt = await ledger.deny(record)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from prometheus_client import Counter
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from gateway import shared_limits
 from gateway.body import Bodies
@@ -30,6 +30,11 @@ from gateway.engines.roster import BadRoster, listed
 from gateway.engines.scrape import Engines
 from gateway.facts import Crew, Sources
 from gateway.keys.allowance import BOUNDS, Allowance
+from gateway.keys.store import KeyStore
+from gateway.people.desk import Desk
+from gateway.people.directory import Directory
+from gateway.people.sessions import Sessions
+from gateway.people.settings import BadPeople, PeopleSettings
 from gateway.pictures.workshop import Workshop
 from gateway.porter import Patience
 from gateway.proxies import Proxies
@@ -59,7 +64,7 @@ class BadSettings(Exception):
     """A setting that can't be used; the text names key, value and what was expected (exit 78)."""
 
 
-class Settings(BaseModel):
+class Settings(PeopleSettings):
     """Every setting of the gateway with its default. Sizes in bytes, times in seconds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -188,13 +193,28 @@ class Settings(BaseModel):
     def outbound(self) -> tuple[str, ...]:
         """Whom the gateway asks for callers, and whom it tells, for the record of its start."""
         told = (collector(self.otlp_endpoint),) if self.otlp_endpoint else ()
-        return (*Allowlist(self.remote_images).origins, *told)
+        return (*Allowlist(self.remote_images).origins, *self.directory_outbound, *told)
 
     def fetcher(self) -> Fetcher:
         return Fetcher(Allowlist(self.remote_images), self.remote_images_timeout_s)
 
     def brake(self) -> Brake:
         return Brake(self._share(self.failed_logins_per_min))
+
+    def check(self) -> None:
+        """What one setting alone does not show. Raises BadSettings."""
+        try:
+            self.check_people(self.trusted_proxies)
+        except BadPeople as error:
+            raise BadSettings(str(error)) from None
+
+    def desk(self, sessions: Sessions, keys: KeyStore) -> Desk:
+        """Where people sign in by name."""
+        return Desk(
+            sessions, keys, Directory(self.directory_plan()) if self.ldap_url else None, self.groups,
+            Proxies(self.trusted_proxies), self.brake(), self.brake(), self.auth_header.lower().encode("latin-1"),
+            self.auth_groups_header.lower().encode("latin-1"),
+        )  # fmt: skip
 
     def bodies(self) -> Bodies:
         # A body of the largest size has to fit into one worker's share, or it could never be sent.

@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,9 @@ from gateway.keys.store import KeyStore, StoreError
 from gateway.ledger.client import Deadlines, LedgerClient
 from gateway.ledger.messages import Boot
 from gateway.ledger.settings import read_settings
+from gateway.people.sessions import Sessions
 from gateway.porter import Porter
+from gateway.reading import ReadingRoom
 from gateway.settings import Settings
 from gateway.welcome import say_when_ready
 
@@ -90,11 +92,26 @@ async def live(
         )  # fmt: skip
         traces = settings.traces(VERSION, place.number, metrics.spans)
         async with ledger, shared or contextlib.nullcontext():
-            with traces or contextlib.nullcontext():
-                house = House.furnish(settings, keys, pool, ledger, metrics, shared, traces)
+            with traces or contextlib.nullcontext(), _sessions(settings) as sessions:
+                desk = settings.desk(sessions, keys) if sessions else None
+                reading = ReadingRoom(ledger_settings)
+                house = House.furnish(settings, keys, pool, ledger, metrics, shared, traces, desk, reading)
                 await _serve(house, place, listener, say, welcome)
     finally:
         keys.close()
+
+
+@contextlib.contextmanager
+def _sessions(settings: Settings) -> Iterator[Sessions | None]:
+    """The sessions' file, where people can sign in."""
+    if not settings.people:
+        yield None
+        return
+    sessions = Sessions(settings.home / "sessions.sqlite", settings.session_idle_s, settings.session_longest_s)
+    try:
+        yield sessions
+    finally:
+        sessions.close()
 
 
 async def _serve(house: House, place: Place, listener: socket.socket, say: Callable[[], None], welcome: bool) -> None:

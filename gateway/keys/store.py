@@ -169,6 +169,15 @@ class KeyStore:
         self._remembered[digest] = ends_s, caller
         return ends_s, caller
 
+    def tenant(self, name: str) -> tuple[bytes, Allowance]:
+        """A tenant's secret (32 bytes) and what was set for it; a new tenant gets its secret now."""
+        known = self._db.execute("SELECT secret FROM tenants WHERE name = ?", (name,)).fetchone()
+        if known is None:
+            # Another worker may be doing the same: one of the two secrets stays, and both use that.
+            self._db.execute("INSERT OR IGNORE INTO tenants VALUES (?, ?)", (name, secrets.token_bytes(32)))
+            known = self._db.execute("SELECT secret FROM tenants WHERE name = ?", (name,)).fetchone()
+        return known[0], self.allowance("tenant", name)
+
     def allowance(self, scope: Subject, subject: str) -> Allowance:
         """What was set for a key (its id) or a tenant (its name). Raises StoreError if there is no such key or tenant."""
         table, column = ("keys", "key_id") if scope == "key" else ("tenants", "name")

@@ -22,8 +22,8 @@ class _Glimpse(msgspec.Struct):
     kind: str
     time_ms: int
     epoch: str = ""
-    key: str = ""
-    tenant: str = ""
+    key: str | None = None  # null in a deny of somebody unknown
+    tenant: str | None = None
     outcome: str = ""
     tokens: int = 0
     images: list[msgspec.Raw] = []
@@ -71,9 +71,9 @@ class Replay:
             self.first_ms = seen.time_ms
         at_ms = min(seen.time_ms - self._behind_ms, self._now_ms)
         if seen.kind == "admit":
-            subjects = (("key", seen.key), ("tenant", seen.tenant))
+            subjects = (("key", seen.key or ""), ("tenant", seen.tenant or ""))
             held = self._limits.take(subjects, seen.tokens, len(seen.images), at_ms)
-            self._exchanges.admit(Exchange(seen.id, seen.key, seen.epoch, index, held=held))
+            self._exchanges.admit(Exchange(seen.id, seen.key or "", seen.epoch, index, held=held))
         elif seen.kind == "complete":
             self._complete(seen, index, leaf_hash(line), at_ms)
 

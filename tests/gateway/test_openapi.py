@@ -24,4 +24,4 @@ def test_what_the_document_promises_is_what_comes_back(gateway: Gateway, engine:
         capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-1000:]
-    assert "9 passed" in ended.stdout
+    assert "14 passed" in ended.stdout, ended.stdout[-3000:]

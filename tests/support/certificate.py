@@ -1,6 +1,8 @@
 """A certificate for servers on loopback, signed by itself: who trusts the file trusts the server."""
 
+import contextlib
 import datetime
+import ipaddress
 from pathlib import Path
 
 from cryptography import x509
@@ -17,7 +19,7 @@ def certificate(folder: Path, host: str) -> tuple[Path, Path]:
     made = (
         x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
         .serial_number(x509.random_serial_number()).not_valid_before(now).not_valid_after(now + datetime.timedelta(1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_named(host)]), critical=False)
         .sign(key, hashes.SHA256())
     )  # fmt: skip
     chain, secret = folder / "chain.pem", folder / "key.pem"
@@ -26,3 +28,9 @@ def certificate(folder: Path, host: str) -> tuple[Path, Path]:
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return chain, secret
+
+
+def _named(host: str) -> x509.GeneralName:
+    with contextlib.suppress(ValueError):
+        return x509.IPAddress(ipaddress.ip_address(host))
+    return x509.DNSName(host)

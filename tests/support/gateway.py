@@ -46,6 +46,7 @@ class Gateway:
 
     def __init__(self, home: Path, **settings: str) -> None:
         self.home = home
+        self.settings = settings
         env = {"VITRINE_HOME": str(home), "VITRINE_PORT": "0", "VITRINE_METRICS_PORT": "0", **PATIENT, **settings}
         self.process = Process("gateway", env=env)
         line = self.process.line_with("listening")

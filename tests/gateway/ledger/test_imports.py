@@ -54,6 +54,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "receipts": {"identity", "layout", "merkle", "messages", "note", "proof", "reader", "record"},
     "retention": {"clerk", "layout", "messages", "note", "place", "reader", "seal"},
     "search": {"digest", "reader"},
+    "browse": {"digest", "reader", "record"},
+    "reading_room": {"browse", "digest", "errors", "keyring", "layout", "note", "reader", "verification"},
     "backup": {"anchor", "errors", "keyring", "layout", "note", "place", "seal", "verification"},
     "server": {"errors", "messages", "place"},
     "client": {"errors", "identity", "messages"},

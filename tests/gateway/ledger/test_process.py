@@ -258,6 +258,18 @@ async def test_key_integrity_and_deny_records_carry_what_was_told(tmp_path: Path
         assert of_kind(ledger, "deny")[0]["reason"] == "unknown key"
 
 
+@pytest.mark.parametrize(("key", "tenant"), [(None, None), ("user_1", None), ("key-1", "lab")])
+async def test_a_log_with_a_refusal_of_anybody_is_taken_up_again(
+    tmp_path: Path, key: str | None, tenant: str | None
+) -> None:
+    with running(tmp_path / "home") as ledger:
+        async with client_of(ledger) as client:
+            await client.deny(Deny("wrong", 401, "192.0.2.9", "127.0.0.1:1", "/v1", key=key, tenant=tenant))
+        assert ledger.stop() == 0
+    with running(tmp_path / "home") as ledger:
+        assert ledger.stop() == 0
+
+
 def test_another_program_can_raise_an_alarm_with_nothing_but_json(tmp_path: Path) -> None:
     with running(tmp_path / "home") as ledger:
         ours = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -1,0 +1,158 @@
+"""From a cookie, a password or a trusted proxy's word to a caller; decides, and answers nothing itself."""
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gateway.brake import Brake
+from gateway.errors import Forbidden, OverLimit, Unauthenticated
+from gateway.keys.caller import Caller
+from gateway.keys.store import KeyStore
+from gateway.people import origin
+from gateway.people.directory import Directory
+from gateway.people.origin import Asked
+from gateway.people.person import Group, Person, admitted, person_id
+from gateway.people.sessions import Session, Sessions, csrf_of
+from gateway.proxies import Proxies
+
+PEOPLE = ".people"  # a tenant that nobody can be of; its secret makes people's ids
+DIRECTORY, PROXY = "directory", "proxy"
+_SIGN_IN = "sign in again, or send the header `Authorization: Bearer vt_...`"
+
+
+@dataclass(frozen=True)
+class Desk:
+    """One worker's. ``names`` brakes who tries one name from many addresses, ``addresses`` one address with many names."""
+
+    sessions: Sessions
+    keys: KeyStore
+    directory: Directory | None
+    groups: tuple[Group, ...]
+    proxies: Proxies
+    addresses: Brake
+    names: Brake
+    name_header: bytes = b""
+    groups_header: bytes = b""
+
+    def caller(self, scope: Asked) -> Caller:
+        """Who asks, by cookie. Raises Unauthenticated, or Forbidden for what another page may have made the browser ask."""
+        token, session = self.session(scope)
+        person = session.person
+        fault = _forged(scope, token)
+        if fault is not None:
+            fault.who = person.person_id
+            raise fault
+        secret, allowance = self.keys.tenant(person.tenant)
+        return Caller(
+            person.person_id, person.name, person.tenant, person.scopes, secret, person.allowance, allowance
+        )  # fmt: skip
+
+    def session(self, scope: Asked) -> tuple[str, Session]:
+        """The cookie's token and session, whatever page asks. Raises Unauthenticated."""
+        token = self.token(scope)
+        if token is None:
+            raise Unauthenticated(f"nobody is signed in and no API key was sent; {_SIGN_IN}")
+        session = self.sessions.find(token)
+        if session is None or (session.via == PROXY and self._by_proxy(scope) != session.person):
+            # The proxy's word must still hold: another person at this browser, or one who left a group, is not this one.
+            raise Unauthenticated(f"the session is over; {_SIGN_IN}", code="session_over")
+        return token, session
+
+    def token(self, scope: Asked) -> str | None:
+        return origin.token_in(scope, secure=origin.is_secure(scope, self.proxies))
+
+    def person_by_proxy(self, scope: Asked) -> Person | None:
+        """Whom a trusted proxy names, if it names anybody. Raises Forbidden for one in no mapped group."""
+        name = self._named(scope)
+        if name is None:
+            return None
+        person = self._by_proxy(scope)
+        if person is None:
+            raise _no_group(self.id_of(name))
+        return person
+
+    async def person_by_password(self, ip: str, user: str, password: str) -> Person:
+        """Who this is. Raises Unauthenticated, Forbidden (in no mapped group), OverLimit or DirectoryAway."""
+        assert self.directory is not None
+        who = self.id_of(user)
+        self._count(ip, who)
+        found = None
+        try:
+            found = await self.directory.find(user, password)
+        except BaseException:
+            self._forgive(ip, who)  # nothing was learned of the password
+            raise
+        if found is None:
+            wrong = Unauthenticated("name or password is wrong; try again", code="wrong_password")
+            wrong.who = who
+            raise wrong
+        self._forgive(ip, who)
+        person = self.admitted(found.name, found.groups)
+        if person is None:
+            raise _no_group(self.id_of(found.name))
+        return person
+
+    def id_of(self, name: str) -> str:
+        return person_id(self._secret(), name)
+
+    def admitted(self, name: str, groups: Iterable[str]) -> Person | None:
+        return admitted(name, groups, self.groups, self._secret())
+
+    def _secret(self) -> bytes:
+        return self.keys.tenant(PEOPLE)[0]
+
+    def _count(self, ip: str, who: str) -> None:
+        """Count a failure before the directory is asked, or a hundred at once would all be let through. Raises OverLimit."""
+        wait_s = self.addresses.failed(ip)
+        if not wait_s:
+            wait_s = self.names.failed(who)
+            if not wait_s:
+                return
+            self.names.forgive(who)
+        self.addresses.forgive(ip)  # what is refused here learned nothing, and must not make the wait longer
+        refused = OverLimit(
+            "too many wrong passwords were sent; check name and password, and wait",
+            code="too_many_failed_logins", retry_after_s=wait_s,
+        )  # fmt: skip
+        refused.who = who
+        raise refused
+
+    def _forgive(self, ip: str, who: str) -> None:
+        self.addresses.forgive(ip)
+        self.names.forgive(who)
+
+    def _named(self, scope: Asked) -> str | None:
+        if not self.name_header or not self.proxies.trusts(origin.peer_of(scope)):
+            return None
+        return _readable(origin.header(scope, self.name_header))
+
+    def _by_proxy(self, scope: Asked) -> Person | None:
+        name = self._named(scope)
+        if name is None:
+            return None
+        groups = _readable(origin.header(scope, self.groups_header)) or ""
+        return self.admitted(name, (group for group in groups.split(",") if group.strip()))
+
+
+def _forged(scope: Asked, token: str) -> Forbidden | None:
+    """What shows that another page than ours may have made the browser ask."""
+    if not origin.is_our_page(scope):
+        return Forbidden("another site's page asked; open this site's own page", code="cross_site")
+    sent = origin.header(scope, b"x-csrf-token") or ""
+    if scope["method"] in origin.SAFE_METHODS or secrets.compare_digest(sent.encode(), csrf_of(token).encode()):
+        return None
+    return Forbidden("a request with a session needs the header X-CSRF-Token; GET /auth/methods tells it", code="csrf")
+
+
+def _readable(value: str | None) -> str | None:
+    """A header's text, which proxies write in UTF-8."""
+    try:
+        return (value or "").encode("latin-1").decode() or None
+    except UnicodeDecodeError:
+        return None
+
+
+def _no_group(who: str) -> Forbidden:
+    error = Forbidden("this account is in no group that may use Vitrine; ask the operator", code="no_group")
+    error.who = who
+    return error

@@ -1,0 +1,73 @@
+"""Who a person is here: a name, and what their groups allow; pure, knows no directory and no request."""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.keys.allowance import BOUNDS, Allowance
+from gateway.keys.caller import Scope
+
+MOST_NAME_CHARS = 256
+_SPACES = re.compile(r"\s*([,=])\s*")
+
+Bound = Annotated[int | None, Field(ge=0)]
+
+
+class Group(BaseModel):
+    """What members of a group may do: one entry of ``[[groups]]`` in vitrine.toml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    group: Annotated[str, Field(min_length=1)]
+    tenant: Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}$")] = "default"
+    scopes: tuple[Scope, ...] = (Scope.INFERENCE,)
+    requests_per_min: Bound = None
+    tokens_per_min: Bound = None
+    tokens_per_day: Bound = None
+    concurrent: Bound = None
+    images_per_min: Bound = None
+
+    @property
+    def allowance(self) -> Allowance:
+        return Allowance(**{name: getattr(self, name) for name in BOUNDS})
+
+
+@dataclass(frozen=True)
+class Person:
+    """``person_id`` stands where a key's id does: in limits and in the log."""
+
+    person_id: str
+    name: str
+    tenant: str
+    scopes: frozenset[Scope]
+    allowance: Allowance
+
+
+def person_id(secret: bytes, name: str) -> str:
+    """The same for every spelling that a directory takes for the same name; nobody without the secret can guess names with it."""
+    return "user_" + hmac.digest(secret, _plain(name).encode(), hashlib.sha256)[:8].hex()
+
+
+def admitted(name: str, groups: Iterable[str], mapping: Iterable[Group], secret: bytes) -> Person | None:
+    """The person by the first entry of the mapping that names one of their groups; None if none does."""
+    theirs = {_normal(group) for group in groups}
+    for entry in mapping:
+        if _normal(entry.group) in theirs:
+            return Person(
+                person_id(secret, name), name, entry.tenant, frozenset(entry.scopes), entry.allowance
+            )  # fmt: skip
+    return None
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.casefold().split())
+
+
+def _normal(group: str) -> str:
+    # As directories compare distinguished names; a plain name stays what it is.
+    return _SPACES.sub(r"\1", group.strip()).casefold()

@@ -1,0 +1,105 @@
+"""Settings of signing in, a part of the gateway's, checked together. Reads one file: the password of the bind."""
+
+import json
+import ssl
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, field_validator
+
+from gateway.people import directory
+from gateway.people.person import Group
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class BadPeople(Exception):
+    """Settings of signing in that do not go together; the text names them and the way out."""
+
+
+class PeopleSettings(BaseModel):
+    """Every setting of signing in with its default; none of it is on unless ``ldap_url`` or ``auth_header`` is set."""
+
+    ldap_url: Annotated[str, Field(description="The directory that people sign in with.")] = ""
+    ldap_start_tls: Annotated[bool, Field(description="Begin TLS on an ldap:// connection.")] = False
+    ldap_ca: Annotated[Path | None, Field(description="Authorities (PEM) of its certificate.")] = None
+    ldap_bind_dn: Annotated[str, Field(description="As whom people are looked up; empty: as nobody.")] = ""
+    ldap_bind_password_file: Annotated[Path | None, Field(description="A file with that one's password.")] = None
+    ldap_base: Annotated[str, Field(description="Where people are.")] = ""
+    ldap_filter: Annotated[str, Field(description="How one is found by the name that was typed.")] = "(uid={user})"
+    ldap_name_attribute: Annotated[str, Field(description="What they are called in limits and log.")] = "uid"
+    ldap_group_attribute: Annotated[str, Field(description="Names a person's groups.")] = "memberOf"
+    ldap_group_base: Annotated[str, Field(description="Where groups are; empty: where people are.")] = ""
+    ldap_group_filter: Annotated[str, Field(description="Finds the groups of one {dn}, or {user}.")] = ""
+    ldap_timeout_s: Annotated[Seconds, Field(description="How long one sign-in may take the directory.")] = 5.0
+    auth_header: Annotated[str, Field(description="Names the person, from trusted proxies alone.")] = ""
+    auth_groups_header: Annotated[str, Field(description="Names their groups, with commas between.")] = ""
+    session_idle_s: Annotated[Seconds, Field(description="A session ends when unused for so long.")] = 3600.0
+    session_longest_s: Annotated[Seconds, Field(description="It ends after so long in any case.")] = 43200.0
+    groups: Annotated[tuple[Group, ...], Field(description="What members of a group may do.")] = ()
+
+    @field_validator("groups", mode="before")
+    @classmethod
+    def _read_json(cls, value: Any) -> Any:
+        # A table in vitrine.toml; in the environment the same as JSON.
+        return json.loads(value) if isinstance(value, str) else value
+
+    @property
+    def people(self) -> bool:
+        """Whether anybody can sign in by name."""
+        return bool(self.ldap_url or self.auth_header)
+
+    @property
+    def directory_outbound(self) -> tuple[str, ...]:
+        return (directory.check_url(self.ldap_url, start_tls=self.ldap_start_tls),) if self.ldap_url else ()
+
+    def check_people(self, trusted_proxies: str) -> None:
+        """Raises BadPeople for settings that do not go together or can't work."""
+        if self.people and not self.groups:
+            raise BadPeople(
+                "people can sign in but no group may do anything; add [[groups]] to vitrine.toml (docs/signin.md)"
+            )
+        if self.auth_header and not (trusted_proxies and self.auth_groups_header):
+            raise BadPeople(
+                "VITRINE_AUTH_HEADER needs VITRINE_TRUSTED_PROXIES, from whom alone it is believed,"
+                " and VITRINE_AUTH_GROUPS_HEADER"
+            )
+        if self.ldap_url:
+            self.directory_plan()
+
+    def directory_plan(self) -> directory.Plan:
+        """How the directory is asked. Raises BadPeople."""
+        try:
+            url = directory.check_url(self.ldap_url, start_tls=self.ldap_start_tls)
+            directory.require_library()
+        except directory.BadDirectory as error:
+            raise BadPeople(f"VITRINE_LDAP_URL: {error}") from None
+        if not self.ldap_base:
+            raise BadPeople("VITRINE_LDAP_URL needs VITRINE_LDAP_BASE, as in ou=people,dc=example,dc=org")
+        if "{user}" not in self.ldap_filter:
+            raise BadPeople(f"VITRINE_LDAP_FILTER = {self.ldap_filter!r}: has no {{user}}, so everybody would be found")
+        return directory.Plan(
+            url, self.ldap_start_tls, self._authorities(), self.ldap_bind_dn, self._password(), self.ldap_base,
+            self.ldap_filter, self.ldap_name_attribute, self.ldap_group_attribute, self.ldap_group_base or self.ldap_base,
+            self.ldap_group_filter, self.ldap_timeout_s,
+        )  # fmt: skip
+
+    def _authorities(self) -> str:
+        path = str(self.ldap_ca.absolute()) if self.ldap_ca else ssl.get_default_verify_paths().cafile
+        try:
+            if not path:
+                raise OSError("this machine has no list of authorities")
+            ssl.create_default_context(cafile=path)
+        except (OSError, ssl.SSLError) as error:
+            raise BadPeople(f"VITRINE_LDAP_CA = {path}: can't be read as certificates ({error})") from None
+        return path
+
+    def _password(self) -> str:
+        if self.ldap_bind_password_file is None:
+            return ""
+        try:
+            return self.ldap_bind_password_file.read_text(encoding="utf-8").rstrip("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadPeople(
+                f"VITRINE_LDAP_BIND_PASSWORD_FILE = {self.ldap_bind_password_file}: can't be read ({error})"
+            ) from None

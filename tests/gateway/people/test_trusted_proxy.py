@@ -1,0 +1,97 @@
+"""A proxy's word about who the person is: believed from trusted proxies, and from nobody else."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.gateway.people.browser import Browser
+from tests.support.audit import Ledger
+from tests.support.fake_engine import FakeEngine
+from tests.support.gateway import Gateway
+
+GROUPS = [{"group": "vision", "tenant": "lab"}, {"group": "auditors", "tenant": "house", "scopes": ["audit"]}]
+SETTINGS = {
+    "VITRINE_AUTH_HEADER": "X-Remote-User", "VITRINE_AUTH_GROUPS_HEADER": "X-Remote-Groups",
+    "VITRINE_GROUPS": json.dumps(GROUPS),
+}  # fmt: skip
+ALICE = {"X_Remote_User": "alice", "X_Remote_Groups": "staff, Vision"}
+
+
+@pytest.fixture(scope="module")
+def gateway(home: Path, running_engine: FakeEngine, ledger: Ledger) -> Iterator[Gateway]:
+    with Gateway(home, **SETTINGS, VITRINE_TRUSTED_PROXIES="127.0.0.1") as running:
+        yield running
+
+
+@pytest.fixture
+def alice(gateway: Gateway, engine: FakeEngine) -> Browser:
+    browser = Browser(gateway, **ALICE)
+    browser.csrf = browser.methods()["signed_in"]["csrf"]
+    return browser
+
+
+def test_whom_the_proxy_names_is_signed_in_and_asks(alice: Browser, ledger: Ledger) -> None:
+    assert alice.methods()["signed_in"]["name"] == "alice"
+    assert alice.methods()["methods"] == ["key"]
+    assert alice.chat().status == 200
+    admit = ledger.records(kind="admit")[-1]
+    assert (admit["tenant"], admit["key"]) == ("lab", alice.methods()["signed_in"]["id"])
+    assert ledger.records(kind="key", key=admit["key"])[-1]["by"] == "proxy"
+
+
+def test_the_session_is_made_once_and_not_by_every_look(alice: Browser, ledger: Ledger) -> None:
+    before = len(ledger.records(kind="key"))
+    for _ in range(3):
+        assert alice.methods()["signed_in"]["csrf"] == alice.csrf
+    assert len(ledger.records(kind="key")) == before
+
+
+def test_the_proxys_word_alone_asks_nothing(gateway: Gateway, engine: FakeEngine) -> None:
+    # Another site's page could make a browser send the request through the proxy: only our page has the form token.
+    assert Browser(gateway, **ALICE).chat().status == 401
+    assert engine.bodies == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"X-Remote-User": "mallory"}, {"X-Remote-User": None}, {"X-Remote-Groups": "staff"}, {"X-Remote-Groups": "auditors"}],
+)  # fmt: skip
+def test_a_session_holds_only_while_the_proxy_says_the_same(
+    alice: Browser, engine: FakeEngine, changed: dict[str, str | None]
+) -> None:
+    assert alice.chat(**changed).error["code"] == "session_over"
+    assert engine.bodies == []
+    assert alice.chat().status == 200
+
+
+def test_who_is_in_no_group_is_refused_with_a_record(gateway: Gateway, ledger: Ledger) -> None:
+    answer = Browser(gateway, X_Remote_User="eve", X_Remote_Groups="visions,vision2").ask("GET", "/auth/methods")
+    assert (answer.status, answer.error["code"]) == (403, "no_group")
+    assert "set-cookie" not in answer.headers
+    assert ledger.records(kind="deny", reason="no_group")[-1]["key"].startswith("user_")
+
+
+def test_a_name_beyond_ascii_is_understood(gateway: Gateway) -> None:
+    name = "李雷".encode().decode("latin-1")
+    assert Browser(gateway, X_Remote_User=name, X_Remote_Groups="vision").methods()["signed_in"]["name"] == "李雷"
+
+
+def test_from_anybody_else_the_header_means_nothing(home: Path, engine: FakeEngine, ledger: Ledger) -> None:
+    with Gateway(home, **SETTINGS, VITRINE_TRUSTED_PROXIES="10.0.0.0/8,127.0.0.2") as gateway:
+        browser = Browser(gateway, **ALICE)
+        assert browser.methods()["signed_in"] is None
+        assert browser.cookie is None
+        assert browser.chat().status == 401
+        # Nor does it say that there is TLS, or who the client is.
+        assert Browser(gateway, **ALICE, X_Forwarded_For="127.0.0.2").methods()["signed_in"] is None
+        assert engine.bodies == []
+        key = gateway.create_key()
+        assert gateway.request("GET", "/v1/models", key=key, headers={"X-Remote-User": "alice"}).status == 200
+
+
+def test_the_header_never_reaches_the_engine(alice: Browser, engine: FakeEngine) -> None:
+    assert alice.chat().status == 200
+    sent = {name.lower() for name in engine.headers[-1]}
+    assert not sent & {"x-remote-user", "x-remote-groups", "cookie", "x-csrf-token"}
