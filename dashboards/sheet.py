@@ -1,0 +1,116 @@
+"""A sheet of paper in pixels, on which panels are drawn: frames, titles, text that fits, legends; asks nobody anything."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch, Rectangle
+from matplotlib.textpath import TextToPath
+
+FONT = "Noto Sans CJK SC"
+DPI = 100
+INK, PALE, LINE, PAPER, CARD = "#24292e", "#6e7680", "#d8d9dc", "#f4f5f5", "#ffffff"
+# Grafana's named colours, as its light theme has them, and its classic palette.
+NAMED = {"green": "#3d9140", "yellow": "#c99700", "orange": "#d9691a", "red": "#d1293d", "blue": "#1f62e0",
+         "purple": "#8f3bb8", "text": INK, "gray": "#8a8f98"}  # fmt: skip
+PALETTE = ("#56a64b", "#e0b400", "#3274d9", "#fa6400", "#e02f44", "#7e57c2", "#1fa2a8", "#a352cc", "#8a8f98", "#c4162a",
+           "#37872d", "#1250b0")  # fmt: skip
+_MEASURE = TextToPath()
+
+
+class NoFont(Exception):
+    """The font for Chinese text is not installed."""
+
+
+def require_font() -> None:
+    """Raises NoFont if Chinese titles could not be drawn."""
+    if FONT not in {font.name for font in font_manager.fontManager.ttflist}:
+        raise NoFont(f"the font {FONT!r} for Chinese titles is not installed (Debian: fonts-noto-cjk)")
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle on the sheet, in pixels from its top left corner."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+
+    def inside(self, left: float, top: float, right: float, bottom: float) -> "Box":
+        return Box(self.x + left, self.y + top, self.w - left - right, self.h - top - bottom)
+
+
+def width(text: str, size: float, *, bold: bool = False) -> float:
+    """How many pixels ``text`` is wide."""
+    properties = font_manager.FontProperties(family=FONT, size=size, weight="bold" if bold else "normal")
+    wide, _, _ = _MEASURE.get_text_width_height_descent(text, properties, ismath=False)
+    return float(wide) * DPI / 72
+
+
+def fitted(text: str, size: float, room: float, *, bold: bool = False) -> str:
+    """``text``, cut with an ellipsis to at most ``room`` pixels."""
+    if width(text, size, bold=bold) <= room:
+        return text
+    while text and width(text + "…", size, bold=bold) > room:
+        text = text[:-1]
+    return text + "…"
+
+
+class Sheet:
+    """``width`` and ``height`` in pixels."""
+
+    def __init__(self, wide: int, high: int) -> None:
+        self.wide, self.high = wide, high
+        self.figure = Figure(figsize=(wide / DPI, high / DPI), dpi=DPI, facecolor=PAPER)
+        self.canvas = FigureCanvasAgg(self.figure)
+
+    def text(self, x: float, y: float, text: str, size: float, *, color: str = INK, bold: bool = False, **more: Any) -> None:
+        """``y`` is the text's middle unless ``va`` says otherwise."""
+        look: dict[str, Any] = {"va": "center", "family": FONT, "weight": "bold" if bold else "normal", "parse_math": False}
+        self.figure.text(x / self.wide, 1 - y / self.high, text, size=size, color=color, **(look | more))
+
+    def card(self, box: Box) -> None:
+        """A panel's frame."""
+        self.figure.add_artist(
+            FancyBboxPatch(
+                (box.x, self.high - box.y - box.h), box.w, box.h, boxstyle="round,pad=0,rounding_size=3",
+                facecolor=CARD, edgecolor=LINE, linewidth=0.8, transform=None, zorder=-2,
+            )
+        )  # fmt: skip
+
+    def block(self, box: Box, color: str) -> None:
+        """A filled rectangle."""
+        self.figure.add_artist(
+            Rectangle((box.x, self.high - box.y - box.h), box.w, box.h, facecolor=color, linewidth=0, transform=None)
+        )
+
+    def axes(self, box: Box) -> Axes:
+        place = (box.x / self.wide, 1 - (box.y + box.h) / self.high, box.w / self.wide, box.h / self.high)
+        axes = self.figure.add_axes(place)
+        axes.set_facecolor("none")
+        for side in ("top", "right", "left", "bottom"):
+            axes.spines[side].set_visible(False)
+        axes.tick_params(length=0, labelsize=7.5, colors=PALE)
+        return axes
+
+    def legend(self, box: Box, entries: Sequence[tuple[str, str]]) -> None:
+        """(name, colour) pairs from the left, line by line; what does not fit is counted."""
+        x, y, size = box.x, box.y + 8, 7.5
+        for number, (name, color) in enumerate(entries):
+            name = fitted(name, size, box.w - 20)
+            wide = width(name, size) + 30
+            if x + wide > box.x + box.w and x > box.x:
+                x, y = box.x, y + 15
+            last_line = y + 15 > box.y + box.h
+            rest = len(entries) - number
+            if y > box.y + box.h or (last_line and rest > 1 and x + wide + 50 > box.x + box.w):
+                self.text(x, y, f"+{rest}", size, color=PALE)
+                return
+            self.block(Box(x, y - 1.5, 12, 3), color)
+            self.text(x + 16, y, name, size)
+            x += wide
