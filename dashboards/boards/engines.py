@@ -17,7 +17,7 @@ _UP = Row(
         Panel(
             Kind.STATES, Text("May be asked", "可用"),
             Text("Whether the gateway sends the engine requests.", "网关是否向该引擎发送请求。"),
-            (Query(f"max by (engine) (vitrine_engine_ready{{{_ONE}}})", _EACH),),
+            (Query(f"min by (engine) (vitrine_engine_ready{{{_ONE}}})", _EACH),),
             states=(("0", Text("no", "否"), "red"), ("1", Text("yes", "是"), "green")), runbook="Engine is down",
         ),
         Panel(
