@@ -70,8 +70,8 @@ def build(house: House) -> ASGIApp:
     _pages(app)
     openapi.describe(app, house.door)
     app.add_exception_handler(GatewayError, partial(_answer_and_record, house))
-    app.add_exception_handler(HTTPException, _answer_http_exception)
-    app.add_exception_handler(Exception, _answer_fault)
+    app.add_exception_handler(HTTPException, partial(_answer_http_exception, house))
+    app.add_exception_handler(Exception, partial(_answer_fault, house))
     return Envelope(app, chat, house)
 
 
@@ -113,7 +113,9 @@ def _health(app: FastAPI, house: House) -> None:
     )
     async def metrics(request: Request) -> Response:
         house.caller(request.scope, KeyScope.METRICS)
-        return Response(generate_latest(house.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        # In a thread: what is asked at a scrape may take its time, and adding up the workers' files does.
+        text = await asyncio.to_thread(generate_latest, house.metrics.registry)
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
 def _receipts(app: FastAPI, house: House) -> None:
@@ -152,27 +154,27 @@ async def _answer_and_record(house: House, request: Request, error: Exception) -
             house.ledger, error, request_id=request.scope["state"]["request_id"], route=route, ip=address(request.scope),
             peer=peer_of(request.scope), caller=None,
         )  # fmt: skip
-    return await _answer_error(request, error)
+    return await _answer_error(house, error)
 
 
-async def _answer_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, GatewayError)
+async def _answer_error(house: House, error: GatewayError) -> Response:
+    house.metrics.refuse(error)
     status, headers, content = errors.response(error)
     answer = Response(content, status)
     answer.raw_headers = headers
     return answer
 
 
-async def _answer_http_exception(request: Request, error: Exception) -> Response:
+async def _answer_http_exception(house: House, request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     kind = MethodNotAllowed if error.status_code == 405 else NotFound
     return await _answer_error(
-        request, kind(f"{request.method} {request.url.path} is not part of this API; /docs lists what is")
+        house, kind(f"{request.method} {request.url.path} is not part of this API; /docs lists what is")
     )
 
 
-async def _answer_fault(request: Request, error: Exception) -> Response:
-    return await _answer_error(request, _fault(request.scope["state"]["request_id"], error))
+async def _answer_fault(house: House, request: Request, error: Exception) -> Response:
+    return await _answer_error(house, _fault(request.scope["state"]["request_id"], error))
 
 
 def _fault(identifier: str, error: Exception) -> GatewayError:
@@ -188,7 +190,7 @@ class Envelope:
 
     def __init__(self, app: ASGIApp, chat: ASGIApp, house: House) -> None:
         self._chat = chat
-        self._app, self._requests, self._closing = app, house.metrics.requests, house.closing
+        self._app, self._metrics, self._closing = app, house.metrics, house.closing
         self._proxies = house.proxies
         self._identities = Identities(lambda: time.time_ns() // 1_000_000)
 
@@ -212,7 +214,7 @@ class Envelope:
                 begun = True
                 route = scope.get("route")
                 path = CHAT if asks else getattr(route, "path", "") or "none"
-                self._requests.labels(path, _method(scope["method"]), message["status"]).inc()
+                self._metrics.answered(path, _method(scope["method"]), message["status"])
                 message["headers"] = [
                     *message.get("headers", []),
                     (b"x-request-id", identifier.encode()),
@@ -236,6 +238,7 @@ class Envelope:
         try:
             await self._chat(scope, receive, send_with_headers)
         except GatewayError as error:  # raised only while nothing was sent
+            self._metrics.refuse(error)
             await _send(error, send_with_headers)
         except Exception as error:
             if not begun:

@@ -17,6 +17,7 @@ from gateway import errors, limits
 from gateway.answer import DONE, Events, Progress, read_events, read_whole, sift
 from gateway.authentication import require
 from gateway.body import Room, read_body
+from gateway.course import Course
 from gateway.door import ChatRequest, DoorError, digest_images, engine_body, parse_chat
 from gateway.engines.engine import Engine
 from gateway.engines.queue import Evicted
@@ -35,6 +36,7 @@ from gateway.exchange import CLIENT_LEFT_STATUS, Answer, Exchange, Outcome
 from gateway.house import House, address, peer_of
 from gateway.keys.caller import Caller
 from gateway.keys.caller import Scope as KeyScope
+from gateway.metrics import Stage
 from gateway.pictures.sanitize import sanitize
 from gateway.presence import ClientLeft, Presence
 from gateway.record import Header, Recording, deny
@@ -52,12 +54,13 @@ class ChatCompletions:
         identifier = scope["state"]["request_id"]
         house, ip, peer = self._house, address(scope), peer_of(scope)
         caller: Caller | None = None
+        course = Course()
         with Room(house.bodies) as room:
             try:
                 caller = house.known(scope)
                 house.closing.refuse_new()
                 require(caller, KeyScope.INFERENCE)
-                request = await self._understand(scope, receive, room)
+                request = await self._understand(scope, receive, room, course)
                 house.closing.refuse_new()
                 key = b"%b\0%b" % (caller.tenant.encode(), request.subject)
                 prompt = limits.prompt_tokens(request)
@@ -71,12 +74,15 @@ class ChatCompletions:
                 )  # fmt: skip
                 raise
             tokens = limits.reservation(request, prompt, house.settings.reserve_tokens, engine.max_model_len)
-            exchange = Exchange(identifier, caller, ROUTE, ip, peer, request, tokens, engine=engine.name)
+            exchange = Exchange(identifier, caller, ROUTE, ip, peer, request, tokens, course, engine=engine.name)
             await _Relay(house, exchange, engine, key, send).run(receive)
 
-    async def _understand(self, scope: Scope, receive: Receive, room: Room) -> ChatRequest:
+    async def _understand(self, scope: Scope, receive: Receive, room: Room, course: Course) -> ChatRequest:
         settings = self._house.settings
+        course.enter(Stage.READ)
         body = await read_body(scope, receive, room, settings.max_body_bytes, settings.body_timeout_s)
+        course.enter(Stage.DOOR)
+        course.body_bytes = len(body)
         try:
             request = parse_chat(body, self._house.door)
             if request.remote:
@@ -125,6 +131,7 @@ class _Relay:
             await self._fail(error)
         finally:
             self._house.closing.running.discard(presence)
+            exchange.course.end()
             metrics.in_flight.dec()
             metrics.count(exchange)
 
@@ -137,7 +144,11 @@ class _Relay:
                 return await self._take_turn(presence, since_s)
             except Evicted:
                 failure = None  # nothing was asked of it
+            except TimedOut as error:
+                self._house.metrics.failed(self._engine.name, error)
+                raise
             except (EngineBroke, Unreachable) as error:
+                self._house.metrics.failed(self._engine.name, error)
                 if self._started or tried:
                     raise
                 failure = error
@@ -152,13 +163,14 @@ class _Relay:
         except (NotFound, Unavailable) as nobody:
             raise failure or nobody from None
         if failure is not None:
-            house.metrics.retries.labels(self._engine.name).inc()
-        self._engine, exchange.engine, exchange.answer = engine, engine.name, Answer()
+            house.metrics.retried(self._engine.name)
+        self._engine, exchange.engine, exchange.answer, exchange.last_piece_s = engine, engine.name, Answer(), 0.0
 
     async def _take_turn(self, presence: Presence, since_s: float) -> None:
         exchange = self._exchange
-        async with self._engine.queue.turn(exchange.caller.key_id, exchange.tokens, since_s) as waited_s:
-            self._house.metrics.waited.labels(exchange.request.model).observe(waited_s)
+        exchange.course.enter(Stage.QUEUE)
+        async with self._engine.queue.turn(exchange.caller.key_id, exchange.tokens, since_s) as exchange.waited_s:
+            exchange.course.enter(Stage.ENGINE)
             self._asked = True
             await self._ask(presence)
 
@@ -185,7 +197,15 @@ class _Relay:
 
     async def _stream(self, answer: aiohttp.ClientResponse, presence: Presence) -> None:
         exchange, events, progress = self._exchange, Events(), Progress.GOES_ON
+        untold = True
         async for chunk in answer.content.iter_any():
+            now_s = time.monotonic()
+            if now_s - exchange.last_piece_s > exchange.longest_silence_s:
+                if exchange.last_piece_s:
+                    exchange.longest_silence_s = now_s - exchange.last_piece_s
+                else:
+                    exchange.course.enter(Stage.ANSWER)
+            exchange.last_piece_s = now_s
             block = events.feed(chunk)
             if not block:
                 continue
@@ -198,6 +218,8 @@ class _Relay:
                 await self._pass_on(passed)
             if not is_first:
                 read_events(block, exchange.answer)
+            if untold and (exchange.answer.chars or exchange.answer.reasoning_chars):
+                untold, exchange.first_token_s = False, time.monotonic()
             if progress is not Progress.GOES_ON:
                 break
         if progress is not Progress.IS_DONE or not self._started:
@@ -205,9 +227,10 @@ class _Relay:
         exchange.outcome = Outcome.COMPLETED
         await self._recording.completed()
         presence.over = True
-        await self._send({"type": "http.response.body", "body": DONE})
+        await self._hand_on(DONE)
 
     async def _whole(self, answer: aiohttp.ClientResponse, presence: Presence) -> None:
+        self._exchange.course.enter(Stage.ANSWER)
         body = await answer.read()
         read_whole(body, self._exchange.answer)
         self._exchange.outcome = Outcome.COMPLETED
@@ -216,13 +239,17 @@ class _Relay:
         presence.over = True
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         await self._start(headers)
-        await self._send({"type": "http.response.body", "body": body})
+        await self._hand_on(body)
 
     async def _pass_on(self, block: bytes) -> None:
         if not self._started:
             headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
             await self._start(headers)
-        await self._send({"type": "http.response.body", "body": block, "more_body": True})
+        await self._hand_on(block, more=True)
+
+    async def _hand_on(self, body: bytes, *, more: bool = False) -> None:
+        self._exchange.answer_bytes += len(body)
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
 
     async def _start(self, headers: list[Header]) -> None:
         """Send the head of the answer; not before the admit record is durable."""
@@ -236,8 +263,8 @@ class _Relay:
         exchange = self._exchange
         exchange.status = error.status
         exchange.outcome = _OUTCOMES.get(type(error), Outcome.ENGINE_BROKE)
-        if error.status in (429, 503):
-            self._house.metrics.refused.labels(error.code).inc()
+        if isinstance(error, OverLimit) and error.limit:
+            self._house.metrics.limited(exchange.caller.tenant, error.limit, error.scope)
         try:
             await self._recording.completed()
             error.headers += await self._recording.headers()
@@ -247,8 +274,9 @@ class _Relay:
             pass  # it is the error itself
         if not self._started:
             raise error
+        self._house.metrics.refuse(error)
         # The status line is gone already: the client must find the error in the stream, and no [DONE] after it.
-        await self._send({"type": "http.response.body", "body": b"data: %b\n\n" % orjson.dumps(errors.body(error))})
+        await self._hand_on(b"data: %b\n\n" % orjson.dumps(errors.body(error)))
 
 
 _OUTCOMES: dict[type[GatewayError], Outcome] = {

@@ -1,9 +1,15 @@
-"""Counts what one worker does, in the metrics that gateway.metrics defines; finds out nothing by itself."""
+"""Counts what one worker does, in the metrics that gateway.metrics defines; finds out nothing by itself.
+
+An exchange is counted once, after its last byte was handed on, from the numbers that it noted on its way. The series that a
+model or a tenant has are looked up once and kept.
+"""
 
 import asyncio
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -11,16 +17,25 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from gateway import metrics as names
 from gateway.engines.engine import Engine
-from gateway.engines.pool import Pool
+from gateway.engines.health import Standing
+from gateway.errors import EngineBroke, GatewayError, TimedOut
 from gateway.exchange import Exchange
+from gateway.keys.allowance import BOUNDS
+from gateway.ledger.client import CALLS, Call
+from gateway.metrics import MOST_NAMES, OTHER, Choice, Failure, Login
+from gateway.series import OfModel, OfTenant, Quick
+
+if TYPE_CHECKING:
+    from gateway.house import House
 
 FOLLOW_EVERY_S = 0.25
 
-_LOADS: dict[str, Callable[[Engine], int]] = {
+_LOADS: dict[str, Callable[[Engine], float]] = {
     "vitrine_queue_waiting": lambda engine: engine.queue.waiting,
     "vitrine_busy_exchanges": lambda engine: engine.queue.exchanges,
     "vitrine_busy_tokens": lambda engine: engine.queue.tokens,
     "vitrine_engine_ready": lambda engine: engine.ready,
+    "vitrine_engine_draining": lambda engine: engine.draining,
 }
 
 
@@ -29,23 +44,159 @@ class Metrics:
     names, the sums of all workers."""
 
     def __init__(self, version: str, shared: Path | None = None) -> None:
-        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, of which nobody asks
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each
         own = CollectorRegistry()
         self.registry = gathered(shared) if shared else own
         self._all = {one.name: _make(one, own) for one in names.ALL if not one.asked}
-        self.requests = self._counter("vitrine_requests_total")
-        self.exchanges = self._counter("vitrine_exchanges_total")
         self.in_flight = self._gauge("vitrine_exchanges_in_flight")
         self.connections = self._gauge("vitrine_connections")
-        self.waited = self._histogram("vitrine_queue_seconds")
-        self.refused = self._counter("vitrine_refused_total")
-        self.retries = self._counter("vitrine_retries_total")
         self.shared_limits_failures = self._counter("vitrine_shared_limits_failures_total")
-        self.first_byte = self._histogram("vitrine_first_byte_seconds")
-        self.total = self._histogram("vitrine_exchange_seconds")
-        self.tokens = self._counter("vitrine_tokens_total")
-        self.images = self._counter("vitrine_images_total")
+        self._requests: dict[tuple[str, str, int], Counter] = {}
+        self._models: dict[str, OfModel] = {}
+        self._tenants: dict[str, OfTenant] = {}
+        self._engines: set[str] = set()
+        self._logins = {one: self._counter("vitrine_authentication_failures_total").labels(one) for one in Login}
+        self._ledger_calls = {
+            one: Quick(self._histogram("vitrine_ledger_call_seconds").labels(one)) for one in CALLS[:2]
+        }
+        self._ledger_failures = {one: self._counter("vitrine_ledger_failures_total").labels(one) for one in CALLS}
+        for limit, scope in product(BOUNDS, ("key", "tenant")):
+            self._counter("vitrine_limits_hit_total").labels(limit, scope)
         self._gauge("vitrine_build_info").labels(version).set(1)
+
+    # What happens
+
+    def answered(self, route: str, method: str, status: int) -> None:
+        """Count an HTTP answer; ``route`` is a template and ``method`` one of few words."""
+        series = self._requests.get((route, method, status))
+        if series is None:
+            series = self._counter("vitrine_requests_total").labels(route, method, status)
+            self._requests[route, method, status] = series
+        series.inc()
+
+    def refuse(self, error: GatewayError) -> None:
+        """Count an error that a request was answered with, if we said no: not if an engine failed it, or we did."""
+        if 400 <= error.status < 500 or error.status == 503:
+            self._counter("vitrine_refused_total").labels(error.code or error.type).inc()
+
+    def dismissed(self) -> None:
+        """A connection without a request made room for another."""
+        self._counter("vitrine_refused_total").labels("dismissed").inc()
+
+    def not_let_in(self, why: Login) -> None:
+        self._logins[why].inc()
+
+    def limited(self, tenant: str, limit: str, scope: str) -> None:
+        """A limit of the key or of the tenant (``scope``) refused a request."""
+        self._counter("vitrine_limits_hit_total").labels(limit, scope).inc()
+        self._counter("vitrine_tenant_limits_hit_total").labels(self._tenant(tenant).name, limit).inc()
+
+    def failed(self, engine: str, error: GatewayError) -> None:
+        """An engine failed an exchange."""
+        what = Failure.UNREACHABLE
+        if isinstance(error, TimedOut | EngineBroke):
+            what = Failure.TIMED_OUT if isinstance(error, TimedOut) else Failure.BROKE
+        self._counter("vitrine_engine_failures_total").labels(self._engine(engine), what).inc()
+
+    def retried(self, engine: str) -> None:
+        """Another engine is asked after this one failed."""
+        self._counter("vitrine_retries_total").labels(self._engine(engine)).inc()
+
+    def chosen(self, engine: str, why: Choice) -> None:
+        self._counter("vitrine_engine_choices_total").labels(self._engine(engine), why).inc()
+
+    def probed(self, engine: str, *, ok: bool) -> None:
+        self._counter("vitrine_engine_probes_total").labels(self._engine(engine), "ok" if ok else "failed").inc()
+
+    def unanswered(self, call: Call) -> None:
+        """The audit log gave no durable answer in time."""
+        self._ledger_failures[call].inc()
+
+    def spans(self, result: str, count: int) -> None:
+        """What became of spans; from the traces' thread."""
+        self._counter("vitrine_spans_total").labels(result).inc(count)
+
+    def count(self, exchange: Exchange) -> None:
+        """Count an exchange that has ended."""
+        answer = exchange.answer
+        sent, said = answer.prompt_tokens or 0, answer.completion_tokens or 0
+        images = len(exchange.request.images)
+        self._model(exchange.request.model).count(exchange, sent, said, images)
+        self._tenant(exchange.caller.tenant).count(exchange.outcome, sent, said, images)
+        if exchange.admit_s is not None:
+            self._ledger_calls["admit"].observe(exchange.admit_s)
+        if exchange.complete_s is not None:
+            self._ledger_calls["complete"].observe(exchange.complete_s)
+
+    # What goes on
+
+    async def follow(self, house: "House", route: str) -> None:
+        """Say how much works and waits, until cancelled; ``route`` is what exchanges come by."""
+        bounds = house.pool.bounds
+        self._gauge("vitrine_queue_bound").set(bounds.waiting)
+        self._gauge("vitrine_busy_exchanges_bound").set(bounds.exchanges)
+        self._gauge("vitrine_busy_tokens_bound").set(bounds.tokens)
+        lag = self._gauge("vitrine_loop_lag_seconds")
+        while True:
+            for name in house.pool.served():
+                self._model(name).expect(route)
+            for name, engine in house.pool.engines.items():
+                self._say(self._engine(name), engine)
+            for name in self._engines - house.pool.engines.keys():
+                self._say_gone(name)
+            self._gauge("vitrine_held_bytes").set(house.bodies.held_bytes)
+            self._gauge("vitrine_ledger_connected").set(house.ledger.connected)
+            due_s = time.monotonic() + FOLLOW_EVERY_S
+            await asyncio.sleep(FOLLOW_EVERY_S)
+            lag.set(max(0.0, time.monotonic() - due_s))
+
+    def _say(self, name: str, engine: Engine) -> None:
+        for metric, read in _LOADS.items():
+            self._gauge(metric).labels(name).set(read(engine))
+        for standing in Standing:
+            self._gauge("vitrine_engine_standing").labels(name, standing).set(engine.health.standing is standing)
+        if engine.certificate_ends_s is not None:
+            expiry = self._gauge("vitrine_engine_certificate_expiry_timestamp_seconds")
+            expiry.labels(name).set(engine.certificate_ends_s)
+
+    def _say_gone(self, name: str) -> None:
+        # It keeps its series, at nothing: its name was configured.
+        for metric in _LOADS:
+            self._gauge(metric).labels(name).set(0)
+        for standing in Standing:
+            self._gauge("vitrine_engine_standing").labels(name, standing).set(0)
+
+    # Series
+
+    def _engine(self, name: str) -> str:
+        """Its name as a label. One that is new gets its series, at nothing."""
+        if name in self._engines:
+            return name
+        if len(self._engines) >= MOST_NAMES:
+            return OTHER
+        self._engines.add(name)
+        self._counter("vitrine_retries_total").labels(name)
+        for what in Failure:
+            self._counter("vitrine_engine_failures_total").labels(name, what)
+        for result in ("ok", "failed"):
+            self._counter("vitrine_engine_probes_total").labels(name, result)
+        return name
+
+    def _model(self, name: str) -> OfModel:
+        found = self._models.get(name)
+        if found is None:
+            if len(self._models) >= MOST_NAMES and name != OTHER:
+                return self._model(OTHER)
+            found = self._models[name] = OfModel(name, self._counter, self._histogram)
+        return found
+
+    def _tenant(self, name: str) -> OfTenant:
+        found = self._tenants.get(name)
+        if found is None:
+            if len(self._tenants) >= MOST_NAMES and name != OTHER:
+                return self._tenant(OTHER)
+            found = self._tenants[name] = OfTenant(name, self._counter)
+        return found
 
     def _counter(self, name: str) -> Counter:
         found = self._all[name]
@@ -61,29 +212,6 @@ class Metrics:
         found = self._all[name]
         assert isinstance(found, Histogram)
         return found
-
-    async def follow(self, pool: Pool) -> None:
-        """Say how much works and waits at each engine, until cancelled."""
-        known: set[str] = set()
-        while True:
-            known |= pool.engines.keys()
-            for name in known:
-                engine = pool.engines.get(name)
-                for metric, read in _LOADS.items():
-                    # One that is gone keeps its series, at nothing: its name was configured.
-                    self._gauge(metric).labels(name).set(read(engine) if engine else 0)
-            await asyncio.sleep(FOLLOW_EVERY_S)
-
-    def count(self, exchange: Exchange) -> None:
-        """Count an exchange that has ended."""
-        model, answer = exchange.request.model, exchange.answer
-        self.exchanges.labels(exchange.route, model, exchange.outcome).inc()
-        self.total.labels(model).observe(time.monotonic() - exchange.started_s)
-        if exchange.first_byte_s is not None:
-            self.first_byte.labels(model).observe(exchange.first_byte_s - exchange.started_s)
-        self.tokens.labels(model, "in").inc(answer.prompt_tokens or 0)
-        self.tokens.labels(model, "out").inc(answer.completion_tokens or 0)
-        self.images.labels(model).inc(len(exchange.request.images))
 
 
 def gathered(folder: Path) -> CollectorRegistry:

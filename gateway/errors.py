@@ -81,6 +81,7 @@ class OverLimit(GatewayError):
     def __init__(self, message: str, *, kind: str = "requests", code: str | None = None, retry_after_s: int) -> None:
         super().__init__(message, code=code, retry_after_s=retry_after_s)
         self.type = kind
+        self.limit = self.scope = ""  # which limit, and whether of the key or of the tenant, where it was one
 
 
 class EngineBroke(GatewayError):

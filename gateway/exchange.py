@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gateway.course import Course
 from gateway.keys.caller import Caller
 
 if TYPE_CHECKING:
@@ -43,7 +44,11 @@ class Answer:
 @dataclass
 class Exchange:
     """One exchange. Times are from ``time.monotonic()``. ``ip`` is the client's address, ``peer`` the
-    socket's other end (a proxy's, where there is one). ``tokens`` may be used at most, as estimated before it began."""
+    socket's other end (a proxy's, where there is one). ``tokens`` may be used at most, as estimated before it began.
+
+    ``admit_s`` and ``complete_s`` are how long the audit log took. Of a stream: when its first token was handed on, when its last
+    piece came, and the longest time between two pieces.
+    """
 
     id: str
     caller: Caller
@@ -52,10 +57,19 @@ class Exchange:
     peer: str
     request: "ChatRequest"
     tokens: int
+    course: Course
     engine: str = ""
+    id_in_log: str = ""
     status: int = CLIENT_LEFT_STATUS
     outcome: Outcome = Outcome.CLIENT_LEFT  # until the last byte proves otherwise
     answer: Answer = field(default_factory=Answer)
     started_s: float = field(default_factory=time.monotonic)
     first_byte_s: float | None = None
     ended_s: float | None = None
+    waited_s: float | None = None
+    first_token_s: float | None = None
+    last_piece_s: float = 0.0
+    longest_silence_s: float = 0.0
+    answer_bytes: int = 0
+    admit_s: float | None = None
+    complete_s: float | None = None

@@ -11,6 +11,7 @@ from gateway.closing import Closing
 from gateway.counts import Metrics
 from gateway.door import Limits
 from gateway.engines.pool import Pool
+from gateway.errors import OverLimit, Unauthenticated
 from gateway.keys.allowance import Allowance
 from gateway.keys.caller import Caller
 from gateway.keys.caller import Scope as KeyScope
@@ -18,6 +19,7 @@ from gateway.keys.store import KeyStore
 from gateway.ledger.client import LedgerClient
 from gateway.ledger.messages import Limit
 from gateway.limits import limits_of
+from gateway.metrics import Login
 from gateway.pictures.workshop import Workshop
 from gateway.proxies import Proxies
 from gateway.remote_images.fetcher import Fetcher
@@ -66,7 +68,14 @@ class House:
     def known(self, scope: MutableMapping[str, Any]) -> Caller:
         """Who asks, whatever the key may be used for. Raises Unauthenticated or OverLimit."""
         authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
-        return authenticate(self.keys, self.brake, address(scope), authorization)
+        try:
+            return authenticate(self.keys, self.brake, address(scope), authorization)
+        except OverLimit:
+            self.metrics.not_let_in(Login.BRAKED)
+            raise
+        except Unauthenticated:
+            self.metrics.not_let_in(Login.INVALID if authorization else Login.MISSING)
+            raise
 
     def caller(self, scope: MutableMapping[str, Any], *scopes: KeyScope) -> Caller:
         """Who asks, with one of these scopes. Raises Unauthenticated, Forbidden or OverLimit."""

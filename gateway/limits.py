@@ -73,6 +73,7 @@ def over(refusal: Refusal | Over, tokens: int, images: int) -> OverLimit:
         error.headers.append((b"x-should-retry", b"false"))
     else:
         error = OverLimit(f"{what}; try again later", kind=kind, retry_after_s=_seconds(refusal.reset_ms))
+    error.limit, error.scope = refusal.limit, refusal.scope
     return error
 
 

@@ -10,6 +10,8 @@ import enum
 from dataclasses import dataclass
 from typing import Literal
 
+from gateway.ledger.figures import BATCH_BOUNDS, COMMIT_BOUNDS
+
 OTHER = "other"
 MOST_NAMES = 1000  # of models, engines and tenants, each
 
@@ -88,8 +90,8 @@ TOKENS_APART: Buckets = (
     0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5,
 )  # fmt: skip
 SILENCE: Buckets = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
-DISK: Buckets = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
-BATCH: Buckets = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+DISK: Buckets = COMMIT_BOUNDS
+BATCH: Buckets = BATCH_BOUNDS
 
 
 def _counter(name: str, text: str, *labels: str, asked: bool = False) -> Definition:

@@ -71,7 +71,7 @@ class Porter:
 
     def refused(self, error: GatewayError) -> None:
         """A connection is ended with an answer that the application did not give."""
-        self._metrics.refused.labels(error.code or error.type).inc()
+        self._metrics.refuse(error)
 
     async def watch(self) -> None:
         """Sweep until cancelled."""
@@ -108,7 +108,7 @@ class Porter:
         for connection in self._waiting:
             if address is None or connection.address == address:
                 del self._waiting[connection]
-                self._metrics.refused.labels("dismissed").inc()
+                self._metrics.dismissed()
                 connection.transport.abort()
                 return True
         return False

@@ -8,6 +8,7 @@ import base64
 import contextlib
 import hashlib
 import time
+from typing import TypeVar
 
 from gateway import limits
 from gateway.door import ChatRequest
@@ -17,9 +18,11 @@ from gateway.keys.caller import Caller
 from gateway.ledger.client import LedgerClient
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.messages import Admit, Complete, Deny, Fact, Image, Left, Limit, Receipt, Refusal, Text
+from gateway.metrics import Stage
 from gateway.shared_limits import SharedLimits, Verdict
 
 Header = tuple[bytes, bytes]
+T = TypeVar("T")
 
 
 class Recording:
@@ -30,17 +33,24 @@ class Recording:
     ) -> None:
         self._ledger, self._exchange, self._bounds = ledger, exchange, bounds
         self._left: tuple[Left, ...] | None = None  # after an end that gave something back
-        self._admission = asyncio.create_task(ledger.admit(_admit(exchange, bounds)))
+        self._admission = asyncio.create_task(self._admit())
         self._completed = False
         self._shared = shared
         self._taking: asyncio.Task[Verdict | None] | None = None
         self._shared_left: tuple[Left, ...] = ()
 
+    async def _admit(self) -> Receipt | Refusal:
+        exchange = self._exchange
+        asked_s = time.monotonic()
+        said = await self._ledger.admit(_admit(exchange, self._bounds))
+        exchange.admit_s, exchange.id_in_log = time.monotonic() - asked_s, said.id
+        return said
+
     async def admitted(self) -> Receipt:
         """Wait until the exchange is admitted durably. Raises Unavailable or OverLimit."""
         # Shielded: a client that leaves now must not lose the record of what it asked.
         try:
-            said = await asyncio.shield(self._admission)
+            said = await self._await(self._admission)
         except LedgerUnavailable:
             raise _no_record() from None
         if isinstance(said, Refusal):
@@ -58,7 +68,7 @@ class Recording:
         self._taking = asyncio.create_task(
             self._shared.take(exchange.id, caller.tenant, self._bounds, exchange.tokens, pictures)
         )
-        verdict = await asyncio.shield(self._taking)
+        verdict = await self._await(self._taking)
         if verdict is not None:
             self._shared_left = verdict.left
             if verdict.over is not None:
@@ -75,7 +85,8 @@ class Recording:
             return
         if self._completed:
             return
-        self._exchange.ended_s = time.monotonic()
+        self._exchange.course.enter(Stage.COMPLETE)
+        ended_s = self._exchange.ended_s = time.monotonic()
         settling = asyncio.create_task(self._settle(self._taking)) if self._taking else None
         try:
             # A whole answer's headers say what was reserved, as a stream's do; an error's what its end left.
@@ -87,9 +98,23 @@ class Recording:
             # Before the last byte: who asks again at once must find its place free.
             if settling is not None:
                 await asyncio.shield(settling)
+        self._exchange.complete_s = time.monotonic() - ended_s
+        self._exchange.course.enter(Stage.SEND)
         if failed and ended.left:
             self._left = ended.left
         self._completed = True
+
+    async def _await(self, task: "asyncio.Future[T]") -> T:
+        """Wait for it, not for its end if we are cancelled; the time belongs to the stage of admission."""
+        if task.done():
+            return task.result()
+        course = self._exchange.course
+        stage = course.stage
+        course.enter(Stage.ADMIT)
+        try:
+            return await asyncio.shield(task)
+        finally:
+            course.enter(stage)
 
     async def headers(self) -> list[Header]:
         """Receipt and limits, for the answer's headers. Raises Unavailable or OverLimit."""

@@ -26,6 +26,7 @@ import uvloop
 
 from gateway import command_line
 from gateway.app import VERSION, build
+from gateway.chat import ROUTE
 from gateway.closing import Server
 from gateway.connection import Connection
 from gateway.counts import Metrics
@@ -74,13 +75,13 @@ async def live(
     keys = KeyStore(settings.home / "keys.sqlite")
     try:
         ledger_settings = read_settings()
-        pool = Pool(settings.plan(place.board))
+        pool = Pool(settings.plan(place.board), metrics)
         shared = settings.shared_limits(metrics.shared_limits_failures)
         outbound = (*pool.outbound(), *settings.outbound, *([shared.place.shown] if shared else []))
         # Not waited for: without the ledger the gateway lives, says that it is not ready, and answers nothing.
         ledger = await LedgerClient.connect(
             ledger_settings.socket_path, Deadlines(admit_s=settings.admit_timeout_s), wait_s=0,
-            buffered=ledger_settings.mode == "buffered",
+            buffered=ledger_settings.mode == "buffered", on_failure=metrics.unanswered,
             boot=Boot(
                 "gateway", {"version": VERSION, "settings": settings.digest(), "worker": place.number}, outbound
             ),
@@ -112,7 +113,7 @@ async def _serve(house: House, place: Place, listener: socket.socket, say: Calla
     # uvicorn raises the signal that stopped it once more at its end: it must not kill us, the exit status is 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    tasks = [asyncio.create_task(porter.watch()), asyncio.create_task(house.metrics.follow(house.pool))]
+    tasks = [asyncio.create_task(porter.watch()), asyncio.create_task(house.metrics.follow(house, ROUTE))]
     if place.supervised:
         tasks.append(asyncio.create_task(_beat(place.board, server)))
         asyncio.get_running_loop().add_reader(sys.stdin, _supervisor_gone, server)

@@ -9,6 +9,8 @@ import enum
 import hashlib
 from collections.abc import Mapping, Sequence
 
+from gateway.metrics import Choice
+
 SLACK = 1.25
 # Below this an engine batches without anybody waiting: there a warm cache is worth more than an even load.
 LIGHT_TOKENS = 4096
@@ -46,14 +48,25 @@ def choose(
     round-robin. With affinity no engine goes over ``slack`` times its share of all tokens in flight, unless it has
     under ``light_tokens``.
     """
+    return choose_and_say(policy, key, loads, weights, cost, turn=turn, slack=slack, light_tokens=light_tokens)[0]
+
+
+def choose_and_say(
+    policy: Policy, key: bytes, loads: Mapping[str, int], weights: Mapping[str, float], cost: int, *, turn: int = 0,
+    slack: float = SLACK, light_tokens: int = LIGHT_TOKENS,
+) -> tuple[str, Choice]:  # fmt: skip
+    """What `choose` chooses, and why."""
     names = sorted(loads)
     if policy is Policy.ROUND_ROBIN:
-        return names[turn % len(names)]
+        return names[turn % len(names)], Choice.ROUND_ROBIN
     ranked = rank(key, names)
     if policy is Policy.AFFINITY:
         share = slack * (sum(loads.values()) + cost) / sum(weights.values())
         for name in ranked:
             if loads[name] + cost <= weights[name] * max(share, light_tokens):
-                return name
+                return name, Choice.HOME if name == ranked[0] else Choice.SPILLED
     # The key also breaks ties, or all requests of a quiet hour would go to one engine.
-    return min(ranked, key=lambda name: (loads[name] + cost) / weights[name])
+    name = min(ranked, key=lambda name: (loads[name] + cost) / weights[name])
+    if policy is Policy.LEAST_LOADED:
+        return name, Choice.LEAST_LOADED
+    return name, Choice.HOME if name == ranked[0] else Choice.SPILLED

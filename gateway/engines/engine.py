@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from gateway.engines import probe
+from gateway.engines import certificate, probe
 from gateway.engines.board import Board
 from gateway.engines.endpoint import Endpoint
 from gateway.engines.health import Health, Standing
@@ -22,6 +22,7 @@ from gateway.errors import BadRequest, EngineBroke, TimedOut, Unreachable
 
 _HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
 _READ_BUFFER_BYTES = 1 << 18
+_LOOK_EVERY_S, _LOOK_AGAIN_S, _LOOK_TIMEOUT_S = 600.0, 10.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class Engine:
         )
         self._models: list[probe.Model] = []
         self._session: aiohttp.ClientSession | None = None
+        self.certificate_ends_s: float | None = None  # Unix time
+        self._next_look_s = 0.0
 
     @property
     def served_names(self) -> list[str]:
@@ -96,7 +99,7 @@ class Engine:
     def probe_is_due(self) -> bool:
         return (self.state is None or self.state.ready) and self.health.probe_is_due(_now_s())
 
-    async def probe(self) -> None:
+    async def probe(self) -> bool:
         """Ask it what it serves and for one token, and remember whether it did. Never raises."""
         timeout_s = self._care.probe_timeout_s
         try:
@@ -105,8 +108,18 @@ class Engine:
             await probe.token(self._open(), self.endpoint, self.served_names[0], timeout_s)
         except probe.NoProof as error:
             self.health.probed(str(error), _now_s())
-        else:
-            self.health.probed("", _now_s())
+            return False
+        self.health.probed("", _now_s())
+        return True
+
+    def certificate_is_due(self) -> bool:
+        return self.endpoint.origin.startswith("https:") and _now_s() >= self._next_look_s
+
+    async def look_at_certificate(self) -> None:
+        """Remember until when its certificate is good. Never raises."""
+        found = await certificate.ends_at_s(self.endpoint, self._tls, _LOOK_TIMEOUT_S)
+        self.certificate_ends_s = found or self.certificate_ends_s
+        self._next_look_s = _now_s() + (_LOOK_EVERY_S if found else _LOOK_AGAIN_S)
 
     @asynccontextmanager
     async def post(

@@ -15,13 +15,15 @@ from pathlib import Path
 import structlog
 
 from gateway.engines import roster
-from gateway.engines.affinity import Policy, choose
+from gateway.engines.affinity import Policy, choose_and_say
 from gateway.engines.board import Board
 from gateway.engines.endpoint import Endpoint, parse
 from gateway.engines.engine import Care, Engine
+from gateway.engines.notes import NoNotes, Notes
 from gateway.engines.queue import Bounds
 from gateway.engines.state import State, read
 from gateway.errors import NotFound, Unavailable
+from gateway.metrics import Choice
 
 WATCH_INTERVAL_S = 0.25
 
@@ -42,14 +44,15 @@ class Plan:
 class Pool:
     """All engines that one worker knows. ``watch`` keeps them current. One event loop owns it."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(self, plan: Plan, notes: Notes | None = None) -> None:
+        self._plan, self._notes = plan, notes or NoNotes()
         self._run, self._roster_path = plan.home / "run", plan.home / roster.FILE
         self.engines: dict[str, Engine] = {}
         self._versions: dict[Path, int] = {}
         self._roster: dict[str, roster.Entry] = {}
         self._leaving: set[Engine] = set()
-        self._probes: dict[Engine, asyncio.Task[None]] = {}
+        self._probes: dict[Engine, asyncio.Task[bool]] = {}
+        self._looks: dict[Engine, asyncio.Task[None]] = {}
         self._turn = 0
 
     def outbound(self) -> tuple[str, ...]:
@@ -67,7 +70,7 @@ class Pool:
                 await self._let_go()
                 await asyncio.sleep(WATCH_INTERVAL_S)
         finally:
-            for task in self._probes.values():
+            for task in [*self._probes.values(), *self._looks.values()]:
                 task.cancel()
             for engine in [*self.engines.values(), *self._leaving]:
                 await engine.close()
@@ -126,11 +129,19 @@ class Pool:
             raise Unavailable(f"no engine is ready ({waiting}); try again soon", retry_after_s=5)
         trusted = [engine for engine in ready if not engine.suspect] or ready
         if len(trusted) == 1:
+            self._notes.chosen(trusted[0].name, Choice.ONLY)
             return trusted[0]
         loads = {engine.name: engine.queue.load_tokens for engine in trusted}
         weights = {engine.name: engine.weight() for engine in trusted}
         self._turn += 1
-        return self.engines[choose(self._plan.policy, key, loads, weights, tokens, turn=self._turn)]
+        name, why = choose_and_say(self._plan.policy, key, loads, weights, tokens, turn=self._turn)
+        self._notes.chosen(name, why)
+        return self.engines[name]
+
+    @property
+    def bounds(self) -> Bounds:
+        """What may work at one engine, of all workers, and what may wait for it in one."""
+        return self._plan.bounds
 
     def close_queues(self) -> None:
         """Refuse all who wait for an engine and all who come."""
@@ -180,9 +191,17 @@ class Pool:
             if engine not in self._probes and engine.probe_is_due():
                 task = self._probes[engine] = asyncio.create_task(engine.probe())
                 task.add_done_callback(partial(self._probed, engine))
+            if engine not in self._looks and engine.certificate_is_due():
+                look = self._looks[engine] = asyncio.create_task(engine.look_at_certificate())
+                look.add_done_callback(partial(self._looked, engine))
 
-    def _probed(self, engine: Engine, _: "asyncio.Task[None]") -> None:
+    def _probed(self, engine: Engine, probe: "asyncio.Task[bool]") -> None:
         self._probes.pop(engine, None)
+        if not probe.cancelled() and probe.exception() is None:
+            self._notes.probed(engine.name, ok=probe.result())
+
+    def _looked(self, engine: Engine, _: "asyncio.Task[None]") -> None:
+        self._looks.pop(engine, None)
 
     async def _let_go(self) -> None:
         for engine in [engine for engine in self._leaving if not engine.queue.exchanges]:

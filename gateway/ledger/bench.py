@@ -33,6 +33,7 @@ from gateway.ledger.client import Deadlines, LedgerClient
 from gateway.ledger.digest import Digester, epoch_key
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.exchanges import Exchanges
+from gateway.ledger.figures import Tally
 from gateway.ledger.founding import found
 from gateway.ledger.identity import Identities
 from gateway.ledger.keyring import Keyring
@@ -193,7 +194,7 @@ def build(folder: Path, records: int) -> tuple[Layout, Keyring]:
     log = open_log(layout, signer, [], compressed=False).log
     digester = Digester(keyring.root(), keyring.secret_or_new, lambda time_ms: "2026-11")
     clock = Clock()
-    clerk = Clerk(log, Identities(clock.wall_ms), digester, Exchanges(), Limits(), clock, mode="strict")
+    clerk = Clerk(log, Identities(clock.wall_ms), digester, Exchanges(), Limits(), clock, "strict", Tally())
     clerk.own("boot", {"room": "bench"})
     now_s = int(time.time())
     for number in range(records // 2):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from gateway.ledger.digest import Digester, RecordDigests
 from gateway.ledger.exchanges import Exchange, Exchanges
+from gateway.ledger.figures import Tally
 from gateway.ledger.floods import Floods
 from gateway.ledger.identity import Identities, is_identity
 from gateway.ledger.limits import Limits, Over, Reservation
@@ -57,11 +58,13 @@ class Clerk:
         limits: Limits,
         clock: Clock,
         mode: str,
+        tally: Tally,
     ) -> None:
         self.log = log
         self.exchanges = exchanges
         self.limits = limits
         self.floods = Floods()
+        self._tally = tally
         self._ids = ids
         self._digester = digester
         self._clock = clock
@@ -229,6 +232,7 @@ class Clerk:
         fields["time_ms"] = self._clock.wall_ms() if wall_ms is None else wall_ms
         fields["v"] = VERSION
         index, leaf = self.log.append(encode(fields))
+        self._tally.appended[kind] += 1
         return Receipt(identity, index, leaf, self.log.origin)
 
 

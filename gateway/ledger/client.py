@@ -13,10 +13,11 @@ import secrets
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -55,6 +56,9 @@ LONGEST_PAUSE_S = 1.0
 MOST_HELD = 10_000
 
 T = TypeVar("T")
+Call = Literal["admit", "complete", "deny", "other"]
+CALLS: tuple[Call, ...] = ("admit", "complete", "deny", "other")
+_CALLS: dict[type, Call] = {Admit: "admit", Complete: "complete", Deny: "deny"}
 
 
 @dataclass(frozen=True)
@@ -69,10 +73,11 @@ class Deadlines:
 class LedgerClient:
     """One connection of one worker, owned by its event loop. Made by `connect`, ended by `aclose`."""
 
-    def __init__(self, path: Path, deadlines: Deadlines, *, buffered: bool) -> None:
+    def __init__(self, path: Path, deadlines: Deadlines, *, buffered: bool, on_failure: Callable[[Call], None]) -> None:
         self._path = path
         self._deadlines = deadlines
         self._buffered = buffered
+        self._on_failure = on_failure
         self._numbers = itertools.count(1)
         self._calls: dict[int, asyncio.Future[Say]] = {}
         self._lines: list[bytes] = []  # asked in this turn of the loop: they go in one packet
@@ -91,14 +96,15 @@ class LedgerClient:
     @classmethod
     async def connect(
         cls, path: Path, deadlines: Deadlines | None = None, *, buffered: bool = False, boot: Boot | None = None,
-        wait_s: float = 5.0,
+        wait_s: float = 5.0, on_failure: Callable[[Call], None] = lambda _: None,
     ) -> LedgerClient:  # fmt: skip
         """Connect to the ledger's socket; LedgerUnavailable if it does not answer within `wait_s`.
 
         With `wait_s` 0 the client is given at once and connects when it can. `boot` introduces this worker, after every
         reconnect again. `buffered`: exchanges go on without the ledger; what could not be kept becomes a gap record.
+        `on_failure` is called for each call that got no durable answer in time.
         """
-        client = cls(path, deadlines or Deadlines(), buffered=buffered)
+        client = cls(path, deadlines or Deadlines(), buffered=buffered, on_failure=on_failure)
         client._boot = boot
         client._keeper = asyncio.create_task(client._keep_connected(), name="ledger-client")
         if wait_s:
@@ -189,6 +195,15 @@ class LedgerClient:
     # One call
 
     async def _call(self, ask: Ask, deadline_s: float, n: int | None = None) -> Say:
+        try:
+            return await self._ask(ask, deadline_s, n)
+        except LedgerRefused:
+            raise  # that is an answer
+        except LedgerUnavailable:
+            self._on_failure(_CALLS.get(type(ask), "other"))
+            raise
+
+    async def _ask(self, ask: Ask, deadline_s: float, n: int | None) -> Say:
         if n is None:
             n = next(self._numbers)
         loop = asyncio.get_running_loop()

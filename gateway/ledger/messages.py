@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from gateway.ledger.figures import Figures, FiguresAsk
+
 MOST_PACKET_BYTES = 128 * 1024
 
 Sha256 = Annotated[bytes, Meta(min_length=32, max_length=32)]
@@ -169,7 +171,9 @@ class Prune(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", tag
     by: Name
 
 
-Ask = Admit | Complete | Deny | KeyEvent | Integrity | Boot | Lost | Abandon | ReceiptAsk | StatusAsk | Prune
+Ask = (
+    Admit | Complete | Deny | KeyEvent | Integrity | Boot | Lost | Abandon | ReceiptAsk | StatusAsk | FiguresAsk | Prune
+)
 
 
 class Left(Struct, frozen=True, omit_defaults=True):
@@ -245,7 +249,7 @@ class Pruned(Struct, frozen=True, tag_field="is", tag="pruned"):
     records: int
 
 
-Say = Receipt | Refusal | Fault | Proven | Status | Pruned
+Say = Receipt | Refusal | Fault | Proven | Status | Figures | Pruned
 
 
 class Question(Struct, frozen=True, forbid_unknown_fields=True):

@@ -55,8 +55,12 @@ class Connection:
 class Server:
     """Listens, reads, answers. `turn` is one round; the owner decides when to stop."""
 
-    def __init__(self, path: Path, desk: Desk, logger: structlog.stdlib.BoundLogger) -> None:
+    def __init__(
+        self, path: Path, desk: Desk, logger: structlog.stdlib.BoundLogger, on_garbage: Callable[[], None]
+    ) -> None:
+        """`on_garbage` is called for each packet that is not understood."""
         self._desk = desk
+        self._on_garbage = on_garbage
         self._logger = logger
         self._connections: dict[int, Connection] = {}
         self._numbers = 0
@@ -140,6 +144,7 @@ class Server:
 
     def _take(self, connection: Connection, packet: bytes) -> None:
         if len(packet) > MOST_PACKET_BYTES:
+            self._on_garbage()
             self._answer(connection, _number_in(packet), Fault("a packet is at most 128 KiB"))
             return
         for line in packet.split(b"\n"):
@@ -149,6 +154,7 @@ class Server:
         try:
             question = decode_question(line)
         except msgspec.DecodeError as error:
+            self._on_garbage()
             self._answer(connection, _number_in(line), Fault(f"not understood: {error}"))
             return
         n, number = question.n, connection.number

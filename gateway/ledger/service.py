@@ -24,6 +24,7 @@ from gateway.ledger.digest import Digester
 from gateway.ledger.errors import BadSettings
 from gateway.ledger.exchanges import Exchanges
 from gateway.ledger.facts import code_digest, engines, versions
+from gateway.ledger.figures import Figures, FiguresAsk, Tally, Trouble
 from gateway.ledger.identity import Identities
 from gateway.ledger.keyring import Keyring
 from gateway.ledger.layout import Layout
@@ -44,7 +45,6 @@ from gateway.ledger.messages import (
     Say,
     Status,
 )
-from gateway.ledger.note import Signing
 from gateway.ledger.plan import DAY_MS, Plan, epoch_of, refuse_volatile
 from gateway.ledger.receipts import Receipts
 from gateway.ledger.record import RecordError, Value, decode_header
@@ -70,6 +70,7 @@ class Service:
         self._failure: BaseException | None = None
         self._commit_ms = self._worst_commit_ms = 0.0
         self._commits = self._batch = 0
+        self._tally = Tally()
         self._since_ms = clock.wall_ms()
         self._next_check_ms = 0
         self._segment_day = 0
@@ -84,10 +85,10 @@ class Service:
         self._clerk = self._make_clerk(opened)
         self._receipts = Receipts(self._layout, self._signer.verifier)
         self._sealer = Worker("ledger-sealer", self._fail)
-        self._archivist = Worker("ledger-archivist", self._complain)
-        self._anchorer = Worker("ledger-anchorer", self._complain)
+        self._archivist = Worker("ledger-archivist", partial(self._complain, "archive"))
+        self._anchorer = Worker("ledger-anchorer", partial(self._complain, "anchor"))
         self._anchors = Latest(self._anchorer)
-        self._server = Server(plan.socket, self, logger)
+        self._server = Server(plan.socket, self, logger, lambda: self._tally.trouble("packet"))
         self._introduce(opened)
         self._tasks: dict[type, Callable[..., Say | None]] = {
             Complete: self._clerk.complete, Deny: self._clerk.deny, KeyEvent: self._clerk.key_event,
@@ -101,7 +102,9 @@ class Service:
             None if plain else self._keyring.root(), self._keyring.secret_or_new, partial(epoch_of, self._plan.epoch)
         )
         ids = Identities(self._clock.wall_ms, opened.last_id)
-        return Clerk(opened.log, ids, digester, self._exchanges, self._limits, self._clock, mode=self._plan.mode)
+        return Clerk(
+            opened.log, ids, digester, self._exchanges, self._limits, self._clock, self._plan.mode, self._tally
+        )
 
     # The start and the end
 
@@ -130,7 +133,7 @@ class Service:
                 "the log was not closed in order and has been recovered", open_exchanges=self._exchanges.open,
                 torn_bytes=repairs.torn_bytes, unsigned_records=repairs.unsigned_records,
             )  # fmt: skip
-        self._log.commit()
+        self.commit()
         self._sign()
         if opened.last_kind == "seal":
             self._rotate("the last start")  # a crash came between the seal record and the next segment
@@ -185,7 +188,7 @@ class Service:
     def _shut_down(self) -> None:
         self._clerk.roll_up(everything=True)
         self._clerk.own("shutdown", {"open": self._exchanges.open})
-        self._log.commit()
+        self.commit()
         self._sign()
         for worker in (self._sealer, self._anchorer, self._archivist):
             worker.stop(30)
@@ -206,7 +209,7 @@ class Service:
                 return None
             if isinstance(ask, Prune):
                 return prune(self._layout, self._signer.verifier, self._clerk, ask.before_ms, ask.by)
-            return self._status()
+            return self._figures() if isinstance(ask, FiguresAsk) else self._status()
         except (RecordError, BadSettings) as error:
             return Fault(str(error))
 
@@ -216,7 +219,9 @@ class Service:
             return
         before = time.perf_counter()
         self._log.commit()
-        self._commit_ms = (time.perf_counter() - before) * 1000
+        took_s = time.perf_counter() - before
+        self._tally.committed(took_s, waiting, self._clock.wall_ms())
+        self._commit_ms = took_s * 1000
         self._worst_commit_ms = max(self._worst_commit_ms, self._commit_ms)
         self._commits += 1
         self._batch = waiting
@@ -244,6 +249,15 @@ class Service:
             commits=self._commits, batch=self._batch, segment=segment.number, segment_bytes=segment.bytes,
             free_bytes=shutil.disk_usage(self._plan.folder).free, open_exchanges=self._exchanges.open,
             connections=self._server.connections, denies_rolled_up=self._clerk.floods.rolled, since_ms=self._since_ms,
+        )  # fmt: skip
+
+    def _figures(self) -> Figures:
+        tally, log, disk = self._tally, self._log, shutil.disk_usage(self._plan.folder)
+        return Figures(
+            commit_s=tally.commit_s.spread(), batch=tally.batch.spread(), appended=tally.appended, troubles=tally.troubles,
+            size=log.size, head_size=log.signed.size, head_ms=(log.signed.time_s or 0) * 1000, commit_ms=tally.commit_ms,
+            open_exchanges=self._exchanges.open, connections=self._server.connections,
+            segment_bytes=log.segment.bytes, free_bytes=disk.free, disk_bytes=disk.total, since_ms=self._since_ms,
         )  # fmt: skip
 
     # Between turns
@@ -274,7 +288,7 @@ class Service:
     def _each_second(self, now_ms: int) -> None:
         gc.collect(1)
         self._clerk.roll_up()
-        self._log.commit()
+        self.commit()
         self._segment_day = self._segment_day or now_ms // DAY_MS
         if now_ms // DAY_MS != self._segment_day:
             self._limits.sweep(self._clock.monotonic_ms())
@@ -284,7 +298,7 @@ class Service:
             if self._plan.retention_days:
                 before_ms = now_ms - self._plan.retention_days * DAY_MS
                 prune(self._layout, self._signer.verifier, self._clerk, before_ms, "retention")
-                self._log.commit()
+                self.commit()
         free = shutil.disk_usage(self._plan.folder).free
         if free < self._plan.free_bytes and now_ms % 60_000 < 1000:
             self._logger.warning("little space is left for the log", free_bytes=free)
@@ -300,6 +314,7 @@ class Service:
             try:
                 write_anchor(path, checkpoint)
             except OSError as error:
+                self._tally.trouble("anchor")
                 self._logger.warning("an anchor could not be written", anchor=str(path), error=str(error))
 
     def _rotate(self, why: str) -> None:
@@ -308,27 +323,26 @@ class Service:
         self._clerk.own(
             "seal", {"first": segment.first, "records": segment.records + 1, "segment": segment.number, "why": why}
         )
-        self._log.commit()
+        self.commit()
         self._sign()
         number = self._log.rotate()
         self._logger.info("a segment was closed", segment=number, records=segment.records, why=why)
-        self._sealer.put(
-            partial(_seal_quietly, self._layout, number, segment.first, self._signer, self._plan.compress, self._logger)
-        )
+        self._sealer.put(partial(self._seal_quietly, number, segment.first))
 
     def _fail(self, error: BaseException) -> None:
         self._failure = error
         self._server.wake()
 
-    def _complain(self, error: BaseException) -> None:
+    def _complain(self, what: Trouble, error: BaseException) -> None:
+        self._tally.trouble(what)
         self._logger.error("work beside the log failed", error=str(error))
 
-
-def _seal_quietly(
-    layout: Layout, number: int, first: int, signer: Signing, compress: bool, logger: structlog.stdlib.BoundLogger
-) -> None:
-    """A disk that is full for the packed copy does not stop the log: the next start seals again."""
-    try:
-        seal_segment(layout, number, first, signer, compressed=compress)
-    except OSError as error:
-        logger.error("a segment could not be sealed; the next start will try again", segment=number, error=str(error))
+    def _seal_quietly(self, number: int, first: int) -> None:
+        """A disk that is full for the packed copy does not stop the log: the next start seals again."""
+        try:
+            seal_segment(self._layout, number, first, self._signer, compressed=self._plan.compress)
+        except OSError as error:
+            self._tally.trouble("seal")
+            self._logger.error(
+                "a segment could not be sealed; the next start will try again", segment=number, error=str(error)
+            )
