@@ -12,6 +12,7 @@ from aiohttp import web
 
 from tests.support.deadline import until
 
+VLLM_METRICS = Path(__file__).with_name("vllm.prom")
 WORDS = ("a ", "small ", "red ", "circle ", "左边")
 
 
@@ -103,6 +104,7 @@ class FakeEngine:
         application = web.Application(client_max_size=1 << 30)
         application.router.add_post("/v1/chat/completions", self._chat)
         application.router.add_get("/v1/models", self._models)
+        application.router.add_get("/metrics", self._metrics)
         self._runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=1)
         await self._runner.setup()
         if self._tcp:
@@ -117,6 +119,10 @@ class FakeEngine:
             return web.Response(text='{"data": {}}')
         data = [{"id": name, "object": "model", "max_model_len": 4096} for name in self._served_names]
         return web.json_response({"object": "list", "data": data})
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        """What vLLM 0.32 said while it ran six requests; its counters grow with the requests that came here."""
+        return web.Response(text=_grown(VLLM_METRICS.read_text(), 1 + len(self.bodies)), content_type="text/plain")
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
@@ -227,6 +233,15 @@ class FakeEngine:
         for byte in data:
             await answer.write(bytes([byte]))
             await asyncio.sleep(0)
+
+
+def _grown(page: str, times: int) -> str:
+    def line(text: str) -> str:
+        name, _, value = text.rpartition(" ")
+        grows = name.partition("{")[0].endswith(("_total", "_sum", "_count", "_bucket"))
+        return f"{name} {float(value) * times}" if grows and not text.startswith("#") else text
+
+    return "".join(line(text) + "\n" for text in page.splitlines())
 
 
 def _data(value: dict[str, Any]) -> bytes:
