@@ -22,10 +22,10 @@ export VITRINE_PORT = $(PORT)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test attack soak check bench bench-affinity bench-ledger simulate lock
+.PHONY: help setup serve test attack soak check bench bench-affinity bench-ledger simulate dashboards dashboard-pictures lock
 
 help:  ## show this menu
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20
 
 setup:  ## install everything into .venv (PROFILE=... chooses the engine: cpu or gpu)
 	@$(PYTHON) serve/install.py $(ENGINE)
@@ -56,6 +56,12 @@ bench-ledger: setup  ## measure the ledger against its bars (ARGS=... chooses, m
 
 simulate: setup  ## what image affinity is worth up to 1,000 GPUs (ARGS="--gpus 2 8 64" is quick)
 	@.venv/bin/python -m gateway.engines.simulation $(ARGS)
+
+dashboards: setup  ## write Grafana's dashboards anew from dashboards/ and docs/runbook.md
+	@.venv/bin/python -m dashboards write
+
+dashboard-pictures: setup  ## draw every dashboard into docs/dashboards with a real Prometheus (minutes)
+	@.venv/bin/python -m tests.monitoring $(ARGS)
 
 lock: setup  ## make the locks anew from pyproject.toml and locks/*.in
 	@sh locks/make.sh

@@ -58,7 +58,7 @@ def _variable(one: Variable, language: Language) -> dict[str, Any]:
     query = f"label_values({one.metric}, {one.label})"
     return {
         "name": one.name, "type": "query", "label": one.title.said(language), "datasource": SOURCE,
-        "query": {"query": query, "refId": "A"}, "definition": query, "hide": 0,
+        "query": {"query": query, "refId": "A"}, "hide": 0,
         "includeAll": True, "allValue": ".*", "multi": True, "current": {"text": ["All"], "value": ["$__all"]},
         "refresh": 2, "regex": "", "sort": 1,
     }  # fmt: skip
