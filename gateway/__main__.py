@@ -12,12 +12,14 @@ from typing import Annotated
 import structlog
 import typer
 import uvloop
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
 from gateway import command_line
 from gateway.app import VERSION
 from gateway.counts import Metrics, gathered
 from gateway.engines.board import Board
+from gateway.exporter import exporting
+from gateway.facts import Crew, Facts
 from gateway.keys.store import KeyStore, StoreError
 from gateway.ledger.settings import read_settings
 from gateway.settings import Settings, read
@@ -48,6 +50,7 @@ def run(
 
 def _alone(settings: Settings, listener: socket.socket, welcome: bool) -> int:
     metrics = Metrics(VERSION)
+    metrics.registry.register(Facts(settings.sources(read_settings().socket_path, lambda: Crew(1, 1, 0))))
     with (
         _exporter(settings, metrics.registry) as metrics_port,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
@@ -58,14 +61,14 @@ def _alone(settings: Settings, listener: socket.socket, welcome: bool) -> int:
 
 
 def _many(settings: Settings, listener: socket.socket, welcome: bool) -> int:
-    with (
-        shared_folder(settings.home.absolute() / "run") as folder,
-        _exporter(settings, gathered(folder / METRICS)) as metrics_port,
-    ):
+    with shared_folder(settings.home.absolute() / "run") as folder:
         workers = Workers(settings, listener, folder, welcome=welcome)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, workers.end)
-        return workers.run(_listening(listener, metrics_port, settings.workers))
+        registry = gathered(folder / METRICS)
+        registry.register(Facts(settings.sources(read_settings().socket_path, workers.count)))
+        with _exporter(settings, registry) as metrics_port:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, workers.end)
+            return workers.run(_listening(listener, metrics_port, settings.workers))
 
 
 def _listening(listener: socket.socket, metrics_port: int, workers: int) -> Callable[[], None]:
@@ -80,15 +83,14 @@ def _listening(listener: socket.socket, metrics_port: int, workers: int) -> Call
 @contextlib.contextmanager
 def _exporter(settings: Settings, registry: CollectorRegistry) -> Iterator[int]:
     """Metrics on a port of their own, which it gives."""
-    try:
-        exporter, thread = start_http_server(settings.metrics_port, settings.metrics_host, registry)
-    except OSError as error:
-        raise _taken(settings.metrics_host, settings.metrics_port, error, "VITRINE_METRICS_PORT") from None
-    try:
-        yield exporter.server_port
-    finally:
-        exporter.shutdown()
-        thread.join()
+    with contextlib.ExitStack() as stack:
+        try:
+            port = stack.enter_context(
+                exporting(settings.metrics_host, settings.metrics_port, registry, settings.scraped_engines())
+            )
+        except OSError as error:
+            raise _taken(settings.metrics_host, settings.metrics_port, error, "VITRINE_METRICS_PORT") from None
+        yield port
 
 
 def _listen(host: str, port: int, setting: str) -> socket.socket:

@@ -25,7 +25,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway import errors, openapi
 from gateway.chat import ROUTE as CHAT
 from gateway.chat import ChatCompletions
+from gateway.engines.scrape import NotScraped
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, Unavailable
+from gateway.exporter import TEXT
 from gateway.house import House, address, peer_of
 from gateway.keys.caller import Scope as KeyScope
 from gateway.ledger.errors import LedgerUnavailable
@@ -116,6 +118,25 @@ def _health(app: FastAPI, house: House) -> None:
         # In a thread: what is asked at a scrape may take its time, and adding up the workers' files does.
         text = await asyncio.to_thread(generate_latest, house.metrics.registry)
         return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+    engines = house.settings.scraped_engines()
+
+    @app.get(
+        "/metrics/engines", summary="The engines whose own metrics are here, for Prometheus' HTTP service discovery"
+    )
+    async def engines_found(request: Request) -> list[dict[str, Any]]:
+        house.caller(request.scope, KeyScope.METRICS)
+        return await asyncio.to_thread(engines.discovered, request.headers.get("host"))
+
+    @app.get("/metrics/engines/{engine}", summary="An engine's own metrics", response_class=PlainTextResponse)
+    async def engine_metrics(engine: str, request: Request) -> Response:
+        house.caller(request.scope, KeyScope.METRICS)
+        try:
+            return Response(await asyncio.to_thread(engines.fetch, engine), media_type=TEXT)
+        except KeyError:
+            raise NotFound("there is no such engine; /metrics/engines lists them") from None
+        except NotScraped as error:
+            raise Unavailable(f"the engine gave no metrics: {error}", retry_after_s=5) from None
 
 
 def _receipts(app: FastAPI, house: House) -> None:

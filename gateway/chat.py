@@ -112,7 +112,7 @@ class _Relay:
     async def run(self, receive: Receive) -> None:
         """Relay the whole answer. Raises GatewayError only while nothing was sent."""
         exchange, metrics = self._exchange, self._house.metrics
-        metrics.in_flight.inc()
+        metrics.in_flight.add()
         presence = Presence(receive)
         try:
             async with presence:
@@ -132,7 +132,7 @@ class _Relay:
         finally:
             self._house.closing.running.discard(presence)
             exchange.course.end()
-            metrics.in_flight.dec()
+            metrics.in_flight.add(-1)
             metrics.count(exchange)
 
     async def _ask_until_answered(self, presence: Presence) -> None:

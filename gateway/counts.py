@@ -23,7 +23,7 @@ from gateway.exchange import Exchange
 from gateway.keys.allowance import BOUNDS
 from gateway.ledger.client import CALLS, Call
 from gateway.metrics import MOST_NAMES, OTHER, Choice, Failure, Login
-from gateway.series import OfModel, OfTenant, Quick
+from gateway.series import Number, OfModel, OfTenant, Quick, number
 
 if TYPE_CHECKING:
     from gateway.house import House
@@ -48,13 +48,14 @@ class Metrics:
         own = CollectorRegistry()
         self.registry = gathered(shared) if shared else own
         self._all = {one.name: _make(one, own) for one in names.ALL if not one.asked}
-        self.in_flight = self._gauge("vitrine_exchanges_in_flight")
+        self.in_flight = number(self._gauge("vitrine_exchanges_in_flight"))
         self.connections = self._gauge("vitrine_connections")
         self.shared_limits_failures = self._counter("vitrine_shared_limits_failures_total")
-        self._requests: dict[tuple[str, str, int], Counter] = {}
+        self._requests: dict[tuple[str, str, int], Number] = {}
         self._models: dict[str, OfModel] = {}
         self._tenants: dict[str, OfTenant] = {}
         self._engines: set[str] = set()
+        self._choices: dict[tuple[str, Choice], Number] = {}
         self._logins = {one: self._counter("vitrine_authentication_failures_total").labels(one) for one in Login}
         self._ledger_calls = {
             one: Quick(self._histogram("vitrine_ledger_call_seconds").labels(one)) for one in CALLS[:2]
@@ -70,9 +71,9 @@ class Metrics:
         """Count an HTTP answer; ``route`` is a template and ``method`` one of few words."""
         series = self._requests.get((route, method, status))
         if series is None:
-            series = self._counter("vitrine_requests_total").labels(route, method, status)
+            series = number(self._counter("vitrine_requests_total").labels(route, method, status))
             self._requests[route, method, status] = series
-        series.inc()
+        series.add()
 
     def refuse(self, error: GatewayError) -> None:
         """Count an error that a request was answered with, if we said no: not if an engine failed it, or we did."""
@@ -103,7 +104,11 @@ class Metrics:
         self._counter("vitrine_retries_total").labels(self._engine(engine)).inc()
 
     def chosen(self, engine: str, why: Choice) -> None:
-        self._counter("vitrine_engine_choices_total").labels(self._engine(engine), why).inc()
+        series = self._choices.get((engine, why))
+        if series is None:
+            series = number(self._counter("vitrine_engine_choices_total").labels(self._engine(engine), why))
+            self._choices[engine, why] = series
+        series.add()
 
     def probed(self, engine: str, *, ok: bool) -> None:
         self._counter("vitrine_engine_probes_total").labels(self._engine(engine), "ok" if ok else "failed").inc()

@@ -8,6 +8,7 @@ import hashlib
 import os
 import ssl
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +25,8 @@ from gateway.engines.engine import Care
 from gateway.engines.pool import Plan
 from gateway.engines.queue import Bounds
 from gateway.engines.roster import BadRoster, listed
+from gateway.engines.scrape import Engines
+from gateway.facts import Crew, Sources
 from gateway.keys.allowance import BOUNDS, Allowance
 from gateway.pictures.workshop import Workshop
 from gateway.porter import Patience
@@ -194,6 +197,14 @@ class Settings(BaseModel):
         tls = self.engines_tls()
         care = Care(self.probe_interval_s, self.probe_timeout_s, self.slow_start_s)
         return Plan(self.home.absolute(), self.queue_bounds(), board, self.routing, care, listed(self.engines), tls)
+
+    def scraped_engines(self) -> Engines:
+        """The engines whose own metrics may be asked for. Raises BadSettings."""
+        return Engines(self.home.absolute(), listed(self.engines), self.engines_tls())
+
+    def sources(self, ledger: Path, workers: Callable[[], Crew] | None = None) -> Sources:
+        """Where is asked what no worker counts."""
+        return Sources(self.home.absolute(), ledger.absolute(), self.engines_cert, workers)
 
     def shared_limits(self, failures: Counter) -> shared_limits.SharedLimits | None:
         """The limits that several hosts share, if there are any."""

@@ -32,6 +32,7 @@ from gateway.connection import Connection
 from gateway.counts import Metrics
 from gateway.engines.board import Board
 from gateway.engines.pool import Pool
+from gateway.facts import Facts
 from gateway.house import House
 from gateway.keys.store import KeyStore, StoreError
 from gateway.ledger.client import Deadlines, LedgerClient
@@ -160,6 +161,7 @@ def main() -> None:
     listener = socket.socket(fileno=errand.listener)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         metrics = Metrics(VERSION, folder / METRICS)
+        metrics.registry.register(Facts(settings.sources(read_settings().socket_path)))
         runner.run(live(settings, place, listener, metrics, say=lambda: None, welcome=errand.welcome))
 
 

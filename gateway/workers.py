@@ -22,6 +22,7 @@ import structlog
 from prometheus_client.multiprocess import mark_process_dead
 
 from gateway.engines.board import Watch
+from gateway.facts import Crew
 from gateway.settings import Settings
 from gateway.worker import BOARD, LAST_BYTES_S, METRICS, Errand
 
@@ -80,8 +81,13 @@ class Workers:
         self._settings, self._listener, self._folder, self._welcome = settings, listener, folder, welcome
         self._watch = Watch(folder / BOARD, settings.workers)
         self._workers = [Worker(number) for number in range(settings.workers)]
-        self._signals = 0
+        self._signals = self._restarts = 0
         self._log = structlog.get_logger()
+
+    def count(self) -> Crew:
+        """How many should serve, how many do, and how often one was replaced; for any thread."""
+        serving = sum(worker.process is not None and worker.served for worker in self._workers)
+        return Crew(len(self._workers), serving, self._restarts)
 
     def end(self, *_: object) -> None:
         """Let running answers end, then end; told twice, end now."""
@@ -136,6 +142,7 @@ class Workers:
 
     def _bury(self, worker: Worker, process: "subprocess.Popen[bytes]") -> None:
         self._forget(worker, process)
+        self._restarts += 1
         now_s = time.monotonic()
         long_life = now_s - worker.started_s > LONG_LIFE_S
         worker.pause_s = FIRST_PAUSE_S if long_life else min(LONGEST_PAUSE_S, worker.pause_s * 2)

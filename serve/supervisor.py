@@ -137,7 +137,7 @@ class Supervisor:
             self._served = True
             since = time.monotonic()
             self._echo(f"ready after {since - started:.0f} s")
-            await self._guard(stop, end)
+            await self._guard(engine, stop, end)
             return time.monotonic() - since
         finally:
             stop.cancel()
@@ -218,8 +218,8 @@ class Supervisor:
             max_model_len=await probe.context_tokens(self._settings.socket),
         )
 
-    async def _guard(self, stop: asyncio.Task[bool], end: asyncio.Task[int]) -> None:
-        """Return when the engine has ended, hangs, or is to stop."""
+    async def _guard(self, engine: Engine, stop: asyncio.Task[bool], end: asyncio.Task[int]) -> None:
+        """Return when the engine has ended, hangs, or is to stop. Meanwhile say what the kernel says of its network."""
         failures = 0
         while failures < self._pace.health_failures:
             done, _ = await asyncio.wait({stop, end}, timeout=self._pace.health_s, return_when=asyncio.FIRST_COMPLETED)
@@ -227,9 +227,23 @@ class Supervisor:
                 self._echo(f"WARNING the engine ended with status {end.result()}")
             if done:
                 return
+            self._look_at_network(engine.pid)
             alive = await probe.healthy(self._settings.socket, self._pace.health_deadline_s)
             failures = 0 if alive else failures + 1
         self._echo(f"WARNING no answer to {failures} health checks in a row, killing the engine")
+
+    def _look_at_network(self, pid: int) -> None:
+        before = self._state.state.namespace
+        try:
+            proof = prove(pid)
+        except OSError:
+            return  # it ends in this moment, and that is seen in the next
+        if proof == before:
+            return
+        if before is not None and proof.no_routes > before.no_routes and proof.isolated:
+            more = proof.no_routes - before.no_routes
+            self._echo(f"WARNING {more} packets of the engine tried to leave its network and found no way out")
+        self._state.write(namespace=proof)
 
     async def _finish(self, engine: Engine) -> None:
         asked = self._stop.is_set()

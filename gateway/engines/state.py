@@ -5,6 +5,13 @@ from pathlib import Path
 import msgspec
 
 
+class Namespace(msgspec.Struct, frozen=True):
+    """What the kernel said of the engine's network. ``no_routes``: packets that found no way out of it."""
+
+    isolated: bool
+    no_routes: int
+
+
 class State(msgspec.Struct, frozen=True):
     """What a supervisor says of its engine. Unknown fields of newer supervisors are passed over."""
 
@@ -20,6 +27,8 @@ class State(msgspec.Struct, frozen=True):
     ready_since_s: float | None
     started_at_s: float
     max_model_len: int | None
+    namespace: Namespace | None = None
+    restarts: int = 0
 
     @property
     def ready(self) -> bool:

@@ -19,7 +19,10 @@ def counts(gateway: Gateway) -> dict[str, int]:
     with urllib.request.urlopen(f"http://127.0.0.1:{gateway.metrics_port}/metrics", timeout=10) as answer:
         lines = answer.read().decode().splitlines()
     counted = (line for line in lines if line.startswith("vitrine_exchanges_total{"))
-    return {line.partition('outcome="')[2].partition('"')[0]: int(float(line.split()[-1])) for line in counted}
+    found = dict.fromkeys(OUTCOMES, 0)
+    for line in counted:  # one for each model that is served
+        found[line.partition('outcome="')[2].partition('"')[0]] += int(float(line.split()[-1]))
+    return found
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,147 @@
+"""What is found out when it is scraped, since no worker counts it: of the ledger, the keys, the engines' supervisors.
+
+Whoever scrapes waits for this, so each source has a deadline, and one that does not answer has no series this time. It runs in
+the scrape's own thread: no worker's event loop is in it.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gateway import metrics as names
+from gateway.engines.state import State
+from gateway.engines.state import read as read_state
+from gateway.keys.census import by_state
+from gateway.ledger.asking import ask
+from gateway.ledger.errors import LedgerUnavailable
+from gateway.ledger.figures import Figures, FiguresAsk, Spread
+
+LEDGER_DEADLINE_S = 1.0
+KEYS_DEADLINE_S = 0.5
+
+_DEFINITIONS = {one.name: one for one in names.ALL if one.asked}
+
+
+@dataclass(frozen=True)
+class Crew:
+    """How many should serve, how many do, and how often one was replaced."""
+
+    wanted: int
+    serving: int
+    restarts: int
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where to ask. ``workers`` is known to their supervisor alone."""
+
+    home: Path
+    ledger: Path
+    certificate: Path | None = None
+    workers: Callable[[], Crew] | None = None
+
+
+class Facts(Collector):
+    """A collector of prometheus-client. Safe in several threads at once."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+
+    def collect(self) -> Iterator[Metric]:
+        yield from _of_ledger(self._sources.ledger)
+        yield from _of_keys(self._sources.home / "keys.sqlite")
+        yield from _of_engines(self._sources.home / "run")
+        yield from _of_certificate(self._sources.certificate)
+        if self._sources.workers is not None:
+            found = self._sources.workers()
+            yield _labelled("vitrine_workers", {("wanted",): found.wanted, ("serving",): found.serving})
+            yield _plain("vitrine_worker_restarts_total", found.restarts)
+
+
+def _of_ledger(socket: Path) -> Iterator[Metric]:
+    try:
+        found = ask(socket, FiguresAsk(), LEDGER_DEADLINE_S)
+    except LedgerUnavailable:
+        found = None
+    yield _plain("vitrine_ledger_up", found is not None)
+    if not isinstance(found, Figures):
+        return
+    yield _spread("vitrine_ledger_commit_seconds", found.commit_s)
+    yield _spread("vitrine_ledger_batch_records", found.batch)
+    yield _labelled("vitrine_ledger_appended_total", {(kind,): count for kind, count in found.appended.items()})
+    yield _labelled("vitrine_ledger_errors_total", {(what,): count for what, count in found.troubles.items()})
+    yield _plain("vitrine_integrity_alarms_total", found.appended.get("integrity", 0))
+    yield _plain("vitrine_ledger_log_records", found.size)
+    yield _plain("vitrine_ledger_head_records", found.head_size)
+    yield _plain("vitrine_ledger_head_timestamp_seconds", found.head_ms / 1000)
+    yield _plain("vitrine_ledger_commit_timestamp_seconds", found.commit_ms / 1000)
+    yield _plain("vitrine_ledger_open_exchanges", found.open_exchanges)
+    yield _plain("vitrine_ledger_connections", found.connections)
+    yield _plain("vitrine_ledger_segment_bytes", found.segment_bytes)
+    yield _plain("vitrine_ledger_free_bytes", found.free_bytes)
+    yield _plain("vitrine_ledger_disk_bytes", found.disk_bytes)
+    yield _plain("vitrine_ledger_start_timestamp_seconds", found.since_ms / 1000)
+
+
+def _of_keys(path: Path) -> Iterator[Metric]:
+    try:
+        found = by_state(path, time.time(), KEYS_DEADLINE_S)
+    except sqlite3.Error:
+        return
+    yield _labelled("vitrine_keys", {(state,): float(count) for state, count in found.items()})
+
+
+def _of_engines(run: Path) -> Iterator[Metric]:
+    states: dict[str, State] = {}
+    for path in sorted(run.glob("engine-*/state.json"))[: names.MOST_NAMES]:
+        state = read_state(path)
+        if state is not None:
+            states[path.parent.name] = state
+    spaces = {name: state.namespace for name, state in states.items() if state.namespace is not None}
+    yield _labelled("vitrine_engine_restarts_total", {(name,): state.restarts for name, state in states.items()})
+    yield _labelled("vitrine_engine_isolated", {(name,): space.isolated for name, space in spaces.items()})
+    # In a network that it shares with the host the packets without a route are anybody's.
+    attempts: dict[tuple[str, ...], float] = {
+        (name,): space.no_routes for name, space in spaces.items() if space.isolated
+    }
+    yield _labelled("vitrine_engine_egress_attempts_total", attempts)
+
+
+def _of_certificate(path: Path | None) -> Iterator[Metric]:
+    if path is None:
+        return
+    try:
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    except (OSError, ValueError):
+        return
+    yield _plain("vitrine_certificate_expiry_timestamp_seconds", certificate.not_valid_after_utc.timestamp())
+
+
+def _plain(name: str, value: float) -> Metric:
+    return _labelled(name, {(): value})
+
+
+def _labelled(name: str, values: Mapping[tuple[str, ...], float]) -> Metric:
+    one = _DEFINITIONS[name]
+    kind = CounterMetricFamily if one.kind == "counter" else GaugeMetricFamily
+    family = kind(one.name, one.help, labels=one.labels)
+    for labels, value in values.items():
+        family.add_metric(labels, float(value))
+    return family
+
+
+def _spread(name: str, spread: Spread) -> Metric:
+    one = _DEFINITIONS[name]
+    total, buckets = 0, []
+    for bound, count in zip((*map(str, spread.bounds), "+Inf"), spread.counts, strict=True):
+        total += count
+        buckets.append((bound, float(total)))
+    family = HistogramMetricFamily(one.name, one.help, labels=one.labels)
+    family.add_metric((), buckets, spread.sum)
+    return family
