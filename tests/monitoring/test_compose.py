@@ -82,5 +82,6 @@ def test_every_dashboard_is_provisioned_and_the_overview_is_the_first_page() -> 
 def test_prometheus_asks_the_ports_that_the_gateway_has() -> None:
     config = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())
     own = f"{LOOPBACK}:{Settings.model_fields['metrics_port'].default}"
-    targets = {job["job_name"]: job["static_configs"][0]["targets"] for job in config["scrape_configs"]}
-    assert targets["vitrine-gateway"] == targets["vitrine-engine"] == [own]
+    jobs = {job["job_name"]: job for job in config["scrape_configs"]}
+    assert jobs["vitrine-gateway"]["static_configs"][0]["targets"] == [own]
+    assert jobs["vitrine-engine"]["http_sd_configs"][0]["url"] == f"http://{own}/metrics/engines"

@@ -61,17 +61,16 @@ def town(folder: Path) -> Iterator[Town]:
         gateway = stack.enter_context(
             Gateway(
                 home, VITRINE_ENGINES=f"far={far.url.replace('127.0.0.1', 'localhost')}", VITRINE_ENGINES_CA=str(chain),
+                VITRINE_ENGINES_CERT=str(chain), VITRINE_ENGINES_KEY=str(secret),
                 VITRINE_BUSY_EXCHANGES="3", VITRINE_ADMIT_TIMEOUT_S="1", VITRINE_SILENCE_TIMEOUT_S="3",
             )
         )  # fmt: skip
         targets = {"127.0.0.1:8081": f"127.0.0.1:{gateway.metrics_port}"}
-        server = stack.enter_context(
-            PrometheusServer(folder / "prometheus", targets, ("engine-0", "engine-1", "far"), SCRAPE_S)
-        )
+        server = stack.enter_context(PrometheusServer(folder / "prometheus", targets, SCRAPE_S))
         living = Town(gateway, ledger, [*engines, far], Prometheus(server.url), time.time())
         _make_keys(living)
         # One scrape before anything happened: what comes next is an increase.
-        until(lambda: living.prometheus.at("count(up)"), within_s=20, what="everything is scraped")
+        until(lambda: living.prometheus.at("count(up == 1) == 5"), within_s=20, what="everything is scraped")
         _work(living)
         time.sleep(REST_S)
         living.ended = time.time()

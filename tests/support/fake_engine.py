@@ -91,7 +91,8 @@ class FakeEngine:
         state = {
             "schema": 1, "number": self._number, "phase": phase, "message": message, "profile": "fake",
             "served_names": self._served_names, "supervisor_pid": 0, "manifest_root": "", "flags_digest": "",
-            "ready_since_s": 0.0, "started_at_s": 0.0, "max_model_len": 4096,
+            "ready_since_s": 0.0, "started_at_s": 0.0, "max_model_len": 4096, "restarts": 0,
+            "namespace": {"isolated": True, "inode": 1, "interfaces": ["lo"], "no_routes": 0},
         }  # fmt: skip
         temporary = self.folder / "state.tmp"
         temporary.write_text(json.dumps(state))

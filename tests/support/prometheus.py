@@ -4,7 +4,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -28,9 +27,9 @@ def program(name: str) -> str:
 
 
 class PrometheusServer:
-    """``targets`` are the addresses to scrape instead of the checked-in ones; ``engines`` the engines that have metrics."""
+    """``targets`` are the addresses to scrape instead of the checked-in ones."""
 
-    def __init__(self, folder: Path, targets: dict[str, str], engines: tuple[str, ...], scrape_s: float = 1) -> None:
+    def __init__(self, folder: Path, targets: dict[str, str], scrape_s: float = 1) -> None:
         self._program = program("prometheus")
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = int(probe.getsockname()[1])
@@ -38,7 +37,7 @@ class PrometheusServer:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         targets = {**targets, "127.0.0.1:9090": f"127.0.0.1:{self.port}"}
-        config = derived(yaml.safe_load((DEPLOY / "prometheus.yml").read_text()), targets, engines, scrape_s)
+        config = derived(yaml.safe_load((DEPLOY / "prometheus.yml").read_text()), targets, scrape_s)
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         for name in RULES:
             rules = yaml.safe_load((DEPLOY / name).read_text())
@@ -74,15 +73,14 @@ class PrometheusServer:
             return False
 
 
-def derived(config: dict[str, Any], targets: dict[str, str], engines: tuple[str, ...], scrape_s: float) -> dict[str, Any]:
-    """The checked-in configuration with other addresses, more engines and a shorter interval; nothing else differs."""
-    config["global"] = {"scrape_interval": f"{round(scrape_s * 1000)}ms", "evaluation_interval": f"{round(scrape_s * 1000)}ms"}
+def derived(config: dict[str, Any], targets: dict[str, str], scrape_s: float) -> dict[str, Any]:
+    """The checked-in configuration with other addresses and shorter intervals; nothing else differs."""
+    every = f"{round(scrape_s * 1000)}ms"
+    config["global"] = {"scrape_interval": every, "evaluation_interval": every}
     for job in config["scrape_configs"]:
-        [static] = job["static_configs"]
-        static["targets"] = [targets[target] for target in static["targets"]]
-        if job["job_name"] == "vitrine-engine":
-            path, first = static["labels"]["__metrics_path__"], static["labels"]["engine"]
-            job["static_configs"] = [
-                {**static, "labels": {"__metrics_path__": path.replace(first, name), "engine": name}} for name in engines
-            ]
+        for static in job.get("static_configs", []):
+            static["targets"] = [targets[target] for target in static["targets"]]
+        for discovery in job.get("http_sd_configs", []):
+            host = discovery["url"].split("/")[2]
+            discovery |= {"url": discovery["url"].replace(host, targets[host]), "refresh_interval": every}
     return config
