@@ -107,4 +107,4 @@ def test_the_town_had_all_it_needs_to_be_looked_at(living: Town) -> None:
     outcomes = {one.labels["outcome"] for one in living.prometheus.at("vitrine_exchanges_total")}
     assert {"completed", "engine_broke", "timed_out", "client_left"} <= outcomes
     codes = {one.labels["code"] for one in living.prometheus.at("vitrine_refused_total")}
-    assert {"rate_limit_exceeded", "unavailable"} <= codes
+    assert {"rate_limit_exceeded", "audit_unavailable", "model_not_found", "unknown_parameter"} <= codes

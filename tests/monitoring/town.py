@@ -26,8 +26,8 @@ from tests.support.fake_engine import Behaviour, FakeEngine
 from tests.support.gateway import Gateway, question
 from tests.support.prometheus import PrometheusServer
 
-SCRAPE_S = 1.0
-REST_S = 3.0  # two scrapes more than the first that saw it
+SCRAPE_S = 1.5  # a scrape waits a second for a ledger that does not answer
+REST_S = 4.0  # two scrapes more than the first that saw it
 
 
 @dataclass
