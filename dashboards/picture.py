@@ -14,7 +14,7 @@ from dashboards.sheet import PALE, Box, Sheet, fitted, require_font
 
 WIDE = 1560
 _COLUMN, _UNIT, _GAP, _HEAD = WIDE / 24, 36, 8, 56
-_COLORS = 128
+_COLORS = 256
 _NO_DATA = {"en": "No data", "zh": "无数据"}
 _DRAWERS = {
     "stat": plots.stat,
@@ -77,8 +77,7 @@ def _draw_panel(
 def _series(target: dict[str, Any], prometheus: Prometheus, window: Window) -> list[tuple[str, Series]]:
     expr = window.filled(target["expr"])
     found = prometheus.at(expr, window.end) if target["instant"] else prometheus.over(expr, window)
-    return sorted(((_legend(target["legendFormat"], one.labels), one) for one in found), key=lambda pair: pair[0]) \
-        if len(found) > 1 else [(_legend(target["legendFormat"], one.labels), one) for one in found]  # fmt: skip
+    return sorted(((_legend(target["legendFormat"], one.labels), one) for one in found), key=lambda pair: pair[0])
 
 
 def _legend(template: str, labels: dict[str, str]) -> str:

@@ -10,7 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from dashboards.prometheus import Series, Window
-from dashboards.sheet import INK, LINE, NAMED, PALE, PALETTE, Box, Sheet, fitted, width
+from dashboards.sheet import INK, LEGEND_LINE, LINE, NAMED, PALE, PALETTE, Box, Sheet, fitted, legend_lines, width
 from dashboards.units import written
 
 Panel = dict[str, Any]
@@ -65,9 +65,9 @@ def stat(sheet: Sheet, box: Box, panel: Panel, series: list[Named], window: Wind
 def lines(sheet: Sheet, box: Box, panel: Panel, series: list[Named], window: Window) -> None:
     """Lines or stacked areas over time, thresholds dashed, a legend below."""
     entries = [(name, PALETTE[number % len(PALETTE)]) for number, (name, _) in enumerate(series)]
-    needed = sum(width(name, 7.5) + 30 for name, _ in entries)
-    legend_high = 17 if needed <= box.w else 32
-    axes = sheet.axes(box.inside(52, 4, 8, legend_high + 20))
+    legend, rest = legend_lines(entries, box.w - 16)
+    legend_high = LEGEND_LINE * len(legend) + 2
+    axes = sheet.axes(room := box.inside(52, 4, 8, legend_high + 20))
     defaults = panel["fieldConfig"]["defaults"]
     if defaults["custom"]["stacking"]["mode"] == "normal":
         _stack(axes, series, entries)
@@ -76,12 +76,13 @@ def lines(sheet: Sheet, box: Box, panel: Panel, series: list[Named], window: Win
             times, values = _columns(one, gap_s=window.step * 1.5)
             axes.plot(times, values, color=color, linewidth=1.4, marker="." if len(one.points) < 3 else None, markersize=4)
     _axes(axes, defaults, window)
+    _make_room(sheet, room, axes)
     if defaults["custom"]["thresholdsStyle"]["mode"] != "off":
         low, high = axes.get_ylim()
         for step in defaults["thresholds"]["steps"]:
             if step["value"] is not None and low <= step["value"] <= high:
                 axes.axhline(step["value"], color=NAMED[step["color"]], linestyle="--", linewidth=0.9)
-    sheet.legend(Box(box.x + 8, box.y + box.h - legend_high, box.w - 16, legend_high), entries)
+    sheet.legend(Box(box.x + 8, box.y + box.h - legend_high, box.w - 16, legend_high), legend, rest)
 
 
 def heatmap(sheet: Sheet, box: Box, panel: Panel, series: list[Named], window: Window) -> None:
@@ -102,8 +103,7 @@ def heatmap(sheet: Sheet, box: Box, panel: Panel, series: list[Named], window: W
     first, last = max(0, used[0] - 1), min(len(bounds) - 1, used[-1] + 1)
     grid = numpy.ma.masked_less_equal(grid[first : last + 1], 1e-9)
     axes = sheet.axes(box.inside(58, 4, 8, 24))
-    axes.pcolormesh(times, numpy.arange(last - first + 2), numpy.repeat(grid, 1, axis=1)[:, :-1] if grid.shape[1] == len(times) else grid,
-                    cmap=_WARM, rasterized=True)  # fmt: skip
+    axes.pcolormesh(times, numpy.arange(last - first + 2), grid[:, :-1], cmap=_WARM, rasterized=True)
     unit = panel["options"]["yAxis"]["unit"]
     names = ["∞" if math.isinf(bound) else written(bound, unit) for bound in bounds[first : last + 1]]
     axes.set_yticks(numpy.arange(1, len(names) + 1), names)
@@ -148,7 +148,7 @@ def states(sheet: Sheet, box: Box, panel: Panel, series: list[Named], window: Wi
     _times(axes, window)
     mappings = panel["fieldConfig"]["defaults"]["mappings"]
     entries = [(state["text"], NAMED[state["color"]]) for one in mappings for state in one["options"].values()]
-    sheet.legend(Box(box.x + 8, box.y + box.h - 18, box.w - 16, 16), entries)
+    sheet.legend(Box(box.x + 8, box.y + box.h - 18, box.w - 16, 16), [entries])
 
 
 def table(sheet: Sheet, box: Box, panel: Panel, columns: list[tuple[str, str, list[Series]]]) -> None:
@@ -188,11 +188,20 @@ def _axes(axes: Axes, defaults: dict[str, Any], window: Window) -> None:
         low = least
     if (most := defaults.get("max")) is not None:
         high = most
-    axes.set_ylim(low, high if high > low else low + 1)
+    highest = max((line.get_ydata().max() for line in axes.lines if len(line.get_ydata())), default=0)  # type: ignore[union-attr]
+    axes.set_ylim(low, low + 1 if high <= low or (most is None and not highest > 0) else high)
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value, defaults["unit"])))
     axes.grid(visible=True, axis="y", color=LINE, linewidth=0.6)
     _times(axes, window)
+
+
+def _make_room(sheet: Sheet, room: Box, axes: Axes) -> None:
+    """Move the axes' left edge so that their longest label fits beside it."""
+    low, high = axes.get_ylim()
+    labels = [axes.yaxis.get_major_formatter()(tick, 0) for tick in axes.get_yticks() if low <= tick <= high]
+    left = max(24.0, max((width(label, 7.5) for label in labels), default=0.0) + 12) - 52
+    sheet.move(axes, room.inside(left, 0, 0, 0))
 
 
 def _times(axes: Axes, window: Window) -> None:

@@ -19,7 +19,11 @@ NAMED = {"green": "#3d9140", "yellow": "#c99700", "orange": "#d9691a", "red": "#
          "purple": "#8f3bb8", "text": INK, "gray": "#8a8f98"}  # fmt: skip
 PALETTE = ("#56a64b", "#e0b400", "#3274d9", "#fa6400", "#e02f44", "#7e57c2", "#1fa2a8", "#a352cc", "#8a8f98", "#c4162a",
            "#37872d", "#1250b0")  # fmt: skip
+LEGEND_LINE = 15
+_LEGEND = 7.5  # its size
 _MEASURE = TextToPath()
+
+Entry = tuple[str, str]  # a name and its colour
 
 
 class NoFont(Exception):
@@ -89,28 +93,48 @@ class Sheet:
             Rectangle((box.x, self.high - box.y - box.h), box.w, box.h, facecolor=color, linewidth=0, transform=None)
         )
 
+    def _place(self, box: Box) -> tuple[float, float, float, float]:
+        return box.x / self.wide, 1 - (box.y + box.h) / self.high, box.w / self.wide, box.h / self.high
+
+    def move(self, axes: Axes, box: Box) -> None:
+        axes.set_position(self._place(box))
+
     def axes(self, box: Box) -> Axes:
-        place = (box.x / self.wide, 1 - (box.y + box.h) / self.high, box.w / self.wide, box.h / self.high)
-        axes = self.figure.add_axes(place)
+        axes = self.figure.add_axes(self._place(box))
         axes.set_facecolor("none")
         for side in ("top", "right", "left", "bottom"):
             axes.spines[side].set_visible(False)
         axes.tick_params(length=0, labelsize=7.5, colors=PALE)
         return axes
 
-    def legend(self, box: Box, entries: Sequence[tuple[str, str]]) -> None:
-        """(name, colour) pairs from the left, line by line; what does not fit is counted."""
-        x, y, size = box.x, box.y + 8, 7.5
-        for number, (name, color) in enumerate(entries):
-            name = fitted(name, size, box.w - 20)
-            wide = width(name, size) + 30
-            if x + wide > box.x + box.w and x > box.x:
-                x, y = box.x, y + 15
-            last_line = y + 15 > box.y + box.h
-            rest = len(entries) - number
-            if y > box.y + box.h or (last_line and rest > 1 and x + wide + 50 > box.x + box.w):
-                self.text(x, y, f"+{rest}", size, color=PALE)
-                return
-            self.block(Box(x, y - 1.5, 12, 3), color)
-            self.text(x + 16, y, name, size)
-            x += wide
+    def legend(self, box: Box, lines: Sequence[Sequence[Entry]], rest: int = 0) -> None:
+        """Lines that ``legend_lines`` made; ``rest`` is how many entries are not in them."""
+        for number, line in enumerate(lines):
+            x, y = box.x, box.y + 8 + number * LEGEND_LINE
+            for name, color in line:
+                self.block(Box(x, y - 1.5, 12, 3), color)
+                self.text(x + 16, y, name, _LEGEND)
+                x += _entry(name)
+            if rest and number == len(lines) - 1:
+                self.text(x, y, f"+{rest}", _LEGEND, color=PALE)
+
+
+def legend_lines(entries: Sequence[Entry], room: float, most: int = 2) -> tuple[list[list[Entry]], int]:
+    """The entries in at most so many lines of ``room`` pixels, and how many are left over."""
+    lines: list[list[Entry]] = [[]]
+    x = 0.0
+    for number, (name, color) in enumerate(entries):
+        name = fitted(name, _LEGEND, room - 50)
+        last, more = len(lines) == most, number < len(entries) - 1
+        if x and x + _entry(name) + (30 if last and more else 0) > room:
+            if last:
+                return lines, len(entries) - number
+            lines.append([])
+            x = 0.0
+        lines[-1].append((name, color))
+        x += _entry(name)
+    return lines, 0
+
+
+def _entry(name: str) -> float:
+    return width(name, _LEGEND) + 30

@@ -4,6 +4,7 @@ import math
 
 _SMALL = ((1e-6, "µs"), (1e-3, "ms"), (1, "s"), (60, "min"), (3600, "hour"), (86400, "day"))
 _SHORT = ((1, ""), (1e3, " K"), (1e6, " Mil"), (1e9, " Bil"))
+_COUNT = ((1, ""), (1e3, "K"), (1e6, "M"), (1e9, "B"))
 _BYTES = ((1, "B"), (1024, "KiB"), (1 << 20, "MiB"), (1 << 30, "GiB"), (1 << 40, "TiB"))
 _SUFFIX = "suffix:"
 
@@ -13,7 +14,7 @@ def written(value: float, unit: str) -> str:
     if math.isnan(value) or math.isinf(value):
         return "NaN" if math.isnan(value) else "∞"
     if unit.startswith(_SUFFIX):
-        return _scaled(value, _SHORT, "") + unit.removeprefix(_SUFFIX)
+        return _digits(value) + unit.removeprefix(_SUFFIX)
     match unit:
         case "none":
             return f"{value:.6g}"
@@ -28,9 +29,9 @@ def written(value: float, unit: str) -> str:
         case "binBps":
             return _scaled(value, _BYTES) + "/s"
         case "reqps":
-            return _scaled(value, _SHORT, "") + " req/s"
+            return _scaled(value, _COUNT, "") + " req/s"
         case "cps":
-            return _scaled(value, _SHORT, "") + " c/s"
+            return _scaled(value, _COUNT, "") + " c/s"
         case "celsius":
             return _digits(value) + " °C"
         case "watt":
