@@ -83,7 +83,9 @@ def _panel(panel: Panel, place: Place, number: int, language: Language, runbook:
         return {**made, "options": {"mode": "markdown", "content": panel.content}}
     made |= {
         "datasource": SOURCE,
-        "targets": [_target(panel, query, letter, language) for letter, query in zip("ABCDEFGHIJ", panel.queries)],
+        "targets": [
+            _target(panel, query, letter, language) for letter, query in zip("ABCDEFGHIJ", panel.queries, strict=False)
+        ],
         "fieldConfig": {"defaults": _defaults(panel, language), "overrides": _overrides(panel, language)},
         "options": _options(panel),
     }
@@ -164,7 +166,10 @@ def _overrides(panel: Panel, language: Language) -> list[dict[str, Any]]:
 
 def _columns(panel: Panel, language: Language) -> list[dict[str, Any]]:
     """One line for each set of labels, one column for each query, headed by its legend."""
-    named = {f"Value #{letter}": query.legend.said(language) for letter, query in zip("ABCDEFGHIJ", panel.queries)}
+    named = {
+        f"Value #{letter}": query.legend.said(language)
+        for letter, query in zip("ABCDEFGHIJ", panel.queries, strict=False)
+    }
     if len(panel.queries) == 1:
         named = {"Value": panel.queries[0].legend.said(language)}
     return [

@@ -34,7 +34,12 @@ def draw(document: dict[str, Any], prometheus: Prometheus, window: Window, to: P
     _head(sheet, document, window)
     for panel in document["panels"]:
         grid = panel["gridPos"]
-        box = Box(grid["x"] * _COLUMN + _GAP / 2, _HEAD + grid["y"] * _UNIT, grid["w"] * _COLUMN - _GAP, grid["h"] * _UNIT - _GAP)
+        box = Box(
+            grid["x"] * _COLUMN + _GAP / 2,
+            _HEAD + grid["y"] * _UNIT,
+            grid["w"] * _COLUMN - _GAP,
+            grid["h"] * _UNIT - _GAP,
+        )
         if panel["type"] == "row":
             sheet.text(box.x + 4, box.y + box.h / 2 + 2, panel["title"], 12, bold=True)
         else:

@@ -74,7 +74,9 @@ def lines(sheet: Sheet, box: Box, panel: Panel, series: list[Named], window: Win
     else:
         for (_, one), (_, color) in zip(series, entries, strict=True):
             times, values = _columns(one, gap_s=window.step * 1.5)
-            axes.plot(times, values, color=color, linewidth=1.4, marker="." if len(one.points) < 3 else None, markersize=4)
+            axes.plot(
+                times, values, color=color, linewidth=1.4, marker="." if len(one.points) < 3 else None, markersize=4
+            )
     _axes(axes, defaults, window)
     _make_room(sheet, room, axes)
     if defaults["custom"]["thresholdsStyle"]["mode"] != "off":
@@ -95,7 +97,9 @@ def heatmap(sheet: Sheet, box: Box, panel: Panel, series: list[Named], window: W
     for bound in bounds:
         values = numpy.zeros(len(times))
         for moment, value in by_bound[bound].points:
-            values[min(len(times) - 1, round((moment - window.start) / window.step))] = 0 if math.isnan(value) else value
+            values[min(len(times) - 1, round((moment - window.start) / window.step))] = (
+                0 if math.isnan(value) else value
+            )
         rows.append(numpy.maximum(values - below, 0))
         below = values
     grid = numpy.array(rows)
@@ -160,13 +164,17 @@ def table(sheet: Sheet, box: Box, panel: Panel, columns: list[tuple[str, str, li
     shown = sorted(lines_of, key=lambda line: -(values[0].get(line, 0.0)) if values else 0)
     each = (box.w - 16) / len(heads)
     for number, head in enumerate(heads):
-        sheet.text(box.x + 8 + number * each, box.y + 10, fitted(head, 8, each - 8, bold=True), 8, color=PALE, bold=True)
+        sheet.text(
+            box.x + 8 + number * each, box.y + 10, fitted(head, 8, each - 8, bold=True), 8, color=PALE, bold=True
+        )
     for line_number, line in enumerate(shown[: max(1, int((box.h - 24) // 20))]):
         y = box.y + 32 + line_number * 20
         sheet.block(Box(box.x + 8, y - 11, box.w - 16, 0.6), LINE)
         cells = [dict(line).get(label, "") for label in labels]
         for (_, unit, _), column in zip(columns, values, strict=True):
-            cells.append(written(column[line], unit or panel["fieldConfig"]["defaults"]["unit"]) if line in column else "")
+            cells.append(
+                written(column[line], unit or panel["fieldConfig"]["defaults"]["unit"]) if line in column else ""
+            )
         for number, cell in enumerate(cells):
             sheet.text(box.x + 8 + number * each, y, fitted(cell, 8, each - 8), 8, color=INK)
 
@@ -188,8 +196,9 @@ def _axes(axes: Axes, defaults: dict[str, Any], window: Window) -> None:
         low = least
     if (most := defaults.get("max")) is not None:
         high = most
-    highest = max((line.get_ydata().max() for line in axes.lines if len(line.get_ydata())), default=0)  # type: ignore[union-attr]
-    axes.set_ylim(low, low + 1 if high <= low or (most is None and not highest > 0) else high)
+    # Where all is 0, matplotlib would show hundredths above and below.
+    flat = most is None and not float(axes.dataLim.y1) > 0
+    axes.set_ylim(low, low + 1 if flat or high <= low else high)
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value, defaults["unit"])))
     axes.grid(visible=True, axis="y", color=LINE, linewidth=0.6)
@@ -207,7 +216,9 @@ def _make_room(sheet: Sheet, room: Box, axes: Axes) -> None:
 def _times(axes: Axes, window: Window) -> None:
     span = window.end - window.start
     every = next((step for step in (15, 30, 60, 120, 300, 600, 900, 1800, 3600) if span / step <= 6), 7200)
-    ticks = numpy.arange(math.ceil(window.start / every) * every, window.end, every)
+    # None at the very edges, where its label would lie on others or outside.
+    first = math.ceil((window.start + span * 0.05) / every) * every
+    ticks = numpy.arange(first, window.end - span * 0.04, every)
     pattern = "%H:%M:%S" if every < 60 else "%H:%M"
     axes.set_xticks(ticks, [datetime.fromtimestamp(tick, UTC).strftime(pattern) for tick in ticks])
     axes.set_xlim(window.start, window.end)

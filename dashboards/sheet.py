@@ -73,9 +73,16 @@ class Sheet:
         self.figure = Figure(figsize=(wide / DPI, high / DPI), dpi=DPI, facecolor=PAPER)
         self.canvas = FigureCanvasAgg(self.figure)
 
-    def text(self, x: float, y: float, text: str, size: float, *, color: str = INK, bold: bool = False, **more: Any) -> None:
+    def text(
+        self, x: float, y: float, text: str, size: float, *, color: str = INK, bold: bool = False, **more: Any
+    ) -> None:
         """``y`` is the text's middle unless ``va`` says otherwise."""
-        look: dict[str, Any] = {"va": "center", "family": FONT, "weight": "bold" if bold else "normal", "parse_math": False}
+        look: dict[str, Any] = {
+            "va": "center",
+            "family": FONT,
+            "weight": "bold" if bold else "normal",
+            "parse_math": False,
+        }
         self.figure.text(x / self.wide, 1 - y / self.high, text, size=size, color=color, **(look | more))
 
     def card(self, box: Box) -> None:

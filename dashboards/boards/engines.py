@@ -78,7 +78,8 @@ _FULL = Row(
             Kind.TIMESERIES, Text("Image backlog", "图片积压"),
             Text("Exchanges that the gateway gave an engine and that vLLM neither runs nor lets wait: their pictures are being "
                  "decoded and processed. vLLM has no metric for this; short peaks are two scrapes at different moments.",
-                 "已交给引擎、但 vLLM 既未运行也未排队的请求：其图片正在解码与预处理。vLLM 没有此指标；短暂尖峰来自两次抓取的时间差。"),
+                 "已交给引擎、但 vLLM 既未运行也未排队的请求：其图片正在解码与预处理。"
+                 "vLLM 没有此指标；短暂尖峰来自两次抓取的时间差。"),
             (Query(f"clamp_min(sum by (engine) (vitrine_busy_exchanges{{{_ONE}}}) - on (engine) "
                    f"sum by (engine) (vllm:num_requests_running{{{_ONE}}} + vllm:num_requests_waiting{{{_ONE}}}), 0)", _EACH),),
             unit="none",
@@ -124,7 +125,8 @@ _CACHES = Row(
         ),
         Panel(
             Kind.TIMESERIES, Text("Affinity", "图片亲和性"),
-            Text("Of pictures with an engine of their own: the share that went there.", "有所属引擎的图片请求中，送达该引擎的占比。"),
+            Text("Of pictures with an engine of their own: the share that went there.",
+                 "有所属引擎的图片请求中，送达该引擎的占比。"),
             (Query("sum(" + rate("vitrine_engine_choices_total", 'why="home"') + ") / (sum("
                    + rate("vitrine_engine_choices_total", 'why=~"home|spilled"') + ") > 0)", Text("home", "所属引擎")),),
             unit="percentunit", highest=1,

@@ -17,8 +17,8 @@ _HEALTH = Row(
         ),
         Panel(
             Kind.STAT, Text("Answered well, 5 min", "正常应答率，5 分钟"),
-            Text("Chat requests that neither failed nor were turned away for want of an engine, the ledger or room. What a client got "
-                 "wrong, its own limits and clients that left do not count.",
+            Text("Chat requests that neither failed nor were turned away for want of an engine, the ledger or room. What a client "
+                 "got wrong, its own limits and clients that left do not count.",
                  "既未失败、也未因引擎、账本或容量不足被拒的对话请求占比；客户端自身错误、超出自己的限额、主动断开的不计。"),
             (Query("1 - vitrine:chat_errors:ratio_rate5m"),),
             unit="percentunit", width=4, height=5, decimals=2, highest=1, steps=falling(0.99, 0.995),
@@ -71,7 +71,8 @@ _BUSY = Row(
         ),
         Panel(
             Kind.TIMESERIES, Text("At work and waiting", "处理中与排队中"),
-            Text("Exchanges at work at engines, and requests that wait for their turn.", "正在引擎上处理的请求数，以及排队等待的请求数。"),
+            Text("Exchanges at work at engines, and requests that wait for their turn.",
+                 "正在引擎上处理的请求数，以及排队等待的请求数。"),
             (
                 Query("sum(vitrine_busy_exchanges)", Text("at work", "处理中")),
                 Query("sum(vitrine_queue_waiting)", Text("waiting", "排队中")),
@@ -158,7 +159,9 @@ _OBJECTIVES = Row(
 OVERVIEW = Dashboard(
     "overview",
     Text("Vitrine: overview", "Vitrine 总览"),
-    Text("Is it healthy, how busy is it, how much of the error budget is left.", "是否健康、有多忙、错误预算还剩多少。"),
+    Text(
+        "Is it healthy, how busy is it, how much of the error budget is left.", "是否健康、有多忙、错误预算还剩多少。"
+    ),
     (_HEALTH, _BUSY, _OBJECTIVES),
     (MODEL,),
 )

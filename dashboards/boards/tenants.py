@@ -60,7 +60,8 @@ _LIMITS = Row(
     (
         Panel(
             Kind.TIMESERIES, Text("Limits hit, by tenant", "触及限额，按租户"),
-            Text("Requests that a limit of the tenant or of one of its keys refused (429).", "被租户限额或其密钥限额拒绝的请求（429）。"),
+            Text("Requests that a limit of the tenant or of one of its keys refused (429).",
+                 "被租户限额或其密钥限额拒绝的请求（429）。"),
             (Query(f"sum by (tenant, limit) ({rate('vitrine_tenant_limits_hit_total', _WHO)})", both("{{tenant}} · {{limit}}")),),
             unit="reqps", stacked=True,
         ),

@@ -1,4 +1,4 @@
-"""``python -m tests.monitoring``: the real engine, ledger, gateway and Prometheus at work for some minutes, then every dashboard drawn."""
+"""``python -m tests.monitoring``: engine, ledger, gateway and Prometheus at work for minutes, then every dashboard drawn."""
 
 import argparse
 import itertools

@@ -1,4 +1,4 @@
-"""Alerts and objectives: promtool accepts and tests them, each has a section of the runbook, in each is what a sleepy person needs."""
+"""Alerts and objectives: promtool accepts and tests them; each has a section of the runbook with what is needed at night."""
 
 import re
 import subprocess

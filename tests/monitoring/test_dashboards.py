@@ -33,7 +33,9 @@ def test_both_languages_ask_the_same_in_the_same_places() -> None:
         english, chinese = ALL[f"en/{name}"], ALL[f"zh/{name}"]
         for ours, theirs in zip(english["panels"], chinese["panels"], strict=True):
             assert (ours["gridPos"], ours["type"], ours["id"]) == (theirs["gridPos"], theirs["type"], theirs["id"])
-            assert [one["expr"] for one in ours.get("targets", [])] == [one["expr"] for one in theirs.get("targets", [])]
+            assert [one["expr"] for one in ours.get("targets", [])] == [
+                one["expr"] for one in theirs.get("targets", [])
+            ]
 
 
 def _texts(document: dict[str, Any]) -> Iterator[str]:
@@ -56,7 +58,9 @@ def test_no_panel_lies_on_another_or_off_the_grid(name: str) -> None:
     for panel in ALL[name]["panels"]:
         grid = panel["gridPos"]
         assert 0 <= grid["x"] < grid["x"] + grid["w"] <= 24
-        for cell in ((x, y) for x in range(grid["x"], grid["x"] + grid["w"]) for y in range(grid["y"], grid["y"] + grid["h"])):
+        for cell in (
+            (x, y) for x in range(grid["x"], grid["x"] + grid["w"]) for y in range(grid["y"], grid["y"] + grid["h"])
+        ):
             assert cell not in taken, f"{panel['title']} lies on {taken[cell]}"
             taken[cell] = panel["title"]
 

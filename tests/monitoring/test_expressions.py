@@ -73,7 +73,9 @@ def test_what_is_recorded_is_there_and_a_share_is_one(living: Town, expression: 
         assert all(0 <= value <= 1 for value in found)
 
 
-@pytest.mark.parametrize("selector", sorted(set().union(*(one.selectors() for one in [*DASHBOARDS, *ALERTS, *RECORDS]))))
+@pytest.mark.parametrize(
+    "selector", sorted(set().union(*(one.selectors() for one in [*DASHBOARDS, *ALERTS, *RECORDS])))
+)
 def test_every_series_that_is_asked_for_is_there(living: Town, selector: str) -> None:
     """Names and labels, also of alerts that are empty since nothing is wrong: a misspelt one would be empty for ever."""
     if absent(Expression("", selector)) or selector == 'ALERTS{alertstate="firing"}':

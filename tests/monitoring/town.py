@@ -1,4 +1,4 @@
-"""Everything that Prometheus looks at, and work that makes it all move: the real gateway and ledger before engines that misbehave."""
+"""What Prometheus looks at, and work that makes it move: the real gateway and ledger before engines that misbehave."""
 
 import base64
 import contextlib
@@ -161,7 +161,10 @@ def _leave(living: Town) -> None:
     for engine in living.engines:
         engine.behaviour = Behaviour.WAITS_FOR_LEAVE_AFTER_TWO_EVENTS
     body = json.dumps(question(stream=True)).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {living.keys['lab']}\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = "\r\n".join((
+        "POST /v1/chat/completions HTTP/1.1", "host: x", f"authorization: Bearer {living.keys['lab']}",
+        f"content-length: {len(body)}", "", "",
+    ))  # fmt: skip
     with socket.create_connection(("127.0.0.1", living.gateway.port), timeout=10) as client:
         client.sendall(head.encode() + body)
         client.recv(100)
