@@ -75,6 +75,8 @@ class ChatCompletions:
                 raise
             tokens = limits.reservation(request, prompt, house.settings.reserve_tokens, engine.max_model_len)
             exchange = Exchange(identifier, caller, ROUTE, ip, peer, request, tokens, course, engine=engine.name)
+            if house.traces is not None:
+                exchange.traceparent = dict(scope["headers"]).get(b"traceparent", b"")
             await _Relay(house, exchange, engine, key, send).run(receive)
 
     async def _understand(self, scope: Scope, receive: Receive, room: Room, course: Course) -> ChatRequest:
@@ -134,6 +136,8 @@ class _Relay:
             exchange.course.end()
             metrics.in_flight.add(-1)
             metrics.count(exchange)
+            if self._house.traces is not None:
+                self._house.traces.tell(exchange)
 
     async def _ask_until_answered(self, presence: Presence) -> None:
         """Ask the engine; if it fails before the client saw a byte, one other, once. After that byte nobody else is asked."""

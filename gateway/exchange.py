@@ -60,6 +60,7 @@ class Exchange:
     course: Course
     engine: str = ""
     id_in_log: str = ""
+    traceparent: bytes = b""  # of who asks, where traces are made
     status: int = CLIENT_LEFT_STATUS
     outcome: Outcome = Outcome.CLIENT_LEFT  # until the last byte proves otherwise
     answer: Answer = field(default_factory=Answer)

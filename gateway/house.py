@@ -2,7 +2,7 @@
 
 from collections.abc import MutableMapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.authentication import authenticate, require
 from gateway.body import Bodies
@@ -26,6 +26,9 @@ from gateway.remote_images.fetcher import Fetcher
 from gateway.settings import Settings
 from gateway.shared_limits import SharedLimits
 
+if TYPE_CHECKING:
+    from gateway.traces import Traces
+
 
 @dataclass(frozen=True)
 class House:
@@ -46,6 +49,7 @@ class House:
     workshop: Workshop | None
     fetcher: Fetcher
     shared: SharedLimits | None = None
+    traces: "Traces | None" = None
 
     @classmethod
     def furnish(
@@ -56,13 +60,14 @@ class House:
         ledger: LedgerClient,
         metrics: Metrics,
         shared: SharedLimits | None = None,
+        traces: "Traces | None" = None,
     ) -> "House":
         """All that the settings decide, around what was opened."""
-        door = Limits(body_bytes=settings.max_body_bytes, remote_images=bool(settings.outbound))
+        door = Limits(body_bytes=settings.max_body_bytes, remote_images=bool(settings.remote_images))
         return cls(
             settings, door, keys, pool, ledger, metrics, settings.allowance("key"),
             settings.allowance("tenant"), settings.brake(), settings.bodies(), Closing(), Proxies(settings.trusted_proxies),
-            settings.workshop(door.image_pixels), settings.fetcher(), shared,
+            settings.workshop(door.image_pixels), settings.fetcher(), shared, traces,
         )  # fmt: skip
 
     def known(self, scope: MutableMapping[str, Any]) -> Caller:

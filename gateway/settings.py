@@ -9,8 +9,10 @@ import os
 import ssl
 import tomllib
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from prometheus_client import Counter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -33,6 +35,9 @@ from gateway.porter import Patience
 from gateway.proxies import Proxies
 from gateway.remote_images.allowlist import Allowlist
 from gateway.remote_images.fetcher import Fetcher
+
+if TYPE_CHECKING:
+    from gateway.traces import Traces
 
 PREFIX = "VITRINE_"
 OTHER_ROOMS = ("engine", "ledger")
@@ -121,6 +126,15 @@ class Settings(BaseModel):
     shared_limits_url: Annotated[str, Field(description="Redis or Valkey that several hosts share.", repr=False)] = ""
     shared_limits_timeout_s: Annotated[Seconds, Field(description="How long its answer may take.")] = 0.05
 
+    otlp_endpoint: Annotated[str, Field(description="OpenTelemetry collector (OTLP over HTTP) for traces.")] = ""
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _names_a_collector(cls, url: str) -> str:
+        if url:
+            collector(url)
+        return url
+
     @field_validator("trusted_proxies")
     @classmethod
     def _names_networks(cls, names: str) -> str:
@@ -172,8 +186,9 @@ class Settings(BaseModel):
 
     @property
     def outbound(self) -> tuple[str, ...]:
-        """Whom the gateway asks for callers, for the record of its start."""
-        return Allowlist(self.remote_images).origins
+        """Whom the gateway asks for callers, and whom it tells, for the record of its start."""
+        told = (collector(self.otlp_endpoint),) if self.otlp_endpoint else ()
+        return (*Allowlist(self.remote_images).origins, *told)
 
     def fetcher(self) -> Fetcher:
         return Fetcher(Allowlist(self.remote_images), self.remote_images_timeout_s)
@@ -213,6 +228,14 @@ class Settings(BaseModel):
         place = shared_limits.Place.read(self.shared_limits_url)
         return shared_limits.SharedLimits(place, self.shared_limits_timeout_s, failures)
 
+    def traces(self, version: str, worker: int, count: Callable[[Any, int], None]) -> "Traces | None":
+        """Who hands traces to the collector, if there is one."""
+        if not self.otlp_endpoint:
+            return None
+        from gateway.traces import Traces
+
+        return Traces(collector(self.otlp_endpoint), version, worker, count)
+
     def engines_tls(self) -> ssl.SSLContext | None:
         """How engines of other hosts prove themselves, and we to them. Raises BadSettings."""
         try:
@@ -232,6 +255,24 @@ class Settings(BaseModel):
         url = self.shared_limits_url
         shown = self.model_copy(update={"shared_limits_url": shared_limits.Place.read(url).shown if url else ""})
         return hashlib.sha256(shown.model_dump_json().encode()).hexdigest()
+
+
+def collector(url: str) -> str:
+    """The full address of a collector's intake of traces. Raises ValueError."""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or parts.username or parts.query or parts.fragment:
+        raise ValueError("it must be http://HOST:PORT or https://HOST:PORT, with the path of its traces or without")
+    try:
+        found = find_spec("opentelemetry.exporter.otlp.proto.http")
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        raise ValueError("traces need the extra `traces` of Vitrine to be installed")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/') or '/v1/traces'}"
 
 
 def read() -> Settings:

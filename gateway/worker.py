@@ -87,9 +87,11 @@ async def live(
                 "gateway", {"version": VERSION, "settings": settings.digest(), "worker": place.number}, outbound
             ),
         )  # fmt: skip
+        traces = settings.traces(VERSION, place.number, metrics.spans)
         async with ledger, shared or contextlib.nullcontext():
-            house = House.furnish(settings, keys, pool, ledger, metrics, shared)
-            await _serve(house, place, listener, say, welcome)
+            with traces or contextlib.nullcontext():
+                house = House.furnish(settings, keys, pool, ledger, metrics, shared, traces)
+                await _serve(house, place, listener, say, welcome)
     finally:
         keys.close()
 

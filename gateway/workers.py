@@ -122,8 +122,9 @@ class Workers:
             env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(self._folder / METRICS)},
         )  # fmt: skip
         assert worker.process.stdin is not None
-        worker.process.stdin.write(msgspec.json.encode(errand) + b"\n")
-        worker.process.stdin.flush()  # and kept open: its end tells the worker that we are gone
+        with contextlib.suppress(BrokenPipeError):  # dead already: the next look sees that
+            worker.process.stdin.write(msgspec.json.encode(errand) + b"\n")
+            worker.process.stdin.flush()  # and kept open: its end tells the worker that we are gone
         worker.started_s = time.monotonic()
 
     def _look_at(self, worker: Worker) -> None:
@@ -154,7 +155,8 @@ class Workers:
     def _forget(self, worker: Worker, process: "subprocess.Popen[bytes]") -> None:
         worker.process = None
         assert process.stdin is not None
-        process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
         self._watch.clear(worker.number)
         # Its gauges go, its counters stay.
         mark_process_dead(process.pid, str(self._folder / METRICS))  # type: ignore[no-untyped-call]

@@ -73,7 +73,9 @@ class Deadlines:
 class LedgerClient:
     """One connection of one worker, owned by its event loop. Made by `connect`, ended by `aclose`."""
 
-    def __init__(self, path: Path, deadlines: Deadlines, *, buffered: bool, on_failure: Callable[[Call], None]) -> None:
+    def __init__(
+        self, path: Path, deadlines: Deadlines, *, buffered: bool, on_failure: Callable[[Call], None] = lambda _: None
+    ) -> None:
         self._path = path
         self._deadlines = deadlines
         self._buffered = buffered

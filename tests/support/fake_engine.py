@@ -39,6 +39,8 @@ class Behaviour(enum.Enum):
     ENDS_WITHIN_A_CHARACTER = enum.auto()
     ANSWERS_AS_ANOTHER_MODEL = enum.auto()
     LISTS_GARBAGE = enum.auto()
+    MEASURES_WITHOUT_END = enum.auto()
+    MEASURES_SLOWLY = enum.auto()
 
 
 class FakeEngine:
@@ -121,9 +123,21 @@ class FakeEngine:
         data = [{"id": name, "object": "model", "max_model_len": 4096} for name in self._served_names]
         return web.json_response({"object": "list", "data": data})
 
-    async def _metrics(self, _: web.Request) -> web.Response:
-        """What vLLM 0.32 said while it ran six requests; its counters grow with the requests that came here."""
-        return web.Response(text=_grown(VLLM_METRICS.read_text(), 1 + len(self.bodies)), content_type="text/plain")
+    async def _metrics(self, request: web.Request) -> web.StreamResponse:
+        """What vLLM 0.32 said while it ran six requests; its counters grow with the requests that came here, and successes
+        are exactly these."""
+        if self.behaviour in (Behaviour.MEASURES_WITHOUT_END, Behaviour.MEASURES_SLOWLY):
+            answer = web.StreamResponse()
+            await answer.prepare(request)
+            slowly = self.behaviour is Behaviour.MEASURES_SLOWLY
+            for _ in range(60 if slowly else 40):
+                await answer.write(b"#" if slowly else b"#" * (1 << 20))
+                await asyncio.sleep(0.5 if slowly else 0)
+            return answer
+        name = "vllm:request_success_total"
+        page = "\n".join(line for line in VLLM_METRICS.read_text().splitlines() if name not in line)
+        own = f'# TYPE {name} counter\n{name}{{finished_reason="stop"}} {len(self.bodies)}\n'
+        return web.Response(text=_grown(page, 1 + len(self.bodies)) + own)
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()

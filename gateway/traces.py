@@ -1,0 +1,192 @@
+"""Hands traces to an OpenTelemetry collector, off unless an endpoint is set; never a content, an address or a key.
+
+One span for each exchange, named and described by the GenAI conventions, and below it one for each stage. They are made in a
+thread of their own from the numbers that the exchange noted. They end here: the engine has no network. A collector that is away
+costs nothing but the spans, which are counted. All names of attributes are in this file, since the conventions still change:
+https://github.com/open-telemetry/semantic-conventions-genai (docs/gen-ai/gen-ai-spans.md)
+"""
+
+import logging
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import requests
+import structlog
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+
+from gateway.exchange import Exchange, Outcome
+from gateway.metrics import Stage
+
+MOST_WAITING = 2048  # exchanges
+BATCH = 256
+EVERY_S = 1.0
+EXPORT_S = 5.0
+LAST_EXPORT_S = 2.0
+
+Result = Literal["exported", "failed", "dropped"]
+RESULTS: tuple[Result, ...] = ("exported", "failed", "dropped")
+Attributes = dict[str, str | int | float | bool | tuple[str, ...]]
+
+OPERATION = "chat"
+PROVIDER = "vitrine"
+_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+_FAULTS = (Outcome.ENGINE_BROKE, Outcome.TIMED_OUT)
+# https://www.w3.org/TR/trace-context/#traceparent-header, version 00
+_PARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is kept of an ended exchange until its spans are made. Times are the monotonic clock's."""
+
+    name: str
+    attributes: Attributes
+    failed: bool
+    stages: tuple[tuple[Stage, float], ...]
+    ended_s: float
+    parent: bytes
+
+    @property
+    def spans(self) -> int:
+        return 1 + len(self.stages)
+
+
+class Traces:
+    """One worker's. ``tell`` from its event loop; the rest happens in the thread that ``__enter__`` starts."""
+
+    def __init__(self, url: str, version: str, worker: int, count: Callable[[Result, int], None]) -> None:
+        """``count`` is told what became of how many spans."""
+        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # it says every failure, and we say the first
+        session = requests.Session()
+        session.trust_env, session.max_redirects = False, 0  # to this place and no other
+        self._url, self._count = url, count
+        self._exporter = OTLPSpanExporter(url, timeout=EXPORT_S, session=session)
+        self._resource = Resource(
+            {"service.name": "vitrine", "service.version": version, "service.instance.id": str(worker)}
+        )
+        self._scope = InstrumentationScope("gateway", version)
+        self._ids = RandomIdGenerator()
+        self._waiting: deque[Told] = deque()
+        self._wake, self._over = threading.Event(), False
+        self._answers = True
+        self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
+
+    def __enter__(self) -> "Traces":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over = True
+        self._wake.set()
+        self._thread.join(LAST_EXPORT_S)
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]
+
+    def tell(self, exchange: Exchange) -> None:
+        """Trace an exchange that has ended."""
+        told = _told(exchange)
+        if len(self._waiting) >= MOST_WAITING:
+            self._count("dropped", told.spans)
+            return
+        self._waiting.append(told)
+        if len(self._waiting) >= BATCH:
+            self._wake.set()
+
+    def _run(self) -> None:
+        while not self._over:
+            self._wake.wait(EVERY_S)
+            self._wake.clear()
+            while self._waiting:
+                self._export([self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))])
+
+    def _export(self, batch: list[Told]) -> None:
+        behind_ns = time.time_ns() - time.monotonic_ns()
+        spans = [span for told in batch for span in self._spans(told, behind_ns)]
+        good = self._exporter.export(spans) is SpanExportResult.SUCCESS
+        self._count("exported" if good else "failed", len(spans))
+        if good != self._answers:
+            self._answers = good
+            say = structlog.get_logger().info if good else structlog.get_logger().warning
+            said = "takes them again" if good else "does not take them; they are lost until it does"
+            say(f"the collector of traces {said}", at=self._url)
+
+    def _spans(self, told: Told, behind_ns: int) -> list[ReadableSpan]:
+        """The exchange's span and those of its stages. Times are Unix nanoseconds."""
+        parent = _parent(told.parent)
+        trace = parent.trace_id if parent else self._ids.generate_trace_id()
+        whole = SpanContext(trace, self._ids.generate_span_id(), is_remote=False, trace_flags=_SAMPLED)
+        moments = [round(from_s * 1e9) + behind_ns for _, from_s in told.stages]
+        moments.append(round(told.ended_s * 1e9) + behind_ns)
+        found = [
+            ReadableSpan(
+                told.name, whole, parent, self._resource, told.attributes, kind=SpanKind.SERVER,
+                status=Status(StatusCode.ERROR if told.failed else StatusCode.UNSET),
+                start_time=moments[0], end_time=moments[-1], instrumentation_scope=self._scope,
+            )
+        ]  # fmt: skip
+        for (stage, _), from_ns, until_ns in zip(told.stages, moments, moments[1:], strict=False):
+            own = SpanContext(trace, self._ids.generate_span_id(), is_remote=False, trace_flags=_SAMPLED)
+            kind = SpanKind.CLIENT if stage is Stage.ENGINE else SpanKind.INTERNAL
+            found.append(
+                ReadableSpan(
+                    str(stage), own, whole, self._resource, {}, kind=kind, start_time=from_ns, end_time=until_ns,
+                    instrumentation_scope=self._scope,
+                )
+            )  # fmt: skip
+        return found
+
+
+def _told(exchange: Exchange) -> Told:
+    # Not the exchange itself: its pictures would stay in memory.
+    course = exchange.course
+    return Told(
+        f"{OPERATION} {exchange.request.model}", _attributes(exchange), exchange.outcome in _FAULTS, tuple(course.stages),
+        course.ended_s, exchange.traceparent,
+    )  # fmt: skip
+
+
+def _attributes(exchange: Exchange) -> Attributes:
+    request, answer, body = exchange.request, exchange.answer, exchange.request.body
+    failed = exchange.outcome is not Outcome.COMPLETED
+    first_s = exchange.first_token_s
+    known: dict[str, str | int | float | bool | tuple[str, ...] | None] = {
+        "gen_ai.operation.name": OPERATION,
+        "gen_ai.provider.name": PROVIDER,
+        "gen_ai.request.model": request.model,
+        "gen_ai.request.stream": request.stream,
+        "gen_ai.request.max_tokens": request.max_tokens,
+        "gen_ai.request.temperature": body.temperature,
+        "gen_ai.request.choice.count": request.n if request.n != 1 else None,
+        "gen_ai.response.finish_reasons": (answer.finish,) if answer.finish else None,
+        "gen_ai.response.time_to_first_chunk": None if first_s is None else first_s - exchange.course.began_s,
+        "gen_ai.usage.input_tokens": answer.prompt_tokens,
+        "gen_ai.usage.output_tokens": answer.completion_tokens,
+        "error.type": str(exchange.outcome) if failed else None,
+        "http.request.method": "POST",
+        "http.route": exchange.route,
+        "http.response.status_code": exchange.status,
+        "vitrine.audit.id": exchange.id_in_log or None,
+        "vitrine.request.id": exchange.id,
+        "vitrine.tenant": exchange.caller.tenant,
+        "vitrine.engine": exchange.engine,
+        "vitrine.images": len(request.images),
+        "vitrine.outcome": str(exchange.outcome),
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _parent(header: bytes) -> SpanContext | None:
+    match = _PARENT.fullmatch(header)
+    if match is None:
+        return None
+    return SpanContext(int(match[1], 16), int(match[2], 16), is_remote=True, trace_flags=_SAMPLED)
