@@ -142,6 +142,10 @@ def _defaults(panel: Panel, language: Language) -> dict[str, Any]:
 
 
 def _mappings(panel: Panel, language: Language) -> list[dict[str, Any]]:
+    if panel.kind is Kind.STAT and not panel.states:
+        # 0 / 0: there was nothing to measure.
+        idle = {"text": "–", "color": "text", "index": 0}
+        return [{"type": "special", "options": {"match": "null+nan", "result": idle}}]
     if not panel.states:
         return []
     options = {

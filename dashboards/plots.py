@@ -18,21 +18,29 @@ Named = tuple[str, Series]  # a series with its legend
 _WARM = LinearSegmentedColormap.from_list("warm", ["#fff3e0", "#ffb74d", "#f57c00", "#b33c00", "#5d1f00"])
 
 
-def color_of(panel: Panel, value: float) -> str:
-    """By the panel's thresholds, or by what it says of this very value."""
-    defaults = panel["fieldConfig"]["defaults"]
-    for mapping in defaults["mappings"]:
+def _state(panel: Panel, value: float) -> dict[str, Any] | None:
+    """What the panel says of this very value, if it does."""
+    for mapping in panel["fieldConfig"]["defaults"]["mappings"]:
+        if mapping["type"] == "special":
+            return dict(mapping["options"]["result"]) if math.isnan(value) else None
         if (state := mapping["options"].get(f"{value:g}")) is not None:
-            return NAMED[state["color"]]
+            return dict(state)
+    return None
+
+
+def color_of(panel: Panel, value: float) -> str:
+    """By what the panel says of this value, or by its thresholds."""
+    if (state := _state(panel, value)) is not None:
+        return NAMED[state["color"]]
+    defaults = panel["fieldConfig"]["defaults"]
     steps = [step for step in defaults["thresholds"]["steps"] if step["value"] is None or value >= step["value"]]
     return NAMED[(steps or defaults["thresholds"]["steps"])[-1]["color"]]
 
 
 def said(panel: Panel, value: float) -> str:
+    if (state := _state(panel, value)) is not None:
+        return str(state["text"])
     defaults = panel["fieldConfig"]["defaults"]
-    for mapping in defaults["mappings"]:
-        if (state := mapping["options"].get(f"{value:g}")) is not None:
-            return str(state["text"])
     if math.isfinite(value) and (places := defaults.get("decimals")) is not None:
         value = round(value, places + (2 if defaults["unit"] == "percentunit" else 0))
     return written(value, defaults["unit"])

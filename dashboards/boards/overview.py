@@ -126,7 +126,7 @@ _OBJECTIVES = Row(
             runbook="Error budget burns",
         ),
         Panel(
-            Kind.TIMESERIES, Text("How fast that budget burns", "该预算的消耗速度"),
+            Kind.TIMESERIES, Text("Burn: answered well", "消耗速度：正常应答"),
             Text("1 is as fast as the objective allows. Alerts fire at 14.4 (1 h) and 6 (6 h), and warn at 3 (1 d) and 1 (3 d).",
                  "1 表示正好按目标允许的速度消耗；14.4（1 小时）与 6（6 小时）时告警，3（1 天）与 1（3 天）时警告。"),
             _burns("vitrine:chat_errors:ratio_rate", 0.005),
@@ -141,7 +141,7 @@ _OBJECTIVES = Row(
             runbook="First token is late",
         ),
         Panel(
-            Kind.TIMESERIES, Text("How fast that budget burns", "该预算的消耗速度"),
+            Kind.TIMESERIES, Text("Burn: first token", "消耗速度：首个 token"),
             Text("1 is as fast as the objective allows. The alert fires at 6, over 1 h and 5 min.",
                  "1 表示正好按目标允许的速度消耗；1 小时与 5 分钟都达到 6 时告警。"),
             _burns("vitrine:first_token_late:ratio_rate", 0.05),

@@ -8,7 +8,7 @@ _NOT_WELL = _WHO + ', outcome!="completed"'
 
 
 def _used(metric: str, labels: str = "") -> str:
-    return f"sum by (tenant) (increase({metric}{{{_WHO}{labels}}}[$__range]))"
+    return f"round(sum by (tenant) (increase({metric}{{{_WHO}{labels}}}[$__range])))"
 
 
 _USE = Row(

@@ -3,7 +3,9 @@
 import argparse
 import itertools
 import json
+import os
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -29,7 +31,7 @@ TENANTS = ("radiology", "quality", "lab")
 
 def main() -> int:
     given = argparse.ArgumentParser(prog="python -m tests.monitoring", description=__doc__)
-    given.add_argument("--minutes", type=float, default=5, help="how long it works")
+    given.add_argument("--minutes", type=float, default=6, help="how long it works")
     given.add_argument("--to", type=Path, default=TOP / "docs" / "dashboards", help="the folder for the pictures")
     words = given.parse_args()
     if shutil.which("prometheus") is None:
@@ -77,9 +79,11 @@ def _day(gateway: Gateway, home: Path, seconds: float) -> None:
         for turn in itertools.count():
             if over.wait(0.2 + 0.5 * (number % 3)):
                 return
-            if number / 12 < min(1.0, 0.25 + passed()):  # more and more of them
-                gateway.chat(keys[tenant], stream=turn % 3 != 0, max_tokens=40 + 20 * (turn % 3),
-                             messages=asking(picture(56 * (1 + turn % 5), 336)))  # fmt: skip
+            if number / 12 < min(0.8, 0.25 + passed()):  # more and more of them
+                asked = asking(picture(56 * (1 + turn % 5), 336))
+                tokens = 40 + 20 * (turn % 3)
+                if gateway.chat(keys[tenant], stream=turn % 3 != 0, max_tokens=tokens, messages=asked).status == 503:
+                    over.wait(5)  # as Retry-After says
 
     def stranger() -> None:
         while not over.wait(4):
@@ -90,9 +94,9 @@ def _day(gateway: Gateway, home: Path, seconds: float) -> None:
                     gateway.chat(f"vt_{number:040}")
 
     def accident() -> None:
-        if not over.wait(seconds * 0.6):
+        if not over.wait(seconds * 0.5):
             state = json.loads((home / "run" / "engine-0" / "state.json").read_text())
-            _kill(int(state["pid"]))
+            os.kill(int(state["pid"]), signal.SIGKILL)
 
     with ThreadPoolExecutor(16) as many:
         tasks = [many.submit(user, number) for number in range(12)] + [many.submit(stranger), many.submit(accident)]
@@ -100,13 +104,6 @@ def _day(gateway: Gateway, home: Path, seconds: float) -> None:
         over.set()
     for task in tasks:
         task.result()
-
-
-def _kill(pid: int) -> None:
-    import os
-    import signal
-
-    os.kill(pid, signal.SIGKILL)
 
 
 def _draw(prometheus: Prometheus, window: Window, to: Path) -> None:
