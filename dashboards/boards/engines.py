@@ -22,7 +22,7 @@ _UP = Row(
         ),
         Panel(
             Kind.TIMESERIES, Text("Failures", "失败"),
-            Text("Exchanges that an engine failed, and what went wrong.", "引擎未能完成的请求，按原因。"),
+            Text("Exchanges that an engine failed, and what went wrong.", "引擎未能完成的问答，按原因。"),
             (Query(f"sum by (engine, what) ({rate('vitrine_engine_failures_total', _ONE)})", both("{{engine}} · {{what}}")),),
             unit="reqps", stacked=True, runbook="Engine is down",
         ),
@@ -40,8 +40,8 @@ _FULL = Row(
     Text("How full are they?", "有多满？"),
     (
         Panel(
-            Kind.TIMESERIES, Text("Exchanges at work", "处理中的请求"),
-            Text("What the gateway has given each engine.", "网关交给各引擎的请求数。"),
+            Kind.TIMESERIES, Text("Exchanges at work", "处理中的问答"),
+            Text("What the gateway has given each engine.", "网关交给各引擎的问答数。"),
             (Query(f"sum by (engine) (vitrine_busy_exchanges{{{_ONE}}})", _EACH),),
             unit="none", stacked=True,
         ),
@@ -78,7 +78,7 @@ _FULL = Row(
             Kind.TIMESERIES, Text("Image backlog", "图片积压"),
             Text("Exchanges that the gateway gave an engine and that vLLM neither runs nor lets wait: their pictures are being "
                  "decoded and processed. vLLM has no metric for this; short peaks are two scrapes at different moments.",
-                 "已交给引擎、但 vLLM 既未运行也未排队的请求：其图片正在解码与预处理。"
+                 "已交给引擎、但 vLLM 既未运行也未排队的问答：其图片正在解码与预处理。"
                  "vLLM 没有此指标；短暂尖峰来自两次抓取的时间差。"),
             (Query(f"clamp_min(sum by (engine) (vitrine_busy_exchanges{{{_ONE}}}) - on (engine) "
                    f"sum by (engine) (vllm:num_requests_running{{{_ONE}}} + vllm:num_requests_waiting{{{_ONE}}}), 0)", _EACH),),

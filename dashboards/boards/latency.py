@@ -21,7 +21,7 @@ _STAGES = Row(
         Panel(
             Kind.TIMESERIES, Text("Mean time of an exchange, by stage", "平均耗时，按阶段"),
             Text("All stages together are the whole: each moment of an exchange belongs to one.",
-                 "各阶段相加即总耗时：请求的每一刻只属于一个阶段。"),
+                 "各阶段相加即总耗时：问答的每一刻只属于一个阶段。"),
             (Query(f"sum by (stage) ({rate('vitrine_stage_seconds_sum', _CHAT)}) / on () group_left () "
                    f"(sum({rate('vitrine_exchange_seconds_count', _CHAT)}) > 0)", both("{{stage}}")),),
             unit="s", width=12, stacked=True,
@@ -60,7 +60,7 @@ _USER = Row(
             unit="s",
         ),
         Panel(
-            Kind.TIMESERIES, Text("Whole exchange", "完整请求"),
+            Kind.TIMESERIES, Text("Whole exchange", "完整问答"),
             Text("From the request's head to the last byte of its answer.", "从请求头到应答的最后一个字节。"),
             _percentiles("vitrine_exchange_seconds"),
             unit="s",
@@ -72,8 +72,8 @@ _USER = Row(
             unit="s", width=12,
         ),
         Panel(
-            Kind.HEATMAP, Text("Whole exchange: how it is spread", "完整请求的分布"),
-            Text("How many exchanges took which time.", "不同总耗时的请求数。"),
+            Kind.HEATMAP, Text("Whole exchange: how it is spread", "完整问答的分布"),
+            Text("How many exchanges took which time.", "不同总耗时的问答数。"),
             (Query(f"sum by (le) (increase(vitrine_exchange_seconds_bucket{{{_CHAT}}}[$__rate_interval]))", both("{{le}}")),),
             unit="s", width=12,
         ),
@@ -104,7 +104,7 @@ _CAUSES = Row(
         ),
         Panel(
             Kind.TIMESERIES, Text("Inside vLLM, mean", "vLLM 内部，平均"),
-            Text("As the engines say. Decoding of pictures comes before all of these. Means, since vLLM's smallest bucket is 0.3 s.",
+            Text("As the engines say. Decoding of pictures comes before. Means, since vLLM's smallest bucket is 0.3 s.",
                  "引擎自身的统计；图片解码在这些阶段之前。取平均值，因为 vLLM 的最小分桶为 0.3 秒。"),
             (
                 Query(_mean("vllm:request_queue_time_seconds"), Text("its queue", "引擎排队")),
@@ -132,7 +132,7 @@ _CAUSES = Row(
 LATENCY = Dashboard(
     "latency",
     Text("Vitrine: latency", "Vitrine 延迟"),
-    Text("Where the time of an exchange goes, and what its user waits for.", "请求的时间花在哪里，用户在等什么。"),
+    Text("Where the time of an exchange goes, and what its user waits for.", "一次问答的时间花在哪里，用户在等什么。"),
     (_STAGES, _USER, _CAUSES),
     (MODEL,),
 )

@@ -64,15 +64,15 @@ _BUSY = Row(
     Text("How busy is it?", "有多忙？"),
     (
         Panel(
-            Kind.TIMESERIES, Text("Exchanges by outcome", "请求，按结局"),
-            Text("Exchanges that ended, each second, by how they ended.", "每秒结束的请求数，按结局分。"),
+            Kind.TIMESERIES, Text("Exchanges by outcome", "问答，按结局"),
+            Text("Exchanges that ended, each second, by how they ended.", "每秒结束的问答数，按结局分。"),
             (Query(f"sum by (outcome) ({rate('vitrine_exchanges_total', _CHAT)})", both("{{outcome}}")),),
             unit="reqps", stacked=True,
         ),
         Panel(
             Kind.TIMESERIES, Text("At work and waiting", "处理中与排队中"),
             Text("Exchanges at work at engines, and requests that wait for their turn.",
-                 "正在引擎上处理的请求数，以及排队等待的请求数。"),
+                 "正在引擎上处理的问答数，以及排队等待的请求数。"),
             (
                 Query("sum(vitrine_busy_exchanges)", Text("at work", "处理中")),
                 Query("sum(vitrine_queue_waiting)", Text("waiting", "排队中")),

@@ -17,9 +17,9 @@ _USE = Row(
         Panel(
             Kind.TABLE, Text("Use, over the range that is shown", "用量（所选时间范围）"),
             Text("Exchanges, tokens, pictures, and requests that a limit refused, by tenant.",
-                 "各租户的请求、token、图片数，以及被限额拒绝的请求数。"),
+                 "各租户的问答、token、图片数，以及被限额拒绝的请求数。"),
             (
-                Query(_used("vitrine_tenant_exchanges_total"), Text("exchanges", "请求")),
+                Query(_used("vitrine_tenant_exchanges_total"), Text("exchanges", "问答")),
                 Query(_used("vitrine_tenant_tokens_total", ', direction="in"'), Text("tokens in", "输入 token")),
                 Query(_used("vitrine_tenant_tokens_total", ', direction="out"'), Text("tokens out", "输出 token")),
                 Query(_used("vitrine_tenant_images_total"), Text("pictures", "图片")),
@@ -35,7 +35,7 @@ _USE = Row(
             unit="percentunit", highest=1,
         ),
         Panel(
-            Kind.TIMESERIES, Text("Exchanges each second", "每秒请求数"),
+            Kind.TIMESERIES, Text("Exchanges each second", "每秒问答数"),
             Text("By tenant, however they ended.", "按租户，不论结局。"),
             (Query(f"sum by (tenant) ({rate('vitrine_tenant_exchanges_total', _WHO)})", both("{{tenant}}")),),
             unit="reqps", stacked=True,
@@ -72,7 +72,7 @@ _LIMITS = Row(
             unit="reqps", stacked=True,
         ),
         Panel(
-            Kind.TIMESERIES, Text("Exchanges that did not end well", "未正常结束的请求"),
+            Kind.TIMESERIES, Text("Exchanges that did not end well", "未正常结束的问答"),
             Text("By tenant and outcome.", "按租户与结局。"),
             (Query(f"sum by (tenant, outcome) ({rate('vitrine_tenant_exchanges_total', _NOT_WELL)})",
                    both("{{tenant}} · {{outcome}}")),),

@@ -49,7 +49,7 @@ _RECORD = Row(
         Panel(
             Kind.TIMESERIES, Text("Records by kind", "记录，按种类"),
             Text("An exchange has two: admit and complete; a refusal has one: deny.",
-                 "每次请求有两条：admit 与 complete；拒绝有一条：deny。"),
+                 "每次问答有两条：admit 与 complete；拒绝有一条：deny。"),
             (Query(f"sum by (kind) ({rate('vitrine_ledger_appended_total')})", both("{{kind}}")),),
             unit="suffix: rec/s", stacked=True,
         ),

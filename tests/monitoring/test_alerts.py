@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from dashboards.runbook import anchor, sections
+from tests.docs.readme import tables
 from tests.monitoring.promql import PROMETHEUS, alerts, dashboards
 from tests.support.process import TOP
 from tests.support.prometheus import program
@@ -57,6 +58,15 @@ def test_an_alert_says_what_is_wrong_in_both_languages_and_where_to_read_on(name
     assert rule["annotations"]["runbook_url"] in ANCHORS
     uids = {document["uid"] for document in dashboards().values()}
     assert rule["annotations"]["dashboard"].removeprefix("/d/") in uids
+
+
+def test_the_table_of_alerts_is_complete() -> None:
+    table = tables("docs/monitoring.md")["alerts"]
+    written = {name: (cells[0], cells[-1].rpartition("(")[2].rstrip(")")) for name, cells in table.items()}
+    assert written == {
+        name: (rule["labels"]["severity"], rule["annotations"]["runbook_url"].removeprefix("docs/"))
+        for name, rule in ALERTS.items()
+    }
 
 
 def test_every_section_of_the_runbook_belongs_to_an_alert() -> None:
