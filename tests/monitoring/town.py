@@ -79,7 +79,10 @@ def town(folder: Path) -> Iterator[Town]:
 
 def _make_keys(living: Town) -> None:
     gateway = living.gateway
-    living.keys = {tenant: gateway.create_key("--tenant", tenant) for tenant in ("radiology", "quality", "lab")}
+    tenants = ("radiology", "quality", "lab")
+    with ThreadPoolExecutor(3) as many:
+        made = many.map(lambda tenant: gateway.create_key("--tenant", tenant), tenants)
+        living.keys = dict(zip(tenants, made, strict=True))
     living.keys["limited"], _ = gateway.limited_key("--requests-per-min", "2", tenant="lab")
 
 
@@ -150,6 +153,7 @@ def _misbehaviour(living: Town) -> None:
         with ThreadPoolExecutor(3) as many:
             for _ in many.map(lambda _: living.gateway.chat(living.keys["quality"], stream=True).status, range(3)):
                 pass
+        time.sleep(1)  # the others' questions fail too: more than the objective allows
         for engine in living.engines:
             engine.behaviour = Behaviour.ANSWERS
         time.sleep(0.5)
