@@ -10,6 +10,8 @@ import uvicorn
 from gateway.errors import TimedOut, Unavailable
 from gateway.presence import Presence
 
+LINGER_S = 3.0  # a proxy asks /readyz every second; until it has heard the answer it sends new requests here
+
 
 class Closing:
     """Whether the end has begun, and which answers are still going on."""
@@ -33,13 +35,14 @@ class Server(uvicorn.Server):
     """uvicorn's server, which after the signal goes on accepting, to say that it is closing, until the last answer ended."""
 
     def __init__(
-        self, config: uvicorn.Config, end: Closing, close_queues: Callable[[], None], drain_s: float,
+        self, config: uvicorn.Config, end: Closing, close_queues: Callable[[], None], drain_s: float, linger_s: float,
         say: Callable[[], None],
     ) -> None:  # fmt: skip
-        """``say`` is called once connections are accepted."""
+        """At most ``drain_s`` for what runs, at least ``linger_s`` for who has not heard yet. ``say``: connections are accepted."""
         super().__init__(config)
-        self._end, self._close_queues, self._drain_s, self._say = end, close_queues, drain_s, say
-        self._until_s: float | None = None
+        self._end, self._close_queues, self._say = end, close_queues, say
+        self._drain_s, self._linger_s = drain_s, min(linger_s, drain_s)
+        self._since_s: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -55,12 +58,13 @@ class Server(uvicorn.Server):
         """uvicorn calls this ten times a second."""
         if self._end.begun and not self.should_exit:
             now_s = asyncio.get_running_loop().time()
-            if self._until_s is None:
-                self._until_s = now_s + self._drain_s
+            if self._since_s is None:
+                self._since_s = now_s
                 self._close_queues()
+            past_s = now_s - self._since_s
             if not self._end.running:
-                self.should_exit = True
-            elif now_s >= self._until_s:
+                self.should_exit = past_s >= self._linger_s
+            elif past_s >= self._drain_s:
                 self._end.end_running()
                 self.should_exit = True
         return await super().on_tick(counter)

@@ -61,6 +61,8 @@ class Metrics:
             one: Quick(self._histogram("vitrine_ledger_call_seconds").labels(one)) for one in CALLS[:2]
         }
         self._ledger_failures = {one: self._counter("vitrine_ledger_failures_total").labels(one) for one in CALLS}
+        for result in ("exported", "failed", "dropped"):
+            self._counter("vitrine_spans_total").labels(result)
         for limit, scope in product(BOUNDS, ("key", "tenant")):
             self._counter("vitrine_limits_hit_total").labels(limit, scope)
         self._gauge("vitrine_build_info").labels(version).set(1)

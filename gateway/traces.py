@@ -30,8 +30,8 @@ from gateway.metrics import Stage
 
 MOST_WAITING = 2048  # exchanges
 BATCH = 256
-EVERY_S = 1.0
-EXPORT_S = 5.0
+EVERY_S = 0.5
+EXPORT_S = 3.0
 LAST_EXPORT_S = 2.0
 
 Result = Literal["exported", "failed", "dropped"]

@@ -27,7 +27,7 @@ import uvloop
 from gateway import command_line
 from gateway.app import VERSION, build
 from gateway.chat import ROUTE
-from gateway.closing import Server
+from gateway.closing import LINGER_S, Server
 from gateway.connection import Connection
 from gateway.counts import Metrics
 from gateway.engines.board import Board
@@ -112,7 +112,8 @@ async def _serve(house: House, place: Place, listener: socket.socket, say: Calla
         gc.set_threshold(GARBAGE_OBJECTS, 4, 4)
         say()
 
-    server = Server(config, house.closing, house.pool.close_queues, settings.drain_timeout_s, serving)
+    linger_s = LINGER_S if settings.trusted_proxies else 0
+    server = Server(config, house.closing, house.pool.close_queues, settings.drain_timeout_s, linger_s, serving)
     # uvicorn raises the signal that stopped it once more at its end: it must not kill us, the exit status is 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)

@@ -105,7 +105,7 @@ def two_hosts(top: Path, *settings: dict[str, str]) -> Iterator[Site]:
         for number, (home, engine, ledger) in enumerate(zip(homes, engines, ledgers, strict=True)):
             host = Host(home, engine, ledger, settings[number] if settings else {})
             host.metrics_key = metrics_key
-            stack.callback(lambda host=host: host.gateway.__exit__())
+            stack.callback(host.kill)  # not told to end: behind a proxy it would linger
             hosts.append(host)
         yield Site(hosts, key)
 

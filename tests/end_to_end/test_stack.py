@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw
 from tests.support.audit import records
 from tests.support.deadline import until
 from tests.support.process import run
+from tests.support.scrape import fetch, parse, scrape
 from tests.support.stack import Stack
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
@@ -228,6 +229,38 @@ async def running(stack: Stack) -> float:
     async with aiohttp.ClientSession(connector=connector) as session, session.get("http://engine/metrics") as answer:
         lines = (await answer.text()).splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith("vllm:num_requests_running{"))
+
+
+def test_client_gateway_ledger_and_vllm_count_alike(stack: Stack) -> None:
+    def vllm(name: str) -> float:
+        """What vLLM counted, by way of the gateway's host; without the gateway's own probes, of one token each."""
+        found = parse(fetch(stack.metrics_port, "/metrics/engines/engine-0"))
+        probes = 'vitrine_engine_probes_total{engine="engine-0",result="ok"}'
+        return (
+            sum(value for series, value in found.items() if series.startswith(name))
+            - scrape(stack.metrics_port)[probes]
+        )
+
+    def counts() -> tuple[float, float, float, float]:
+        ours = scrape(stack.metrics_port)
+        return (
+            sum(value for name, value in ours.items() if name.startswith("vitrine_exchanges_total")),
+            ours['vitrine_ledger_appended_total{kind="complete"}'],
+            vllm("vllm:request_success_total"),
+            ours['vitrine_tokens_total{direction="out",model="glm-4v"}'] - vllm("vllm:generation_tokens_total"),
+        )
+
+    before, recorded = counts(), len(records(stack.home, kind="complete", outcome="completed"))
+    for number in range(4):
+        if number % 2:
+            said(stack, ask(part(picture())))
+        else:
+            options: Any = {"model": "glm-4v", "messages": ask(part(picture())), "max_tokens": 64}
+            assert list(stack.openai.chat.completions.create(**options, stream=True))
+    assert len(records(stack.home, kind="complete", outcome="completed")) - recorded == 4
+    until(
+        lambda: tuple(now - then for now, then in zip(counts(), before, strict=True)) == (4, 4, 4, 0), what="all agree"
+    )
 
 
 async def test_a_client_that_leaves_in_mid_stream_stops_the_engine(stack: Stack) -> None:

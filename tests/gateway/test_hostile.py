@@ -238,6 +238,19 @@ def test_sigterm_says_503_to_new_work_and_lets_running_answers_end(tmp_path: Pat
         assert outcomes == ["completed", "refused"]
 
 
+def test_behind_a_proxy_the_end_waits_until_the_proxy_has_heard_of_it(tmp_path: Path) -> None:
+    with FakeEngine(tmp_path / "run"), Ledger(tmp_path):
+        gateway = Gateway(tmp_path, VITRINE_TRUSTED_PROXIES="127.0.0.1")
+        key = gateway.create_key()
+        gateway.process.send(signal.SIGTERM)
+        told = time.monotonic()
+        until(lambda: gateway.request("GET", "/readyz").status == 503, within_s=2)
+        while time.monotonic() - told < 2:  # a proxy that asks every second
+            late = gateway.chat(key)
+            assert (late.status, late.error["code"], late.headers["connection"]) == (503, "shutting_down", "close")
+        assert gateway.process.wait(within_s=10) == 0
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_an_answer_that_outlasts_the_end_is_told_so_and_recorded(tmp_path: Path, stream: bool) -> None:
     with FakeEngine(tmp_path / "run") as engine, Ledger(tmp_path) as ledger:

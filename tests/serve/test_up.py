@@ -12,6 +12,7 @@ import pytest
 
 from serve import manifest, profile
 from tests.serve.house import STANDIN, House, group
+from tests.support.deadline import until
 from tests.support.process import TOP, Process
 
 OURS = {
@@ -140,6 +141,15 @@ def test_ctrl_c_during_load_is_one_sentence_with_status_3(house: House) -> None:
     assert process.end(signal.SIGINT) == 3
     assert process.lines[-1] == "error: stopped by SIGINT before the engine was ready; start it again when you like"
     assert group(engine) == []
+
+
+def test_an_engine_that_tries_to_get_out_is_told_in_the_state(house: House) -> None:
+    process = house.supervise(knocks_once_ready=True)
+    until(lambda: house.state.get("phase") == "ready", within_s=30, what="ready")
+    if not house.state["namespace"]["isolated"]:
+        pytest.skip("this machine allows no network namespace")
+    until(lambda: house.state["namespace"]["no_routes"] == 1, within_s=10, what="the attempt is told")
+    process.line_with("WARNING 1 packets of the engine tried to leave its network and found no way out")
 
 
 def test_isolation_can_be_switched_off_and_the_state_says_so(house: House) -> None:

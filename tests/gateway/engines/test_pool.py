@@ -23,6 +23,7 @@ from tests.support.deadline import until
 from tests.support.fake_engine import Behaviour, FakeEngine
 from tests.support.gateway import Gateway, question
 from tests.support.process import run
+from tests.support.scrape import moves, scrape
 
 CARE = {"VITRINE_PROBE_INTERVAL_S": "0.2", "VITRINE_PROBE_TIMEOUT_S": "1", "VITRINE_SLOW_START_S": "0",
         "VITRINE_SILENCE_TIMEOUT_S": "8", "VITRINE_ANSWER_TIMEOUT_S": "16"}  # fmt: skip
@@ -95,6 +96,26 @@ def test_a_picture_stays_with_its_engine_and_pictures_spread(house: House) -> No
     again = [house.ask(colour=colour, stream=True) for colour in range(16)]
     assert first == again
     assert {engine for _, engine in first} == {"engine-0", "engine-1"}
+
+
+def test_a_choice_is_counted_with_its_reason(house: House) -> None:
+    port = house.gateway.metrics_port
+    _, home = house.ask(colour=1)
+    before = scrape(port)
+    for _ in range(5):
+        assert house.ask(colour=1) == (200, home)
+    moved = {
+        name: value for name, value in moves(before, scrape(port)).items() if name.startswith("vitrine_engine_choices")
+    }
+    assert moved == {f'vitrine_engine_choices_total{{engine="{home}",why="home"}}': 5}
+    other = next(name for name in ("engine-0", "engine-1") if name != home)
+    house.engines[int(home[-1])].behaviour = Behaviour.WAITS_FOR_LEAVE
+    with ThreadPoolExecutor(12) as many:
+        asked = [many.submit(house.gateway.chat, house.key, messages=about(1)) for _ in range(12)]
+        spilled = f'vitrine_engine_choices_total{{engine="{other}",why="spilled"}}'
+        until(lambda: scrape(port).get(spilled, 0) > before.get(spilled, 0), what="one goes where it is less busy")
+        house.engines[int(home[-1])].go_on.set()
+        assert {one.result(30).status for one in asked} == {200}
 
 
 def test_the_turns_of_a_conversation_without_a_picture_stay_together(house: House) -> None:

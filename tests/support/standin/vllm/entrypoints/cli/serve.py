@@ -100,6 +100,9 @@ class Server:
             return {"usage": {"completion_tokens": 0 if behaviour.get("answers_no_token") else 1}}
         if self._looked_at and behaviour.get("hangs_once_ready"):
             await asyncio.Event().wait()
+        if self._looked_at and behaviour.pop("knocks_once_ready", False):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outside, contextlib.suppress(OSError):
+                outside.sendto(b"anybody there?", ("192.0.2.1", 443))
         if self._looked_at and behaviour.get("dies_once_ready"):
             os._exit(9)
         return {}
