@@ -78,7 +78,7 @@ def lines(sheet: Sheet, box: Box, panel: Panel, series: list[Named], window: Win
     axes = sheet.axes(room := box.inside(52, 4, 8, legend_high + 20))
     defaults = panel["fieldConfig"]["defaults"]
     if defaults["custom"]["stacking"]["mode"] == "normal":
-        _stack(axes, series, entries)
+        _stack(axes, series, entries, window.step * 1.5)
     else:
         for (_, one), (_, color) in zip(series, entries, strict=True):
             times, values = _columns(one, gap_s=window.step * 1.5)
@@ -187,14 +187,17 @@ def table(sheet: Sheet, box: Box, panel: Panel, columns: list[tuple[str, str, li
             sheet.text(box.x + 8 + number * each, y, fitted(cell, 8, each - 8), 8, color=INK)
 
 
-def _stack(axes: Axes, series: list[Named], entries: list[tuple[str, str]]) -> None:
-    moments = sorted({moment for _, one in series for moment, _ in one.points})
+def _stack(axes: Axes, series: list[Named], entries: list[tuple[str, str]], gap_s: float) -> None:
+    moments = sorted({moment for _, one in series for moment, value in one.points if math.isfinite(value)})
+    breaks = [number for number in range(1, len(moments)) if moments[number] - moments[number - 1] > gap_s]
     base = numpy.zeros(len(moments))
     for (_, one), (_, color) in zip(series, entries, strict=True):
         known = dict(one.points)
         top = base + numpy.nan_to_num(numpy.array([known.get(moment, 0.0) for moment in moments]))
-        axes.fill_between(moments, base, top, color=color, alpha=0.35, linewidth=0)
-        axes.plot(moments, top, color=color, linewidth=1)
+        for first, last in zip([0, *breaks], [*breaks, len(moments)], strict=True):
+            piece = slice(first, last)
+            axes.fill_between(moments[piece], base[piece], top[piece], color=color, alpha=0.35, linewidth=0)
+            axes.plot(moments[piece], top[piece], color=color, linewidth=1)
         base = top
 
 

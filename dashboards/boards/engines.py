@@ -125,8 +125,8 @@ _CACHES = Row(
         ),
         Panel(
             Kind.TIMESERIES, Text("Affinity", "图片亲和性"),
-            Text("Of pictures with an engine of their own: the share that went there.",
-                 "有所属引擎的图片请求中，送达该引擎的占比。"),
+            Text("Of pictures with an engine of their own: the share that went there. Nothing with a single engine.",
+                 "有所属引擎的图片请求中，送达该引擎的占比；只有一个引擎时无数据。"),
             (Query("sum(" + rate("vitrine_engine_choices_total", 'why="home"') + ") / (sum("
                    + rate("vitrine_engine_choices_total", 'why=~"home|spilled"') + ") > 0)", Text("home", "所属引擎")),),
             unit="percentunit", highest=1,

@@ -104,8 +104,9 @@ _CAUSES = Row(
         ),
         Panel(
             Kind.TIMESERIES, Text("Inside vLLM, mean", "vLLM 内部，平均"),
-            Text("As the engines say. Decoding of pictures comes before. Means, since vLLM's smallest bucket is 0.3 s.",
-                 "引擎自身的统计；图片解码在这些阶段之前。取平均值，因为 vLLM 的最小分桶为 0.3 秒。"),
+            Text("As the engines say. Decoding of pictures comes before. Means, since vLLM's smallest bucket is 0.3 s. "
+                 "The first request after a start warms up.",
+                 "引擎自身的统计；图片解码在这些阶段之前。取平均值，因为 vLLM 的最小分桶为 0.3 秒。启动后的第一个请求用于预热。"),
             (
                 Query(_mean("vllm:request_queue_time_seconds"), Text("its queue", "引擎排队")),
                 Query(_mean("vllm:request_prefill_time_seconds"), both("prefill")),
