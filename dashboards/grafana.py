@@ -128,6 +128,8 @@ def _defaults(panel: Panel, language: Language) -> dict[str, Any]:
     }
     limits = {"min": panel.lowest, "max": panel.highest, "decimals": panel.decimals}
     made |= {name: value for name, value in limits.items() if value is not None}
+    if panel.quiet:
+        made["noValue"] = Text("None", "无").said(language)
     if panel.kind is Kind.TIMESERIES:
         made["custom"] = {
             "drawStyle": "line",

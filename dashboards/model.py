@@ -72,6 +72,7 @@ class Panel:
     stacked: bool = False
     states: tuple[tuple[str, Text, str], ...] = ()  # a value, what it means, its colour
     runbook: str | None = None
+    quiet: bool = False  # without a series all is well: nothing of the kind happened
     content: str = ""  # of a text panel, Markdown
 
 

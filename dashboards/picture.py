@@ -76,7 +76,8 @@ def _draw_panel(
     if series:
         _DRAWERS[panel["type"]](sheet, room, panel, series, window)
     else:
-        sheet.text(box.x + box.w / 2, box.y + box.h / 2, _NO_DATA[language], 11, color=PALE, ha="center")
+        nothing = panel["fieldConfig"]["defaults"].get("noValue", _NO_DATA[language])
+        sheet.text(box.x + box.w / 2, box.y + box.h / 2, nothing, 11, color=PALE, ha="center")
 
 
 def _series(target: dict[str, Any], prometheus: Prometheus, window: Window) -> list[tuple[str, Series]]:

@@ -18,6 +18,13 @@ def quantile(share: float, histogram: str, labels: str = "", by: str = "") -> st
     return f"histogram_quantile({share:g}, sum by ({names}) ({rate(histogram + '_bucket', labels)}))"
 
 
+def happened(metric: str, by: str, labels: str = "") -> str:
+    """Per second, for each ``by``; what never happened in the range that is shown has no line, or its zeros would lie on
+    top of what is stacked."""
+    chosen = f"{{{labels}}}" if labels else ""
+    return f"sum by ({by}) ({rate(metric, labels)}) and sum by ({by}) (increase({metric}{chosen}[$__range])) > 0"
+
+
 def ratio(part: str, whole: str) -> str:
     """Nothing where there was nothing at all, instead of 0 / 0."""
     return f"{part} / ({whole} > 0)"

@@ -1,7 +1,7 @@
 """Engines: are they up, how full are they, what do their caches save, how are the GPUs."""
 
-from dashboards.boards.choices import ENGINE, rate, ratio
-from dashboards.model import Dashboard, Kind, Panel, Query, Row, Text, both, never, rising
+from dashboards.boards.choices import ENGINE, happened, rate, ratio
+from dashboards.model import Dashboard, Kind, Panel, Query, Row, Text, both, rising
 
 _ONE = 'engine=~"$engine"'
 _EACH = both("{{engine}}")
@@ -23,14 +23,14 @@ _UP = Row(
         Panel(
             Kind.TIMESERIES, Text("Failures", "失败"),
             Text("Exchanges that an engine failed, and what went wrong.", "引擎未能完成的问答，按原因。"),
-            (Query(f"sum by (engine, what) ({rate('vitrine_engine_failures_total', _ONE)})", both("{{engine}} · {{what}}")),),
-            unit="reqps", stacked=True, runbook="Engine is down",
+            (Query(happened("vitrine_engine_failures_total", "engine, what", _ONE), both("{{engine}} · {{what}}")),),
+            quiet=True, unit="reqps", stacked=True, runbook="Engine is down",
         ),
         Panel(
             Kind.TIMESERIES, Text("Why an engine was chosen", "选择引擎的原因"),
             Text("home: the picture's own, whose caches are warm. spilled: another, since that one had more than its share.",
                  "home：图片所属的引擎，缓存已热；spilled：该引擎超出份额，改用其他引擎。"),
-            (Query(f"sum by (why) ({rate('vitrine_engine_choices_total', _ONE)})", both("{{why}}")),),
+            (Query(happened("vitrine_engine_choices_total", "why", _ONE), both("{{why}}")),),
             unit="reqps", stacked=True,
         ),
     ),
@@ -88,7 +88,7 @@ _FULL = Row(
             Kind.TIMESERIES, Text("Preemptions", "抢占"),
             Text("Requests that vLLM threw out of the KV cache, each second.", "每秒被 vLLM 移出 KV 缓存的请求数。"),
             (Query(_each("vllm:num_preemptions_total"), _EACH),),
-            unit="cps", steps=never(0.1), runbook="KV cache is full",
+            unit="cps", runbook="KV cache is full",
         ),
         Panel(
             Kind.TIMESERIES, Text("Tokens each second", "每秒 token 数"),

@@ -1,6 +1,6 @@
 """Overview: is it healthy, how busy is it, how much of the error budget is left."""
 
-from dashboards.boards.choices import MODEL, quantile, rate
+from dashboards.boards.choices import MODEL, happened, quantile, rate
 from dashboards.model import Dashboard, Kind, Panel, Query, Row, Text, both, falling, never, rising
 
 _CHAT = 'model=~"$model"'
@@ -66,7 +66,7 @@ _BUSY = Row(
         Panel(
             Kind.TIMESERIES, Text("Exchanges by outcome", "问答，按结局"),
             Text("Exchanges that ended, each second, by how they ended.", "每秒结束的问答数，按结局分。"),
-            (Query(f"sum by (outcome) ({rate('vitrine_exchanges_total', _CHAT)})", both("{{outcome}}")),),
+            (Query(happened("vitrine_exchanges_total", "outcome", _CHAT), both("{{outcome}}")),),
             unit="reqps", stacked=True,
         ),
         Panel(
@@ -88,7 +88,7 @@ _BUSY = Row(
         Panel(
             Kind.TIMESERIES, Text("HTTP answers by status", "HTTP 应答，按状态码"),
             Text("Of all routes, health checks and scrapes included.", "所有路径，包括健康检查与指标抓取。"),
-            (Query(f"sum by (status) ({rate('vitrine_requests_total')})", both("{{status}}")),),
+            (Query(happened("vitrine_requests_total", "status"), both("{{status}}")),),
             unit="reqps", stacked=True,
         ),
         Panel(
@@ -101,8 +101,8 @@ _BUSY = Row(
             Kind.TIMESERIES, Text("Refusals by code", "拒绝，按错误码"),
             Text("By the door, a limit, a full house or the doorway: the code that the client reads.",
                  "被请求检查、限额、满员或入口拒绝的请求，按客户端看到的错误码。"),
-            (Query(f"sum by (code) ({rate('vitrine_refused_total')})", both("{{code}}")),),
-            unit="reqps", stacked=True,
+            (Query(happened("vitrine_refused_total", "code"), both("{{code}}")),),
+            quiet=True, unit="reqps", stacked=True,
         ),
     ),
 )  # fmt: skip

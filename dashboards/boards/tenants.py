@@ -1,6 +1,6 @@
 """Tenants: who uses what, and whom a limit stops."""
 
-from dashboards.boards.choices import TENANT, rate
+from dashboards.boards.choices import TENANT, happened, rate
 from dashboards.model import Dashboard, Kind, Panel, Query, Row, Text, both, never
 
 _WHO = 'tenant=~"$tenant"'
@@ -62,21 +62,20 @@ _LIMITS = Row(
             Kind.TIMESERIES, Text("Limits hit, by tenant", "触及限额，按租户"),
             Text("Requests that a limit of the tenant or of one of its keys refused (429).",
                  "被租户限额或其密钥限额拒绝的请求（429）。"),
-            (Query(f"sum by (tenant, limit) ({rate('vitrine_tenant_limits_hit_total', _WHO)})", both("{{tenant}} · {{limit}}")),),
-            unit="reqps", stacked=True,
+            (Query(happened("vitrine_tenant_limits_hit_total", "tenant, limit", _WHO), both("{{tenant}} · {{limit}}")),),
+            quiet=True, unit="reqps", stacked=True,
         ),
         Panel(
             Kind.TIMESERIES, Text("Limits hit, by whose they are", "触及限额，按归属"),
             Text("A key's own limit, or its tenant's.", "密钥自身的限额，或所属租户的限额。"),
-            (Query(f"sum by (scope, limit) ({rate('vitrine_limits_hit_total')})", both("{{scope}} · {{limit}}")),),
-            unit="reqps", stacked=True,
+            (Query(happened("vitrine_limits_hit_total", "scope, limit"), both("{{scope}} · {{limit}}")),),
+            quiet=True, unit="reqps", stacked=True,
         ),
         Panel(
             Kind.TIMESERIES, Text("Exchanges that did not end well", "未正常结束的问答"),
             Text("By tenant and outcome.", "按租户与结局。"),
-            (Query(f"sum by (tenant, outcome) ({rate('vitrine_tenant_exchanges_total', _NOT_WELL)})",
-                   both("{{tenant}} · {{outcome}}")),),
-            unit="reqps", stacked=True,
+            (Query(happened("vitrine_tenant_exchanges_total", "tenant, outcome", _NOT_WELL), both("{{tenant}} · {{outcome}}")),),
+            quiet=True, unit="reqps", stacked=True,
         ),
         Panel(
             Kind.STAT, Text("Keys", "密钥"),

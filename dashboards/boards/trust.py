@@ -1,6 +1,6 @@
 """Trust: is every use on record, did anything change or try to get out, who was turned away."""
 
-from dashboards.boards.choices import rate
+from dashboards.boards.choices import happened, rate
 from dashboards.model import ALWAYS_GREEN, Dashboard, Kind, Panel, Query, Row, Text, both, falling, never, rising
 
 _YES_NO = (("0", Text("no", "否"), "red"), ("1", Text("yes", "是"), "green"))
@@ -50,7 +50,7 @@ _RECORD = Row(
             Kind.TIMESERIES, Text("Records by kind", "记录，按种类"),
             Text("An exchange has two: admit and complete; a refusal has one: deny.",
                  "每次问答有两条：admit 与 complete；拒绝有一条：deny。"),
-            (Query(f"sum by (kind) ({rate('vitrine_ledger_appended_total')})", both("{{kind}}")),),
+            (Query(happened("vitrine_ledger_appended_total", "kind"), both("{{kind}}")),),
             unit="suffix: rec/s", stacked=True,
         ),
         Panel(
@@ -69,8 +69,8 @@ _RECORD = Row(
             Kind.TIMESERIES, Text("Calls that failed", "失败的调用"),
             Text("Calls to the ledger without a durable answer in time, by call; each is a request that was not answered.",
                  "未在时限内得到落盘确认的账本调用；每一次都意味着一个未被应答的请求。"),
-            (Query(f"sum by (call) ({rate('vitrine_ledger_failures_total')})", both("{{call}}")),),
-            unit="cps", steps=never(0.01), runbook="Ledger does not commit",
+            (Query(happened("vitrine_ledger_failures_total", "call"), both("{{call}}")),),
+            quiet=True, unit="cps", runbook="Ledger does not commit",
         ),
         Panel(
             Kind.TIMESERIES, Text("Free disk for the log", "账本磁盘剩余"),
@@ -82,7 +82,7 @@ _RECORD = Row(
             Kind.TIMESERIES, Text("Work beside the log that failed", "账本附属工作的失败"),
             Text("Anchors, seals and archives. The log itself goes on.", "锚定、封存与归档；账本本身不受影响。"),
             (Query(f"sum by (what) ({rate('vitrine_ledger_errors_total')})", both("{{what}}")),),
-            unit="cps", steps=never(0.01),
+            unit="cps",
         ),
     ),
 )  # fmt: skip
@@ -100,7 +100,7 @@ _OUT = Row(
             Kind.TIMESERIES, Text("Egress attempts", "外联尝试"),
             Text("Packets without a route out, each second, by engine.", "每秒找不到出口的数据包数，按引擎。"),
             (Query(f"sum by (engine) ({rate('vitrine_engine_egress_attempts_total')})", both("{{engine}}")),),
-            unit="cps", width=12, height=6, steps=never(0.01), runbook="Egress attempt",
+            unit="cps", width=12, height=6, runbook="Egress attempt",
         ),
     ),
 )  # fmt: skip
@@ -112,14 +112,14 @@ _AWAY = Row(
             Kind.TIMESERIES, Text("Requests without a good key", "没有有效密钥的请求"),
             Text("missing: no key. invalid: unknown, revoked or expired. braked: one more from an address that sent too many.",
                  "missing：没有密钥；invalid：未知、已吊销或已过期；braked：来自失败过多的地址。"),
-            (Query(f"sum by (reason) ({rate('vitrine_authentication_failures_total')})", both("{{reason}}")),),
-            unit="reqps", stacked=True, runbook="Keys are guessed",
+            (Query(happened("vitrine_authentication_failures_total", "reason"), both("{{reason}}")),),
+            quiet=True, unit="reqps", stacked=True, runbook="Keys are guessed",
         ),
         Panel(
             Kind.TIMESERIES, Text("Refusals by code", "拒绝，按错误码"),
             Text("By the door, a limit, a full house or the doorway.", "被请求检查、限额、满员或入口拒绝。"),
-            (Query(f"sum by (code) ({rate('vitrine_refused_total')})", both("{{code}}")),),
-            unit="reqps", stacked=True,
+            (Query(happened("vitrine_refused_total", "code"), both("{{code}}")),),
+            quiet=True, unit="reqps", stacked=True,
         ),
         Panel(
             Kind.STAT, Text("Certificates: time left", "证书剩余时间"),
