@@ -14,7 +14,7 @@ import typer
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from gateway import command_line
+from gateway import command_line, log
 from gateway.app import VERSION
 from gateway.counts import Metrics, gathered
 from gateway.engines.board import Board
@@ -26,7 +26,9 @@ from gateway.settings import Settings, read
 from gateway.worker import METRICS, Place, live, url_of
 from gateway.workers import Workers, shared_folder
 
-app = typer.Typer(add_completion=False, help="The gateway: the only door to the engines.")
+app = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False, help="The gateway: the only door to the engines."
+)
 
 
 class PortTaken(Exception):
@@ -43,7 +45,7 @@ def run(
     settings.plan(Board.alone())
     read_settings()
     KeyStore(settings.home / "keys.sqlite").close()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("info"))
+    log.configure()
     listener = _listen(settings.host, settings.port, "VITRINE_PORT (make serve PORT=...)")
     return _alone(settings, listener, welcome) if settings.workers == 1 else _many(settings, listener, welcome)
 

@@ -9,7 +9,6 @@ import contextlib
 import hmac
 import time
 
-import aiohttp
 import orjson
 from starlette.types import Receive, Scope, Send
 
@@ -20,6 +19,7 @@ from gateway.body import Room, read_body
 from gateway.course import Course
 from gateway.door import ChatRequest, DoorError, digest_images, engine_body, parse_chat
 from gateway.engines.engine import Engine
+from gateway.engines.hop import Hop
 from gateway.engines.queue import Evicted
 from gateway.errors import (
     BadRequest,
@@ -42,6 +42,7 @@ from gateway.presence import ClientLeft, Presence
 from gateway.record import Header, Recording, deny
 
 ROUTE = "/v1/chat/completions"
+MOST_ANSWER_BYTES = 64 << 20
 
 
 class ChatCompletions:
@@ -199,10 +200,10 @@ class _Relay:
             else:
                 await self._whole(answer, presence)
 
-    async def _stream(self, answer: aiohttp.ClientResponse, presence: Presence) -> None:
+    async def _stream(self, answer: Hop, presence: Presence) -> None:
         exchange, events, progress = self._exchange, Events(), Progress.GOES_ON
         untold = True
-        async for chunk in answer.content.iter_any():
+        while chunk := await answer.chunk():
             now_s = time.monotonic()
             if now_s - exchange.last_piece_s > exchange.longest_silence_s:
                 if exchange.last_piece_s:
@@ -233,9 +234,9 @@ class _Relay:
         presence.over = True
         await self._hand_on(DONE)
 
-    async def _whole(self, answer: aiohttp.ClientResponse, presence: Presence) -> None:
+    async def _whole(self, answer: Hop, presence: Presence) -> None:
         self._exchange.course.enter(Stage.ANSWER)
-        body = await answer.read()
+        body = await answer.read(MOST_ANSWER_BYTES)
         read_whole(body, self._exchange.answer)
         self._exchange.outcome = Outcome.COMPLETED
         self._exchange.first_byte_s = time.monotonic()
@@ -289,12 +290,12 @@ _OUTCOMES: dict[type[GatewayError], Outcome] = {
 }  # fmt: skip
 
 
-async def _refusal(answer: aiohttp.ClientResponse) -> GatewayError:
+async def _refusal(answer: Hop) -> GatewayError:
     """Our own words for the engine's error: its text has leaked addresses and paths, so only its ``param`` is read."""
     if answer.status != 400:
         return EngineBroke(f"the engine answered with status {answer.status}; try again")
     try:
-        param = orjson.loads(await answer.read())["error"]["param"]
+        param = orjson.loads(await answer.read(MOST_ANSWER_BYTES))["error"]["param"]
     except (ValueError, KeyError, TypeError):
         param = None
     if param in ("max_tokens", "input_tokens", "input_text"):

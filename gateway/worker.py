@@ -6,6 +6,7 @@ Alone it is the gateway's whole process. Of several each is a process (``python 
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import math
 import resource
@@ -19,12 +20,11 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
-import structlog
 import typer
 import uvicorn
 import uvloop
 
-from gateway import command_line
+from gateway import command_line, log
 from gateway.app import VERSION, build
 from gateway.chat import ROUTE
 from gateway.closing import LINGER_S, Server
@@ -46,6 +46,7 @@ SPARE_FILES = 512  # engines' connections, the ledger's, SQLite's, what is serve
 LAST_BYTES_S = 5  # after the last answer's end, for who reads it slowly
 BEAT_EVERY_S = 0.25
 GARBAGE_OBJECTS = 10_000  # before the youngest are looked at; Python's 700 are a few requests
+TIDY_EVERY_S = 5.0
 BOARD, METRICS = "board", "metrics"
 
 
@@ -109,7 +110,7 @@ async def _serve(house: House, place: Place, listener: socket.socket, say: Calla
         # What is there now stays: the collector need not look at it again. A request leaves no cycles worth a pause.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(GARBAGE_OBJECTS, 4, 4)
+        gc.set_threshold(GARBAGE_OBJECTS)
         say()
 
     linger_s = LINGER_S if settings.trusted_proxies else 0
@@ -121,6 +122,7 @@ async def _serve(house: House, place: Place, listener: socket.socket, say: Calla
     if place.supervised:
         tasks.append(asyncio.create_task(_beat(place.board, server)))
         asyncio.get_running_loop().add_reader(sys.stdin, _supervisor_gone, server)
+    tasks.append(asyncio.create_task(_tidy_memory()))
     if welcome:
         tasks.append(asyncio.create_task(say_when_ready(house, url_of(listener))))
     await server.serve(sockets=[listener])
@@ -132,6 +134,20 @@ def url_of(listener: socket.socket) -> str:
     """Where a person on this machine finds it."""
     host, port = listener.getsockname()[:2]
     return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104  compared, not bound
+
+
+async def _tidy_memory() -> None:
+    """Keep memory flat: 1 to 3 ms now and then instead of megabytes that come and stay.
+
+    Python looks at its oldest objects only once they are a quarter more: closed connections would wait there for hours. glibc
+    gives free pages back only from a heap's end, and a heap in which large and small pieces alternate never ends lower.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
+    while True:
+        await asyncio.sleep(TIDY_EVERY_S)
+        gc.collect()  # what was there at the start is frozen and not looked at
+        if trim is not None:
+            trim(0)
 
 
 async def _beat(board: Board, server: Server) -> None:
@@ -158,7 +174,7 @@ def main() -> None:
     """One of several, as the supervisor's line on standard input says."""
     errand = msgspec.json.decode(sys.stdin.buffer.readline(), type=Errand)
     settings = Settings.model_validate_json(errand.settings)
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("info"))
+    log.configure()
     folder = Path(errand.folder)
     place = Place(Board.shared(folder / BOARD, errand.workers, errand.number), errand.number, supervised=True)
     listener = socket.socket(fileno=errand.listener)
@@ -169,6 +185,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
     sys.exit(command_line.run(app, StoreError))

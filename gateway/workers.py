@@ -118,13 +118,13 @@ class Workers:
         )  # fmt: skip
         worker.process = subprocess.Popen(
             [sys.executable, "-m", "gateway.worker"],
-            stdin=subprocess.PIPE, pass_fds=[self._listener.fileno()],
+            stdin=subprocess.PIPE, bufsize=0, pass_fds=[self._listener.fileno()],
             env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(self._folder / METRICS)},
         )  # fmt: skip
         assert worker.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # dead already: the next look sees that
+        with contextlib.suppress(BrokenPipeError):  # it ended already, as the next look will see
             worker.process.stdin.write(msgspec.json.encode(errand) + b"\n")
-            worker.process.stdin.flush()  # and kept open: its end tells the worker that we are gone
+        # Kept open: its end tells the worker that we are gone.
         worker.started_s = time.monotonic()
 
     def _look_at(self, worker: Worker) -> None:

@@ -14,7 +14,7 @@ from serve.supervisor import Supervisor
 
 WRONG_USAGE = 64
 
-app = typer.Typer(add_completion=False, help="Start and guard one engine.")
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="Start and guard one engine.")
 model_app = typer.Typer(help="Make model folders ready to be served.")
 app.add_typer(model_app, name="model")
 

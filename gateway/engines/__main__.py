@@ -7,12 +7,12 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
-import aiohttp
 import typer
 
 from gateway import command_line
 from gateway.engines import probe, roster
 from gateway.engines.endpoint import Endpoint, parse
+from gateway.engines.hop import Connections
 from gateway.engines.roster import BadRoster, Entry
 from gateway.engines.state import read as read_state
 from gateway.ledger.client import LedgerClient
@@ -29,7 +29,7 @@ class NotDone(Exception):
     """The change was not made (exit 1)."""
 
 
-app = typer.Typer(add_completion=False, help="Engines: where requests go.")
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="Engines: where requests go.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Name = Annotated[str, typer.Argument(help="The engine's name.")]
@@ -158,11 +158,13 @@ async def _rows(settings: Settings) -> list[Row]:
 
 async def _ask(settings: Settings, endpoint: Endpoint) -> tuple[list[str], str]:
     """What an engine says that it serves, and what is wrong with it if it does not."""
-    async with aiohttp.ClientSession(connector=endpoint.connector(settings.engines_tls()), trust_env=False) as session:
-        try:
-            return [model.id for model in await probe.models(session, endpoint, ASK_S)], ""
-        except probe.NoProof as error:
-            return [], str(error)
+    connections = Connections(endpoint, settings.engines_tls())
+    try:
+        return [model.id for model in await probe.models(connections, ASK_S)], ""
+    except probe.NoProof as error:
+        return [], str(error)
+    finally:
+        connections.close()
 
 
 def _record(verb: str, name: str, outbound: tuple[str, ...], *, needed: bool) -> None:

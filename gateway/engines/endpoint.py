@@ -5,11 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import aiohttp
-
-# Shorter than vLLM's own 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE): a request must not meet a connection that is being closed.
-KEEP_ALIVE_S = 4.0
-
 
 class BadEndpoint(ValueError):
     """Not an address of an engine; the text says what is."""
@@ -25,17 +20,6 @@ class Endpoint:
     @property
     def url(self) -> str:
         return f"unix:{self.path}" if self.path else self.origin
-
-    @property
-    def base(self) -> str:
-        """What request URLs begin with."""
-        return "http://engine" if self.path else self.origin
-
-    def connector(self, tls: ssl.SSLContext | None) -> aiohttp.BaseConnector:
-        """New pooled connections to it. ``tls`` is for https; None means the system's authorities."""
-        if self.path:
-            return aiohttp.UnixConnector(str(self.path), limit=0, keepalive_timeout=KEEP_ALIVE_S)
-        return aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S, ssl=tls or True)
 
 
 def parse(text: str) -> Endpoint:

@@ -1,8 +1,4 @@
-"""One engine and the hop to it; never retries, never reads what it carries.
-
-vLLM stops generating when the connection of a request is closed, streaming or not: so an answer that is not read to its
-end is closed, never returned to the pool of connections.
-"""
+"""One engine: what is known of it, its queue, its connections; never retries, never reads what these carry."""
 
 import asyncio
 import ssl
@@ -10,18 +6,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import aiohttp
-
 from gateway.engines import certificate, probe
 from gateway.engines.board import Board
 from gateway.engines.endpoint import Endpoint
 from gateway.engines.health import Health, Standing
+from gateway.engines.hop import Broke, Connections, Hop, NotReached
 from gateway.engines.queue import Bounds, Queue
 from gateway.engines.state import State
 from gateway.errors import BadRequest, EngineBroke, TimedOut, Unreachable
 
-_HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
-_READ_BUFFER_BYTES = 1 << 18
 _LOOK_EVERY_S, _LOOK_AGAIN_S, _LOOK_TIMEOUT_S = 600.0, 10.0, 5.0
 
 
@@ -49,11 +42,11 @@ class Engine:
         self.draining = False
         self.queue = Queue(name, bounds, board)
         self._care, self._tls = care, tls
+        self._connections = Connections(endpoint, tls)
         self.health = Health(
             proven=state is not None, probe_every_s=care.probe_every_s, slow_start_s=care.slow_start_s, now_s=_now_s()
         )
         self._models: list[probe.Model] = []
-        self._session: aiohttp.ClientSession | None = None
         self.certificate_ends_s: float | None = None  # Unix time
         self._next_look_s = 0.0
 
@@ -104,8 +97,8 @@ class Engine:
         timeout_s = self._care.probe_timeout_s
         try:
             if self.state is None:
-                self._models = await probe.models(self._open(), self.endpoint, timeout_s)
-            await probe.token(self._open(), self.endpoint, self.served_names[0], timeout_s)
+                self._models = await probe.models(self._connections, timeout_s)
+            await probe.token(self._connections, self.served_names[0], timeout_s)
         except probe.NoProof as error:
             self.health.probed(str(error), _now_s())
             return False
@@ -124,28 +117,29 @@ class Engine:
     @asynccontextmanager
     async def post(
         self, path: str, body: bytes, *, silence_timeout_s: float, answer_timeout_s: float
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """POST a JSON body; the answer, whose body is still to be read. It is closed on leaving unless read to its end.
+    ) -> AsyncIterator[Hop]:
+        """POST a JSON body; the answer, whose body is still to be read. It is cut on leaving unless read to its end.
 
         The engine may stay silent for ``silence_timeout_s`` at any point and take ``answer_timeout_s`` in all. What goes
         wrong while the caller reads is translated here too, and the engine's health learns how it went.
         Raises Unreachable if nobody takes the connection, EngineBroke if it hung up, TimedOut if it said nothing in time.
         """
         try:
-            async with self._open().post(
-                self.endpoint.base + path,
-                data=body,
-                headers=_HEADERS,
-                timeout=aiohttp.ClientTimeout(total=answer_timeout_s, sock_read=silence_timeout_s),
-            ) as answer:
-                yield answer
-        except aiohttp.ClientConnectorError:
+            hop = await self._connections.ask(
+                "POST", path, body, silence_s=silence_timeout_s, answer_s=answer_timeout_s
+            )
+            try:
+                await hop.head()
+                yield hop
+            finally:
+                hop.release()
+        except NotReached:
             self.health.failed("nobody listens there", _now_s(), unreachable=True)
             raise Unreachable("the engine is not reachable; try again soon", retry_after_s=5) from None
         except TimeoutError:
             self.health.failed("it took too long", _now_s())
             raise TimedOut("the engine took too long; try again, or ask for a shorter answer") from None
-        except (aiohttp.ClientError, OSError):
+        except (Broke, OSError):
             self.health.failed("it broke off", _now_s())
             raise EngineBroke("the engine broke off; try again") from None
         except EngineBroke as error:
@@ -156,20 +150,8 @@ class Engine:
             raise
         self.health.succeeded(_now_s())
 
-    async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=self.endpoint.connector(self._tls),
-                auto_decompress=False,
-                read_bufsize=_READ_BUFFER_BYTES,
-                skip_auto_headers=["User-Agent"],
-                trust_env=False,  # no proxy from the environment
-            )
-        return self._session
+    def close(self) -> None:
+        self._connections.close()
 
 
 def _now_s() -> float:

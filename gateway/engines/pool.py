@@ -73,7 +73,7 @@ class Pool:
             for task in [*self._probes.values(), *self._looks.values()]:
                 task.cancel()
             for engine in [*self.engines.values(), *self._leaving]:
-                await engine.close()
+                engine.close()
 
     def refresh(self) -> None:
         """Read each file that has changed; take in who is new, send off who is gone."""
@@ -211,4 +211,4 @@ class Pool:
                 probe.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await probe
-            await engine.close()
+            engine.close()

@@ -1,9 +1,8 @@
 """Asks an engine what it serves and for one real token; never sends anything of a caller's."""
 
-import aiohttp
 import msgspec
 
-from gateway.engines.endpoint import Endpoint
+from gateway.engines.hop import Broke, Connections, NotReached
 
 _QUESTION = "?"
 _MOST_ANSWER_BYTES = 1 << 20
@@ -31,9 +30,9 @@ class _Completion(msgspec.Struct):
     usage: _Usage
 
 
-async def models(session: aiohttp.ClientSession, endpoint: Endpoint, timeout_s: float) -> list[Model]:
+async def models(connections: Connections, timeout_s: float) -> list[Model]:
     """What it says that it serves, at least one model. Raises NoProof."""
-    body = await _answer(session.get(endpoint.base + "/v1/models", timeout=aiohttp.ClientTimeout(timeout_s)))
+    body = await _answer(connections, "GET", "/v1/models", b"", timeout_s)
     try:
         found = msgspec.json.decode(body, type=_Models).data
     except msgspec.DecodeError:
@@ -43,7 +42,7 @@ async def models(session: aiohttp.ClientSession, endpoint: Endpoint, timeout_s: 
     return found
 
 
-async def token(session: aiohttp.ClientSession, endpoint: Endpoint, model: str, timeout_s: float) -> None:
+async def token(connections: Connections, model: str, timeout_s: float) -> None:
     """Ask for one token of ``model``. Raises NoProof if it does not come, or from another model."""
     question = {
         "model": model,
@@ -51,9 +50,7 @@ async def token(session: aiohttp.ClientSession, endpoint: Endpoint, model: str, 
         "messages": [{"role": "user", "content": _QUESTION}],
         "cache_salt": "probe",
     }
-    body = await _answer(
-        session.post(endpoint.base + "/v1/chat/completions", json=question, timeout=aiohttp.ClientTimeout(timeout_s))
-    )
+    body = await _answer(connections, "POST", "/v1/chat/completions", msgspec.json.encode(question), timeout_s)
     try:
         completion = msgspec.json.decode(body, type=_Completion)
     except msgspec.DecodeError:
@@ -64,18 +61,16 @@ async def token(session: aiohttp.ClientSession, endpoint: Endpoint, model: str, 
         raise NoProof("it answered without a token")
 
 
-async def _answer(asking: "aiohttp.client._RequestContextManager") -> bytes:
+async def _answer(connections: Connections, method: str, path: str, body: bytes, timeout_s: float) -> bytes:
     try:
-        async with asking as answer:
-            if answer.status != 200:
-                raise NoProof(f"it answered with status {answer.status}")
-            body = await answer.content.read(_MOST_ANSWER_BYTES)
-            while chunk := await answer.content.read(_MOST_ANSWER_BYTES):
-                body += chunk
-                if len(body) > _MOST_ANSWER_BYTES:
-                    raise NoProof("its answer has no end")
-            return body
+        hop = await connections.ask(method, path, body, silence_s=timeout_s, answer_s=timeout_s)
+        try:
+            if await hop.head() != 200:
+                raise NoProof(f"it answered with status {hop.status}")
+            return await hop.read(_MOST_ANSWER_BYTES)
+        finally:
+            hop.release()
     except TimeoutError:
         raise NoProof("it did not answer in time") from None
-    except (aiohttp.ClientError, OSError) as error:
-        raise NoProof(f"it could not be asked ({type(error).__name__})") from None
+    except (Broke, NotReached) as error:
+        raise NoProof(f"it could not be asked ({error})") from None

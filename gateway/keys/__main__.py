@@ -33,7 +33,7 @@ class LedgerAway(Exception):
     """The change can't be recorded, so it is not made (exit 1)."""
 
 
-app = typer.Typer(add_completion=False, help="API keys: who may enter.")
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="API keys: who may enter.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Bound = Annotated[str | None, typer.Option(help="A number; `none` for no limit; `default` for what the settings say.")]

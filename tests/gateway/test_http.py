@@ -262,3 +262,18 @@ def test_the_welcome_shows_a_first_key_once_and_the_key_works(tmp_path: Path) ->
         second.line_with("Ctrl-C stops everything.")
         assert keys[0] not in second.output
         assert second.end(signal.SIGINT) == 0
+
+
+def test_a_fault_is_logged_without_the_key_and_the_question(tmp_path: Path) -> None:
+    with FakeEngine(tmp_path / "run"), Ledger(tmp_path), Gateway(tmp_path) as gateway:
+        key = gateway.create_key()
+        for path in tmp_path.glob("keys.sqlite*"):
+            path.write_bytes(b"no database" * 1000)
+        answer = gateway.chat(key, messages=[{"role": "user", "content": "nobody else must read this"}])
+        assert (answer.status, answer.error["code"]) == (500, "fault")
+        until(lambda: "DatabaseError" in gateway.process.output)
+        said = gateway.process.output
+    assert "Traceback" in said
+    assert answer.headers["x-request-id"] in said
+    assert key not in said
+    assert "nobody else must read this" not in said

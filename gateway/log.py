@@ -1,0 +1,23 @@
+"""What the gateway's processes print of themselves; a fault is told without what its variables held.
+
+structlog and typer show every frame's local variables where `rich` is installed: a caller's key and question among them.
+"""
+
+import sys
+
+import structlog
+
+
+def configure() -> None:
+    """Set up structlog for this process."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.dev.set_exc_info,
+            structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=True),
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger("info"),
+    )
