@@ -30,10 +30,10 @@ class NoFont(Exception):
     """The font for Chinese text is not installed."""
 
 
-def require_font() -> None:
+def require_font(name: str = FONT) -> None:
     """Raises NoFont if Chinese titles could not be drawn."""
-    if FONT not in {font.name for font in font_manager.fontManager.ttflist}:
-        raise NoFont(f"the font {FONT!r} for Chinese titles is not installed (Debian: fonts-noto-cjk)")
+    if name not in {font.name for font in font_manager.fontManager.ttflist}:
+        raise NoFont(f"the font {name!r} for Chinese titles is not installed (Debian: fonts-noto-cjk)")
 
 
 @dataclass(frozen=True)
