@@ -34,6 +34,17 @@ def test_promtool_accepts_the_configuration() -> None:
     promtool("check", "config", "prometheus.yml")
 
 
+def test_the_gateways_job_has_the_same_name_on_kubernetes() -> None:
+    files = [TOP / "deploy" / "kubernetes" / name for name in ("monitoring.yaml", "gateway.yaml")]
+    documents = [one for path in files for one in yaml.safe_load_all(path.read_text(encoding="utf-8"))]
+    [monitor] = [one for one in documents if one["kind"] == "ServiceMonitor"]
+    [service] = [one for one in documents if one["kind"] == "Service" and one["metadata"]["name"] == "vitrine-gateways"]
+    job = service["metadata"]["labels"][monitor["spec"]["jobLabel"]]
+    jobs = [one["job_name"] for one in yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())["scrape_configs"]]
+    assert job in jobs
+    assert f'up{{job="{job}"}}' in ALERTS["VitrineGatewayDown"]["expr"]
+
+
 @pytest.mark.parametrize("name", TESTS)
 def test_every_alert_fires_when_it_must_and_does_not_when_it_must_not(name: str) -> None:
     promtool("test", "rules", name)
