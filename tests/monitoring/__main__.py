@@ -31,7 +31,7 @@ TENANTS = ("radiology", "quality", "lab")
 
 def main() -> int:
     given = argparse.ArgumentParser(prog="python -m tests.monitoring", description=__doc__)
-    given.add_argument("--minutes", type=float, default=6, help="how long it works")
+    given.add_argument("--minutes", type=float, default=6, help="how long it works, at least")
     given.add_argument("--to", type=Path, default=TOP / "docs" / "dashboards", help="the folder for the pictures")
     words = given.parse_args()
     if shutil.which("prometheus") is None:
@@ -72,7 +72,7 @@ def _day(gateway: Gateway, home: Path, seconds: float) -> None:
     begin, over = time.monotonic(), threading.Event()
 
     def passed() -> float:
-        return (time.monotonic() - begin) / seconds
+        return min(1.0, (time.monotonic() - begin) / seconds)
 
     def user(number: int) -> None:
         tenant = TENANTS[number % len(TENANTS)]
@@ -94,14 +94,18 @@ def _day(gateway: Gateway, home: Path, seconds: float) -> None:
                     gateway.chat(f"vt_{number:040}")
 
     def accident() -> None:
-        if not over.wait(seconds * 0.5):
+        if not over.wait(seconds * 0.45):
             state = json.loads((home / "run" / "engine-0" / "state.json").read_text())
             os.kill(int(state["pid"]), signal.SIGKILL)
 
     with ThreadPoolExecutor(16) as many:
         tasks = [many.submit(user, number) for number in range(12)] + [many.submit(stranger), many.submit(accident)]
-        time.sleep(seconds)
-        over.set()
+        try:
+            time.sleep(seconds)
+            until(lambda: gateway.request("GET", "/readyz").status == 200, within_s=LOAD_S, what="the engine is back")
+            time.sleep(seconds * 0.15)
+        finally:
+            over.set()
     for task in tasks:
         task.result()
 
