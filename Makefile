@@ -22,7 +22,7 @@ export VITRINE_PORT = $(PORT)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test attack soak check bench bench-affinity bench-ledger simulate dashboards dashboard-pictures lock
+.PHONY: help setup serve test attack soak check loadtest bench bench-affinity bench-ledger simulate dashboards dashboard-pictures lock
 
 help:  ## show this menu
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20
@@ -44,6 +44,9 @@ soak: setup  ## ask a gateway of its own REQUESTS=... good questions and watch i
 
 check: setup  ## lint, types, formatting
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+
+loadtest: setup  ## ask a running server as users do (LOADTEST_KEY=..., ARGS="text --rate 2 --out report")
+	@.venv/bin/python -m loadtest run $(ARGS)
 
 bench: setup  ## measure the gateway alone on one core (ARGS=--quick, ARGS=--peers, ...)
 	@.venv/bin/python -m loadtest.bench $(ARGS)

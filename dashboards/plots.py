@@ -113,7 +113,8 @@ def heatmap(sheet: Sheet, box: Box, panel: Panel, series: list[Named], window: W
     grid = numpy.array(rows)
     used = [number for number, row in enumerate(grid) if row.max() > 1e-9] or [0]
     first, last = max(0, used[0] - 1), min(len(bounds) - 1, used[-1] + 1)
-    grid = numpy.ma.masked_less_equal(grid[first : last + 1], 1e-9)
+    shown = grid[first : last + 1]
+    grid = numpy.where(shown > 1e-9, shown, numpy.nan)  # nothing is drawn where nothing fell
     axes = sheet.axes(box.inside(58, 4, 8, 24))
     axes.pcolormesh(times, numpy.arange(last - first + 2), grid[:, :-1], cmap=_WARM, rasterized=True)
     unit = panel["options"]["yAxis"]["unit"]
@@ -231,7 +232,7 @@ def _times(axes: Axes, window: Window) -> None:
     first = math.ceil((window.start + span * 0.05) / every) * every
     ticks = numpy.arange(first, window.end - span * 0.04, every)
     pattern = "%H:%M:%S" if every < 60 else "%H:%M"
-    axes.set_xticks(ticks, [datetime.fromtimestamp(tick, UTC).strftime(pattern) for tick in ticks])
+    axes.set_xticks(ticks, [datetime.fromtimestamp(float(tick), UTC).strftime(pattern) for tick in ticks])
     axes.set_xlim(window.start, window.end)
 
 

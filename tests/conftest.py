@@ -1,11 +1,11 @@
 """The real stack, started once for the whole run by the newcomer's own command; and skips that must not hide."""
 
-import socket
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.ports import free_port
 from tests.support.stack import Stack
 
 FIRST_START_S = 600  # the contract's bound
@@ -29,17 +29,19 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # The stack's start is waited for once: its tests come last, so that all others fail first.
-    items.sort(key=lambda item: "stack" in getattr(item, "fixturenames", ()))
+    items.sort(key=_needs_stack)
+    # With several processes (-n): one of them starts the stack, and the tests of a file share what they start.
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("stack" if _needs_stack(item) else item.path.as_posix()))
+
+
+def _needs_stack(item: pytest.Item) -> bool:
+    return "stack" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """``make serve`` on free ports with the miniature on the real vLLM."""
     home = tmp_path_factory.mktemp("stack")
-    with Stack(home, port=_free_port(), metrics_port=_free_port(), within_s=FIRST_START_S) as running:
+    with Stack(home, port=free_port(), metrics_port=free_port(), within_s=FIRST_START_S) as running:
         yield running
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])

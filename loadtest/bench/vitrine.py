@@ -32,7 +32,7 @@ def running(home: Path, core: int | None, more: dict[str, str]) -> Iterator[Targ
         "VITRINE_MAX_CONNECTIONS_PER_ADDRESS": "4096", **more,
     }  # fmt: skip
     kept = {name: value for name, value in os.environ.items() if not name.startswith("VITRINE_")}
-    environment = {**kept, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(_TOP), **settings}
+    environment = {**kept, "PYTHONUNBUFFERED": "1", "PYTHONPATH": _path(), **settings}
     log = home / "processes.log"
     log.unlink(missing_ok=True)  # an earlier one's port would be read
     with contextlib.ExitStack() as stack:
@@ -55,6 +55,11 @@ def running(home: Path, core: int | None, more: dict[str, str]) -> Iterator[Targ
             {"authorization": f"Bearer {made.stdout.strip()}"},
             {"gateway": gateway.pid, "ledger": ledger.pid},
         )
+
+
+def _path() -> str:
+    """This repository first, then where the machine's packages may lie."""
+    return os.pathsep.join(filter(None, (str(_TOP), os.environ.get("PYTHONPATH"))))
 
 
 @contextlib.contextmanager

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.site import ADDRESSES, Site, free_port
+from tests.deploy.site import ADDRESSES, Site
 from tests.support.deadline import until
 from tests.support.gateway import Gateway
+from tests.support.ports import free_port
 from tests.support.process import TOP, Process
 
 NGINX = TOP / "deploy" / "nginx" / "vitrine.conf"

@@ -3,7 +3,6 @@
 import asyncio
 import re
 import signal
-import socket
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from tests.support.audit import Ledger
 from tests.support.deadline import until
 from tests.support.fake_engine import Behaviour, FakeEngine
 from tests.support.gateway import Gateway
+from tests.support.ports import free_port
 from tests.support.process import run
 
 # As they stand in deploy/nginx and deploy/haproxy.
@@ -108,11 +108,6 @@ def two_hosts(top: Path, *settings: dict[str, str]) -> Iterator[Site]:
             stack.callback(host.kill)  # not told to end: behind a proxy it would linger
             hosts.append(host)
         yield Site(hosts, key)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def create_key(home: Path, *options: str) -> str:

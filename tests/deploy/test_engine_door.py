@@ -12,10 +12,11 @@ import yaml
 
 from tests.deploy.certificates import Authority
 from tests.deploy.proxies import needs, replaced
-from tests.deploy.site import PatientEngine, free_port
+from tests.deploy.site import PatientEngine
 from tests.support.deadline import until
 from tests.support.fake_engine import Behaviour
 from tests.support.gateway import question
+from tests.support.ports import free_port
 from tests.support.process import TOP, Process
 
 pytestmark = needs("nginx")

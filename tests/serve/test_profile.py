@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from loadtest.gpu import variants
 from serve import profile
 from serve.errors import BadSettings
 from serve.profile import BUILT_IN, FORBIDDEN, OURS, Profile
@@ -52,13 +53,19 @@ def test_every_built_in_profile_loads_and_serves_glm_4v(name: str) -> None:
     assert found.needs.gpus > 0 if found.device == "gpu" else found.needs.gpus == 0
 
 
-def test_every_built_in_profile_is_understood_by_vllm_itself() -> None:
+def test_every_built_in_profile_and_every_variant_of_the_load_test_is_understood_by_vllm_itself() -> None:
     """vLLM's own parser, once for all: it takes ten seconds to import. Two lines that it must refuse show that it looks."""
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("needs an engine's packages: make setup")
     cases = [(name, capability) for name in NAMES for capability in (8.0, 9.0)]
     lines = [["m", *profile.load(name).on(capability).arguments()] for name, capability in cases]
-    lines += [["m", "--no-such-flag"], ["m", "--trust-remote"]]
+    campaigns = {path.stem: variants.read(path) for path in sorted((TOP / "loadtest" / "gpu").glob("*.toml"))}
+    tried = [
+        (f"{file}: {name}", one.arguments(variant))
+        for file, one in campaigns.items()
+        for name, variant in one.variants.items()
+    ]
+    lines += [["m", *words] for _, words in tried] + [["m", "--no-such-flag"], ["m", "--trust-remote"]]
     done = subprocess.run(
         [sys.executable, "-c", PARSE], input=json.dumps(lines), env=clean_environment({"VLLM_LOGGING_LEVEL": "ERROR"}),
         capture_output=True, text=True, timeout=100, check=False, cwd=TOP,
@@ -67,7 +74,9 @@ def test_every_built_in_profile_is_understood_by_vllm_itself() -> None:
     *answers, unknown, abbreviated = json.loads(done.stdout.partition("ANSWERS")[2])
     assert "unrecognized arguments: --no-such-flag" in unknown
     assert "unrecognized arguments: --trust-remote" in abbreviated
-    for (name, capability), answer in zip(cases, answers, strict=True):
+    for (name, _), answer in zip(tried, answers[len(cases) :], strict=True):
+        assert isinstance(answer, dict), f"{name}: {answer}"
+    for (name, capability), answer in zip(cases, answers, strict=False):
         assert isinstance(answer, dict), f"{name}: {answer}"
         assert answer["trust_remote_code"] is False
         for flag, value in profile.load(name).on(capability).flags.items():

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.keys import token
+from gateway.keys.allowance import Allowance
 from gateway.keys.caller import Scope
 from gateway.keys.store import KeyStore, StoreError
 from tests.support.audit import Ledger
@@ -92,6 +93,26 @@ def test_another_connection_sees_a_revocation_at_once(store: KeyStore, tmp_path:
     assert other.caller(text) is not None
     store.revoke(key.key_id)
     assert other.caller(text) is None
+    other.close()
+
+
+def test_a_caller_that_is_remembered_is_never_an_old_one(store: KeyStore, tmp_path: Path) -> None:
+    text, key = store.create("test", tenant="lab", scopes=[Scope.INFERENCE])
+    soon, _ = store.create("soon", tenant="lab", scopes=[Scope.INFERENCE], expires_at_s=time.time() + 0.3)
+    other = KeyStore(tmp_path / "keys.sqlite")
+    for writer, most in ((store, 5), (other, 6)):
+        assert store.caller(text) is not None
+        writer.allow("key", key.key_id, Allowance(concurrent=most))
+        writer.allow("tenant", "lab", Allowance(concurrent=most + 10))
+        for reader in (store, other):
+            found = reader.caller(text)
+            assert found is not None
+            assert (found.key_allowance.concurrent, found.tenant_allowance.concurrent) == (most, most + 10)
+    assert store.caller(soon) is not None
+    time.sleep(0.35)
+    assert store.caller(soon) is None
+    other.revoke(key.key_id)
+    assert store.caller(text) is None
     other.close()
 
 

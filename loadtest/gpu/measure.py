@@ -1,0 +1,115 @@
+"""Measures one variant: every load in turn, with all that was seen meanwhile; a load that fails does not end the others."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from loadtest import crowd, figures, pool
+from loadtest import scenario as scenario_
+from loadtest.bench import vitrine
+from loadtest.bench.scenarios import Target as Gateway
+from loadtest.faults import LoadTestError
+from loadtest.gpu import watch
+from loadtest.gpu.engine import Engine, running
+from loadtest.gpu.variants import Campaign, Wanted
+from loadtest.wire import Target
+
+_TIMEOUT_S = 120.0
+_WARM = 8
+
+
+class Bench:
+    """``place`` is where state, logs and traces are; ``left_s`` says how much time there is; ``told`` is called with every
+    figure as it comes, so that none is lost when time is up."""
+
+    def __init__(
+        self, campaign: Campaign, model: Path, place: Path, out: Path, words: list[str], processes: int, isolation: str,
+        left_s: Callable[[], float], told: Callable[[str, str, dict[str, Any]], None],
+    ) -> None:  # fmt: skip
+        self._campaign, self._model, self._place, self._out = campaign, model, place, out
+        self._words, self._processes, self._isolation = words, processes, isolation
+        self._left_s, self._told = left_s, told
+        self._asked = 0
+
+    def try_the_gateway(self) -> None:
+        """Start and end ledger and gateway, with no engine: seconds, where an engine would cost minutes before the same failure.
+
+        Raises LoadTestError with what they said.
+        """
+        home = self._place / "home"
+        (home / "run").mkdir(parents=True, exist_ok=True)
+        try:
+            with vitrine.running(home, None, self._campaign.gateway):
+                pass
+        except vitrine.NotStarted as error:
+            raise LoadTestError(f"the gateway does not start on this machine: {error}") from None
+
+    def variant(self, name: str) -> None:
+        """Start it, ask all of its loads, stop it. Raises LoadTestError if it does not start."""
+        variant = self._campaign.variants[name]
+        log = self._out / f"{name}.log"
+        traces = self._place / "traces" / name
+        variant = variant.model_copy(
+            update={"flags": {key: _placed(value, traces) for key, value in variant.flags.items()}}
+        )
+        card = watch.Card(self._out / f"{name}.gpu.csv")
+        home = self._place / "home"
+        try:
+            with running(self._campaign, variant, self._model, home, log, self._isolation, self._left_s()) as engine:
+                self._told(name, "start", {"seconds": round(engine.started_s, 1)})
+                with vitrine.running(home, None, self._campaign.gateway) as gateway:
+                    for label in variant.loads:
+                        self._load(name, label, engine, gateway, card, traces)
+                shutil.copy(home / "processes.log", self._out / f"{name}.gateway.log")
+        except vitrine.NotStarted as error:
+            raise LoadTestError(f"the gateway did not start: {error}") from None
+        finally:
+            card.close()
+
+    def _load(self, name: str, label: str, engine: Engine, gateway: Gateway, card: watch.Card, traces: Path) -> None:
+        wanted = self._campaign.loads[label]
+        if self._left_s() < wanted.for_s / 2 + 15:
+            self._told(name, label, {"failed": "no time left"})
+            return
+        if wanted.through == "gateway":
+            key = gateway.headers["authorization"].removeprefix("Bearer ")
+            target = Target(f"http://127.0.0.1:{gateway.port}", key, self._campaign.served_name)
+        else:
+            target = Target(f"unix:{engine.socket}", "", self._campaign.served_name)
+        pids = {"engine": engine.pid, **gateway.pids}
+        watched = watch.Watched(engine.socket, pids, card, wanted.for_s)
+        try:
+            if wanted.sample:
+                watched.stacks = self._out / f"{name}.{label}.stacks"
+            if wanted.trace:
+                watched.traces = traces
+            found = self._ask(wanted, target, watched.begin)
+        except (LoadTestError, OSError) as error:
+            self._told(name, label, {"failed": str(error)[:300]})
+            return
+        finally:
+            seen = watched.end()
+        self._told(name, label, {**found, "seen": seen})
+
+    def _ask(self, wanted: Wanted, target: Target, begin: Callable[[], None]) -> figures.Figures:
+        scenario = scenario_.changed(scenario_.load(wanted.scenario), timeout_s=_TIMEOUT_S)
+        self._asked += 1
+        warm = min(_WARM, wanted.requests)
+        folder = Path(tempfile.mkdtemp(prefix="questions-", dir=self._place))
+        try:
+            # Other questions every time: what was asked once is in the engine's caches.
+            entries = pool.make(scenario, wanted.requests + warm, self._asked * 104_729, folder, words=self._words)
+            run = crowd.run(
+                target, scenario, entries, at_s=None, at_once=wanted.at_once, warm=warm, processes=self._processes,
+                for_s=min(wanted.for_s, max(5.0, self._left_s() - 10)), seed=self._asked, words=self._words,
+                progress=lambda *_: begin(),
+            )  # fmt: skip
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return figures.summary(run, scenario)
+
+
+def _placed(value: Any, traces: Path) -> Any:
+    return value.replace("TRACES", str(traces)) if isinstance(value, str) else value

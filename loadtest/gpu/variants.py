@@ -1,0 +1,77 @@
+"""What is tried: variants of an engine's flags, each with the gain that was predicted before, and loads; read from TOML."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from loadtest.faults import WrongUsage
+
+Flag = bool | int | float | str
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Wanted(_Table):
+    """One load. ``through`` the gateway or ``direct`` to the engine's socket; ``for_s`` is how long it may ask at most.
+    ``sample`` takes stacks of all processes meanwhile; ``trace`` the GPU's kernels, if the variant's flags allow that."""
+
+    scenario: str
+    at_once: Annotated[int, Field(ge=1)]
+    requests: Annotated[int, Field(ge=1)]
+    for_s: float = 60.0
+    through: Literal["gateway", "direct"] = "gateway"
+    sample: bool = False
+    trace: bool = False
+
+
+class Variant(_Table):
+    """``flags`` replace those of ``base``; an empty string takes one away. ``predicts``: what was expected, and why."""
+
+    predicts: str
+    flags: dict[str, Flag] = {}
+    environment: dict[str, str] = {}
+    loads: list[str]
+
+
+class Campaign(_Table):
+    """All of it. ``base``: flags of every variant. ``start_s``: for how long an engine may start."""
+
+    served_name: str = "glm-4v"
+    max_model_len: int
+    start_s: float = 420.0
+    base: dict[str, Flag]
+    environment: dict[str, str] = {}
+    gateway: dict[str, str] = {}
+    loads: dict[str, Wanted]
+    variants: dict[str, Variant]
+
+    def arguments(self, variant: Variant) -> list[str]:
+        """vLLM's command line."""
+        words: list[str] = []
+        for name, value in {**self.base, "max-model-len": self.max_model_len, **variant.flags}.items():
+            if value is True:
+                words.append(f"--{name}")
+            elif value is False:
+                words.append(f"--no-{name}")
+            elif value != "":
+                words += [f"--{name}", str(value)]
+        return words
+
+
+def read(path: Path) -> Campaign:
+    """Raises WrongUsage naming what is wrong."""
+    try:
+        campaign = Campaign.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise WrongUsage(f"{path} cannot be read: {error}") from None
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        raise WrongUsage(f"{path}: {'.'.join(map(str, fault['loc']))} = {fault['input']!r}: {fault['msg']}") from None
+    for name, variant in campaign.variants.items():
+        if unknown := set(variant.loads) - set(campaign.loads):
+            raise WrongUsage(f"{path}: variant {name} has no such loads: {', '.join(sorted(unknown))}")
+    return campaign

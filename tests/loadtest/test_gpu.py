@@ -1,0 +1,98 @@
+"""What is prepared for a GPU: flags that vLLM knows, tables that can be read, metrics that are subtracted rightly."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadtest import scenario as scenario_
+from loadtest.faults import WrongUsage
+from loadtest.gpu import report, watch
+from loadtest.gpu.variants import read
+from loadtest.words import of_tokenizer
+from tests.support.process import TOP, run
+
+FOLDER = TOP / "loadtest" / "gpu"
+FILES = ("h100.toml", "miniature.toml")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_load_asks_a_scenario_that_there_is_and_is_used(name: str) -> None:
+    campaign = read(FOLDER / name)
+    assert {load.scenario for load in campaign.loads.values()} <= set(scenario_.names())
+    assert {label for variant in campaign.variants.values() for label in variant.loads} == set(campaign.loads)
+    for variant in campaign.variants.values():
+        assert variant.predicts
+        # vLLM's profiler is there only where the flags ask for it.
+        traced = any(campaign.loads[label].trace for label in variant.loads)
+        assert traced == ("profiler-config" in variant.flags)
+
+
+def test_a_table_of_variants_that_can_not_be_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text('max_model_len = 1\n[base]\n[loads]\n[variants.a]\npredicts = "x"\nloads = ["none"]\n')
+    with pytest.raises(WrongUsage, match="variant a has no such loads: none"):
+        read(path)
+    done = run("loadtest.gpu", "model", "--variants", str(path), "--out", str(tmp_path), env={})
+    assert done.returncode == 64
+    assert done.stderr.startswith("error: ")
+
+
+def test_a_tokenizers_own_words_are_whole_tokens(tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps({"model": {"vocab": {"Ġtajifat": 1, "Ġ左": 2, "ab": 3, "Ġ12": 4, "Ġis": 5}}}))
+    assert of_tokenizer(path) == ["tajifat", "is"]
+    path.write_text('{"model": {"vocab": {"a": 1}}}')
+    with pytest.raises(WrongUsage, match="no tokens that are whole words"):
+        of_tokenizer(path)
+
+
+def test_metrics_between_two_readings_are_means_and_differences() -> None:
+    first = "vllm:time_to_first_token_seconds"
+    before = {f"{first}_sum": 1.0, f"{first}_count": 10.0, "vllm:prompt_tokens_total": 5.0}
+    after = {f"{first}_sum": 1.5, f"{first}_count": 20.0, "vllm:prompt_tokens_total": 25.0}
+    assert watch.delta(before, after) == {"server's first token, ms": 50.0, "prompt tokens": 20.0}
+    assert watch.delta(after, after) == {}
+
+
+def test_stacks_and_kernels_are_ranked(tmp_path: Path) -> None:
+    (tmp_path / "a.stacks").write_text("p;main (a.py:1);/x/decode (b.py:2) 30\np;main (a.py:1) 10\nbroken\n")
+    assert watch.top_stacks(tmp_path / "a.stacks") == [("decode (b.py:2)", 0.75), ("main (a.py:1)", 0.25)]
+    events = [{"cat": "kernel", "name": "gemm", "ts": 1000.0, "dur": 500.0},
+              {"cat": "kernel", "name": "gemm", "ts": 2000.0, "dur": 500.0},
+              {"cat": "gpu_memcpy", "name": "copy", "ts": 2500.0, "dur": 100.0},
+              {"cat": "cpu_op", "name": "aten::mm", "ts": 0.0, "dur": 9000.0}]  # fmt: skip
+    (tmp_path / "t.pt.trace.json").write_text(json.dumps({"traceEvents": events}))
+    found = watch.top_kernels(tmp_path, within_s=1)
+    assert (found["busy_ms"], found["span_ms"]) == (1.1, 1.6)
+    assert found["kernels"][0] == {"name": "gemm", "ms": 1.0, "count": 2}
+
+
+def test_where_a_first_token_comes_from_adds_up() -> None:
+    engine = {"server's first token, ms": 40.0, "queue, ms": 1.0, "prefill, ms": 25.0}
+    load: dict[str, Any] = {"at_once": 1, "seen": {"engine": engine}, "first_token_ms": {"mean": 50.0}}
+    rows = [line.split("|")[2].strip() for line in report.stages({"alone": load})[4:-1]]
+    assert rows == ["50.00", "10.00", "14.00", "1.00", "25.00"]
+    assert report.stages({"alone": {**load, "at_once": 2}}) == []
+
+
+def test_a_gateway_that_does_not_start_ends_it_before_an_engine_is_started(tmp_path: Path) -> None:
+    path = tmp_path / "one.toml"
+    path.write_text(
+        'max_model_len = 1\n[base]\n[gateway]\nVITRINE_NO_SUCH = "1"\n[loads]\n[variants.a]\npredicts = "x"\nloads = []\n'
+    )
+    done = run(
+        "loadtest.gpu", "model", "--variants", str(path), "--out", str(tmp_path / "out"), "--place", str(tmp_path), "--english",
+        env={},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "nothing measured: the gateway does not start on this machine" in done.stderr
+    assert "unknown setting VITRINE_NO_SUCH" in done.stderr
+
+
+def test_shared_memory_for_pictures_comes_with_what_vllm_demands_for_it() -> None:
+    """vLLM 0.32 ends at its start otherwise; its parser does not tell."""
+    for variant in read(FOLDER / "h100.toml").variants.values():
+        shared = variant.flags.get("mm-tensor-ipc") == "torch_shm"
+        assert (variant.environment.get("VLLM_WORKER_MULTIPROC_METHOD") == "spawn") == shared
