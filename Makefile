@@ -23,10 +23,11 @@ export VITRINE_PORT = $(PORT)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test attack soak check loadtest bench bench-affinity bench-ledger simulate notebook lock
+.PHONY: help setup serve test attack soak check loadtest bench bench-affinity bench-ledger simulate notebook dashboards \
+        dashboard-pictures lock
 
 help:  ## show this menu
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20
 
 setup:  ## install everything into .venv (PROFILE=... chooses the engine: cpu or gpu)
 	@$(PYTHON) serve/install.py $(ENGINE)
@@ -64,6 +65,12 @@ simulate: setup  ## what image affinity is worth up to 1,000 GPUs (ARGS="--gpus 
 notebook: setup  ## open docs/examples in JupyterLab on 127.0.0.1 (NOTEBOOK= another port)
 	@export JUPYTER_TOKEN=$$(.venv/bin/python -c 'import secrets; print(secrets.token_hex(24))'); echo "JupyterLab: http://127.0.0.1:$(NOTEBOOK)/lab?token=$$JUPYTER_TOKEN"; \
 	exec .venv/bin/jupyter-lab --config docs/examples/jupyter_config.py --port $(NOTEBOOK) docs/examples
+
+dashboards: setup  ## write Grafana's dashboards anew from dashboards/ and docs/runbook.md
+	@.venv/bin/python -m dashboards write
+
+dashboard-pictures: setup  ## draw every dashboard into docs/dashboards with a real Prometheus (minutes)
+	@.venv/bin/python -m tests.monitoring $(ARGS)
 
 lock: setup  ## make the locks anew from pyproject.toml and locks/*.in
 	@sh locks/make.sh

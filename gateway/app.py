@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway import audit, errors, openapi, pages, sign_in
 from gateway.chat import ROUTE as CHAT
 from gateway.chat import ChatCompletions
-from gateway.errors import GatewayError, MethodNotAllowed, NotFound, Unavailable
+from gateway.errors import GatewayError, MethodNotAllowed, NotFound
 from gateway.house import House, address, peer_of
 from gateway.keys.caller import Scope as KeyScope
 from gateway.ledger.identity import Identities

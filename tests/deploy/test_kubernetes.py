@@ -192,7 +192,7 @@ def test_the_monitor_has_an_operators_shape() -> None:
     """By hand, since the operator's schema is not here."""
     (monitor,) = of_kind(DOCUMENTS, "ServiceMonitor")
     assert monitor["apiVersion"] == "monitoring.coreos.com/v1"
-    assert set(monitor["spec"]) == {"namespaceSelector", "selector", "endpoints"}
+    assert set(monitor["spec"]) == {"jobLabel", "namespaceSelector", "selector", "endpoints"}
     assert monitor["spec"]["endpoints"] == [{"port": "metrics", "path": "/metrics", "interval": "15s"}]
 
 

@@ -86,7 +86,8 @@ def test_every_make_variable_is_there_with_its_default(readme: str) -> None:
 def commands() -> dict[str, set[str]]:
     """Every command of every room, with its arguments and its options' long names."""
     found: dict[str, set[str]] = {}
-    for path in sorted(path for room in ("serve", "gateway", "loadtest") for path in (TOP / room).rglob("__main__.py")):
+    rooms = ("serve", "gateway", "loadtest", "dashboards")
+    for path in sorted(path for room in rooms for path in (TOP / room).rglob("__main__.py")):
         name = ".".join(path.parent.relative_to(TOP).parts)
         module = importlib.import_module(f"{name}.__main__")
         # A room whose commands lie in several files joins them when it is asked to.

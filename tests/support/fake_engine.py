@@ -12,6 +12,7 @@ from aiohttp import web
 
 from tests.support.deadline import until
 
+VLLM_METRICS = Path(__file__).with_name("vllm.prom")
 WORDS = ("a ", "small ", "red ", "circle ", "左边")
 
 
@@ -95,7 +96,8 @@ class FakeEngine:
         state = {
             "schema": 1, "number": self._number, "phase": phase, "message": message, "profile": "fake",
             "served_names": self._served_names, "supervisor_pid": 0, "manifest_root": "", "flags_digest": "",
-            "ready_since_s": 0.0, "started_at_s": 0.0, "max_model_len": 4096,
+            "ready_since_s": 0.0, "started_at_s": 0.0, "max_model_len": 4096, "restarts": 0,
+            "namespace": {"isolated": True, "inode": 1, "interfaces": ["lo"], "no_routes": 0},
         }  # fmt: skip
         temporary = self.folder / "state.tmp"
         temporary.write_text(json.dumps(state))
@@ -125,6 +127,8 @@ class FakeEngine:
         return web.json_response({"object": "list", "data": data})
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
+        """What vLLM 0.32 said while it ran six requests; its counters grow with the requests that came here, and successes
+        are exactly these."""
         if self.behaviour in (Behaviour.MEASURES_WITHOUT_END, Behaviour.MEASURES_SLOWLY):
             answer = web.StreamResponse()
             await answer.prepare(request)
@@ -134,7 +138,9 @@ class FakeEngine:
                 await asyncio.sleep(0.5 if slowly else 0)
             return answer
         name = "vllm:request_success_total"
-        return web.Response(text=f'# TYPE {name} counter\n{name}{{finished_reason="stop"}} {len(self.bodies)}\n')
+        page = "\n".join(line for line in VLLM_METRICS.read_text().splitlines() if name not in line)
+        own = f'# TYPE {name} counter\n{name}{{finished_reason="stop"}} {len(self.bodies)}\n'
+        return web.Response(text=_grown(page, 1 + len(self.bodies)) + own)
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
@@ -248,6 +254,15 @@ class FakeEngine:
         for byte in data:
             await answer.write(bytes([byte]))
             await asyncio.sleep(0)
+
+
+def _grown(page: str, times: int) -> str:
+    def line(text: str) -> str:
+        name, _, value = text.rpartition(" ")
+        grows = name.partition("{")[0].endswith(("_total", "_sum", "_count", "_bucket"))
+        return f"{name} {float(value) * times}" if grows and not text.startswith("#") else text
+
+    return "".join(line(text) + "\n" for text in page.splitlines())
 
 
 def _data(value: dict[str, Any]) -> bytes:
