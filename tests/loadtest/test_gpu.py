@@ -84,7 +84,7 @@ def test_a_gateway_that_does_not_start_ends_it_before_an_engine_is_started(tmp_p
     )
     done = run(
         "loadtest.gpu", "model", "--variants", str(path), "--out", str(tmp_path / "out"), "--place", str(tmp_path), "--english",
-        env={},
+        env={}, within_s=100,
     )  # fmt: skip
     assert done.returncode == 1
     assert "nothing measured: the gateway does not start on this machine" in done.stderr
