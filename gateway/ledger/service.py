@@ -51,7 +51,7 @@ from gateway.ledger.record import RecordError, Value, decode_header
 from gateway.ledger.recovery import Opened, lock, open_log
 from gateway.ledger.replay import Replay, last_day, lines_of
 from gateway.ledger.retention import prune
-from gateway.ledger.seal import seal_segment
+from gateway.ledger.sealing import NotSealed, seal_apart
 from gateway.ledger.server import Later, Server
 
 IDLE_TURN_S = 0.25
@@ -340,8 +340,8 @@ class Service:
     def _seal_quietly(self, number: int, first: int) -> None:
         """A disk that is full for the packed copy does not stop the log: the next start seals again."""
         try:
-            seal_segment(self._layout, number, first, self._signer, compressed=self._plan.compress)
-        except OSError as error:
+            seal_apart(self._plan.folder, self._plan.keys, number, first, compressed=self._plan.compress)
+        except NotSealed as error:
             self._tally.trouble("seal")
             self._logger.error(
                 "a segment could not be sealed; the next start will try again", segment=number, error=str(error)

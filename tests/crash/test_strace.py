@@ -69,6 +69,7 @@ def test_a_fault_in_one_syscall_loses_nothing_that_was_acknowledged(
     strace = (
         "strace",
         "-f",
+        "-y",
         "-qq",
         "-o",
         str(trace),
@@ -83,14 +84,22 @@ def test_a_fault_in_one_syscall_loses_nothing_that_was_acknowledged(
     try:
         if _ready_or_ended(ledger):
             acknowledged = asyncio.run(load(ledger, exchanges=150))
-        if ledger.process.poll() is None:
+        fatal = fault.startswith("error") and call in ("write", "fdatasync") and _hit_the_log(trace)
+        if fatal:
+            ledger.wait()
+        elif ledger.process.poll() is None:
             ledger.kill_traced()
     finally:
         ledger.end()
-    if fault.startswith("error") and "INJECTED" in trace.read_text() and call in ("write", "fdatasync"):
+    if fatal:
         assert "the ledger ends at once" in ledger.said() or "LogBroken" in ledger.said() or "Error" in ledger.said()
     check(ledger, acknowledged)
     start_again(ledger, acknowledged)
+
+
+def _hit_the_log(trace: Path) -> bool:
+    """What is written aside and renamed (a seal, a packed segment, an anchor) may fail: the next start does it again."""
+    return any("INJECTED" in line and ".new>" not in line for line in trace.read_text().splitlines())
 
 
 def _paths(home: Path) -> list[Path]:

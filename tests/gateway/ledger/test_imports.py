@@ -61,9 +61,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "client": {"errors", "identity", "messages"},
     "service": {
         "anchor", "background", "checkpoint", "clerk", "digest", "errors", "exchanges", "facts", "figures", "identity", "keyring",
-        "layout", "limits", "messages", "plan", "receipts", "record", "recovery", "replay", "retention", "seal",
-        "server",
+        "layout", "limits", "messages", "plan", "receipts", "record", "recovery", "replay", "retention",
+        "sealing", "server",
     },
+    "sealing": {"errors", "keyring", "layout", "seal"},
     "replay": {"exchanges", "layout", "limits", "merkle", "reader"},
     "exports": set(),
     "exports.ocsf": set(),
