@@ -161,7 +161,6 @@ class Envelope:
         forwarded = (value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for")
         scope["state"]["ip"] = self._proxies.client(peer, forwarded)
         connection = scope["state"]["connection"]
-        started = time.perf_counter()
         asks = scope["path"] == CHAT and scope["method"] == "POST"
         begun = False
 
@@ -184,9 +183,6 @@ class Envelope:
                     await send(message)
                     connection.leave_open()
                     return
-                structlog.get_logger().debug(
-                    "answered", path=path, status=message["status"], ms=round((time.perf_counter() - started) * 1000)
-                )
             await send(message)
 
         if not asks:

@@ -1,7 +1,8 @@
 """The log as its one writer holds it: append, commit, sign, rotate. Never retries, never reads a clock, never parses.
 
 What is durable when: `commit` writes the lines, syncs them, and only then may an answer leave. The hashes are written
-after the lines are durable, so a hash on disk proves that its line was. `sign` reads the lines back from the disk and
+after the lines are durable, so a hash on disk proves that its line was. The tree's nodes are made when the answers have
+left, since nobody waits for them and a start makes those that are missing. `sign` reads the lines back from the disk and
 compares before it signs: a bit flip that was signed once could never be repaired. Any OSError breaks the log for good:
 after a failed fsync the kernel may have dropped the pages and would report success the next time.
 """
@@ -74,6 +75,7 @@ class Log:
         self._nodes = os.open(layout.nodes, _APPEND | os.O_CREAT, 0o600)
         self._lines: list[bytes] = []
         self._leaves: list[bytes] = []
+        self._ungrown: list[bytes] = []
         self._unread: list[bytes] = []
         self._read_to = segment.bytes
         self._broken: str | None = None
@@ -81,7 +83,7 @@ class Log:
     @property
     def size(self) -> int:
         """Durable records."""
-        return self._frontier.size
+        return self._frontier.size + len(self._ungrown)
 
     @property
     def waiting(self) -> int:
@@ -94,7 +96,7 @@ class Log:
         leaf = leaf_hash(line)
         self._lines.append(line)
         self._leaves.append(leaf)
-        return self._frontier.size + len(self._lines) - 1, leaf
+        return self.size + len(self._lines) - 1, leaf
 
     def commit(self) -> None:
         """Make all appended records durable. LogBroken if that cannot be said; then the process must end."""
@@ -107,19 +109,28 @@ class Log:
             os.fdatasync(self.segment.lines)
             self._check_same_file()
             write_all(self.segment.hashes, b"".join(self._leaves))
-            full = self._runs.extend(self._leaves)
+        self.segment.records += len(self._lines)
+        self.segment.bytes += len(data)
+        self._ungrown += self._leaves
+        self._lines, self._leaves = [], []
+
+    def grow(self) -> None:
+        """Take what was committed since the last call into the tree."""
+        self._check()
+        if not self._ungrown:
+            return
+        with self._fatal("write the tree's nodes"):
+            full = self._runs.extend(self._ungrown)
             if full:
                 write_all(self._nodes, full)
         # Only after the store: a leaf that we counted but lost would fork the tree.
-        self._frontier.extend(self._leaves)
-        self.segment.records += len(self._lines)
-        self.segment.bytes += len(data)
-        self._unread += self._leaves
-        self._lines, self._leaves = [], []
+        self._frontier.extend(self._ungrown)
+        self._unread += self._ungrown
+        self._ungrown = []
 
     def read_back(self) -> None:
         """Compare what was committed since the last call with the bytes as the file now gives them."""
-        self._check()
+        self.grow()
         if not self._unread:
             return
         with self._fatal("read the records back"):
