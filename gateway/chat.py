@@ -6,6 +6,7 @@ answered by the application; after it, an ending has to be told inside the strea
 
 import asyncio
 import contextlib
+import functools
 import hmac
 import time
 
@@ -185,7 +186,7 @@ class _Relay:
         body = engine_body(
             exchange.request,
             served_name=exchange.request.model,
-            cache_salt=hmac.digest(secret, b"cache_salt", "sha256").hex(),
+            cache_salt=_cache_salt(secret),
             image_uuid=lambda digest: hmac.digest(secret, digest, "sha256").hex(),
         )
         silence_s = settings.silence_timeout_s if exchange.request.stream else settings.answer_timeout_s
@@ -288,6 +289,11 @@ _OUTCOMES: dict[type[GatewayError], Outcome] = {
     TimedOut: Outcome.TIMED_OUT, BadRequest: Outcome.REFUSED, NotFound: Outcome.REFUSED, Unavailable: Outcome.REFUSED,
     OverLimit: Outcome.REFUSED,
 }  # fmt: skip
+
+
+@functools.lru_cache(maxsize=1024)
+def _cache_salt(tenant_secret: bytes) -> str:
+    return hmac.digest(tenant_secret, b"cache_salt", "sha256").hex()
 
 
 async def _refusal(answer: Hop) -> GatewayError:

@@ -269,7 +269,7 @@ class LedgerClient:
             if ours is None:
                 return
             try:
-                packet = ours.recv(1 << 20)
+                packet = ours.recv(MOST_PACKET_BYTES + 1)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -283,6 +283,8 @@ class LedgerClient:
                 call = self._calls.get(answer.n)
                 if call is not None and not call.done():
                     call.set_result(answer.say)
+            if all(call.done() for call in self._calls.values()):
+                return  # nothing else is waited for
 
     # The connection
 

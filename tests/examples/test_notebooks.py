@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from tests.docs.readme import TOP
 from tests.support.deadline import until
+from tests.support.ports import free_port
 from tests.support.process import Process
 
 EXAMPLES = TOP / "docs" / "examples"
@@ -37,8 +37,7 @@ def test_every_example_is_listed() -> None:
 
 
 def test_jupyterlab_starts_on_loopback_with_a_token_that_is_printed_once(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     process = Process("notebook", f"NOTEBOOK={port}", env={"HOME": str(tmp_path)}, program=("make",))
     try:
         line = process.line_with("http://127.0.0.1:", within_s=90)

@@ -2,7 +2,6 @@
 
 import shutil
 import signal
-import socket
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 import yaml
 
 from tests.support.deadline import until
+from tests.support.ports import free_port
 from tests.support.process import TOP
 
 DEPLOY = TOP / "deploy" / "prometheus"
@@ -31,8 +31,7 @@ class PrometheusServer:
 
     def __init__(self, folder: Path, targets: dict[str, str], scrape_s: float = 1) -> None:
         self._program = program("prometheus")
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from tests.support.certificate import certificate
+from tests.support.ports import free_port
 
 BASE = "dc=example,dc=org"
 ADMIN, ADMIN_PASSWORD = f"cn=admin,{BASE}", "admin-secret"
@@ -87,7 +88,7 @@ class Slapd:
         self.ca, _ = certificate(folder, "127.0.0.1")
         values = {"base": BASE, "admin": ADMIN, "password": ADMIN_PASSWORD, "service": SERVICE, "folder": folder}
         (folder / "slapd.conf").write_text(_CONFIG.format(**values))
-        self.port, self.tls_port = _free_port(), _free_port()
+        self.port, self.tls_port = free_port(), free_port()
         self.start()
         people = "\n".join(map(_person, PASSWORDS))
         groups = "\n".join(
@@ -154,11 +155,6 @@ class Slapd:
             "VITRINE_LDAP_BIND_DN": SERVICE, "VITRINE_LDAP_BIND_PASSWORD_FILE": str(secret),
             "VITRINE_LDAP_BASE": f"ou=people,{BASE}", **more,
         }  # fmt: skip
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def missing() -> str:
