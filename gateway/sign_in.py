@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 
 from gateway.body import Room, read_body
 from gateway.errors import BadRequest, Forbidden, NotFound, OverLimit, Unauthenticated, Unavailable
+from gateway.exchange import CLIENT_LEFT_STATUS
 from gateway.house import House, address
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.messages import Fact, KeyEvent
@@ -20,6 +21,7 @@ from gateway.people.desk import DIRECTORY, PROXY, Desk
 from gateway.people.directory import DirectoryAway
 from gateway.people.person import MOST_NAME_CHARS, Person
 from gateway.people.sessions import Session, csrf_of
+from gateway.presence import ClientLeft
 
 MOST_BODY_BYTES = 16 << 10
 NO_STORE = {"cache-control": "no-store"}
@@ -56,10 +58,13 @@ def routes(app: FastAPI, house: House) -> None:
         if desk is None or desk.directory is None:
             raise NotFound("no directory is set up here; send the header `Authorization: Bearer vt_...`")
         _refuse_others(desk, request)
-        with Room(house.bodies) as room:
-            body = await read_body(
-                request.scope, request.receive, room, MOST_BODY_BYTES, house.settings.body_timeout_s
-            )  # fmt: skip
+        try:
+            with Room(house.bodies) as room:
+                body = await read_body(
+                    request.scope, request.receive, room, MOST_BODY_BYTES, house.settings.body_timeout_s
+                )  # fmt: skip
+        except ClientLeft:
+            return Response(status_code=CLIENT_LEFT_STATUS)  # to nobody
         try:
             given = _credentials(body)
         except msgspec.DecodeError as error:

@@ -107,7 +107,9 @@ def _sessions(settings: Settings) -> Iterator[Sessions | None]:
     if not settings.people:
         yield None
         return
-    sessions = Sessions(settings.home / "sessions.sqlite", settings.session_idle_s, settings.session_longest_s)
+    sessions = Sessions(
+        settings.home / "sessions.sqlite", settings.session_idle_s, settings.session_longest_s, settings.people_rules()
+    )
     try:
         yield sessions
     finally:
@@ -164,7 +166,7 @@ async def _tidy_memory() -> None:
         await asyncio.sleep(TIDY_EVERY_S)
         gc.collect()  # what was there at the start is frozen and not looked at
         if trim is not None:
-            trim(0)
+            await asyncio.to_thread(trim, 0)
 
 
 async def _beat(board: Board, server: Server) -> None:

@@ -72,6 +72,7 @@ class _Browsing:
         self._page = Page(records=reader.size)
 
     def run(self) -> Page:
+        """Each look-up may read every newer segment: none begins when the time is over."""
         page, index = self._page, self._below
         for index, line in self._backwards():
             self._take(index, line)
@@ -169,7 +170,7 @@ class _Browsing:
     def _look_up(self, identity: str, row: dict[str, Any]) -> tuple[int, bytes] | None:
         """An end that stands far above its begin."""
         self._look_ups += 1
-        if self._look_ups > MOST_LOOK_UPS:
+        if self._look_ups > MOST_LOOK_UPS or time.monotonic() > self._over_s:
             row["end_unknown"] = True
             return None
         found = [pair for pair in self._reader.find(identity) if b'"kind":"complete"' in pair[1]]

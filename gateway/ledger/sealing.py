@@ -28,7 +28,15 @@ class NotSealed(Exception):
 
 def seal_apart(folder: Path, keys: Path, number: int, first: int, *, compressed: bool) -> None:
     """Seal a closed segment and wait for it. Raises Tampered if the segment is not what was written, else NotSealed."""
-    words = [str(folder), str(keys), str(number), str(first), str(int(compressed)), str(os.getpid())]
+    # The child works in another folder than we may do.
+    words = [
+        str(folder.absolute()),
+        str(keys.absolute()),
+        str(number),
+        str(first),
+        str(int(compressed)),
+        str(os.getpid()),
+    ]
     try:
         ended = subprocess.run(
             [sys.executable, "-m", __name__, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True,

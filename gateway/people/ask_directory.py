@@ -34,29 +34,36 @@ def answer(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ask(asked: dict[str, Any]) -> dict[str, Any]:
-    entry, groups = None, []
-    with _client(asked, asked["bind_dn"], asked["bind_password"]).connect(timeout=asked["timeout_s"]) as service:
+    with _service(asked) as service:
         entry = _only(_search(service, asked, asked["base"], _filled(asked["filter"], user=asked["user"])))
-        if entry is not None:
-            groups = [str(value) for value in entry.get(asked["group_attribute"], [])][:MOST_GROUPS]
-            if asked["group_filter"]:
-                wanted = _filled(asked["group_filter"], dn=str(entry.dn), user=asked["user"])
-                groups += [str(found.dn) for found in _search(service, asked, asked["group_base"], wanted)]
-    # Somebody who is not there is asked for too: how long the answer takes must not tell who exists.
+    # Somebody who is not there is asked for too, and groups are read last: the steps taken must not tell who exists.
     dn = str(entry.dn) if entry is not None else f"cn={secrets.token_hex(8)},{asked['base']}"
     if not asked["password"]:
         return {"is": "wrong"}  # an empty password is an anonymous bind, which succeeds
     try:
         with _client(asked, dn, asked["password"]).connect(timeout=asked["timeout_s"]):
             pass
-    except (bonsai.AuthenticationError, bonsai.NoSuchObjectError, bonsai.InvalidDN, bonsai.UnwillingToPerform):
-        return {"is": "wrong"}
+    except (bonsai.ConnectionError, bonsai.TimeoutError, bonsai.ClosedConnection):
+        raise
+    except bonsai.LDAPError:
+        return {"is": "wrong"}  # whatever a directory says of a locked or expired account
     if entry is None:
         return {"is": "wrong"}
     names = entry.get(asked["name_attribute"], [])
     if len(names) != 1:
         return {"is": "away", "text": f"entries have no single {asked['name_attribute']} (VITRINE_LDAP_NAME_ATTRIBUTE)"}
-    return {"is": "known", "name": str(names[0]), "groups": groups}
+    name = str(names[0])
+    groups = [str(value) for value in entry.get(asked["group_attribute"], [])][:MOST_GROUPS]
+    if asked["group_filter"]:
+        # The entry's own name, not what was typed: that may be a mail address which its owner chose.
+        wanted = _filled(asked["group_filter"], dn=str(entry.dn), user=name)
+        with _service(asked) as service:
+            groups += [str(found.dn) for found in _search(service, asked, asked["group_base"], wanted)]
+    return {"is": "known", "name": name, "groups": groups}
+
+
+def _service(asked: dict[str, Any]) -> Any:
+    return _client(asked, asked["bind_dn"], asked["bind_password"]).connect(timeout=asked["timeout_s"])
 
 
 def _client(asked: dict[str, Any], dn: str, password: str) -> "bonsai.LDAPClient":

@@ -53,8 +53,10 @@ class Desk:
         if token is None:
             raise Unauthenticated(f"nobody is signed in and no API key was sent; {_SIGN_IN}")
         session = self.sessions.find(token)
-        if session is None or (session.via == PROXY and self._by_proxy(scope) != session.person):
-            # The proxy's word must still hold: another person at this browser, or one who left a group, is not this one.
+        # The proxy's word must still hold: another person at this browser, or one who left a group, is not this one.
+        named = self._named(scope)
+        other = named is not None and session is not None and self.id_of(named) != session.person.person_id
+        if session is None or other or (session.via == PROXY and self._by_proxy(scope) != session.person):
             raise Unauthenticated(f"the session is over; {_SIGN_IN}", code="session_over")
         return token, session
 

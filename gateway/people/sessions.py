@@ -27,9 +27,15 @@ _TABLES = """
 CREATE TABLE sessions (
   digest BLOB PRIMARY KEY, session_id TEXT NOT NULL, person_id TEXT NOT NULL, name TEXT NOT NULL, tenant TEXT NOT NULL,
   scopes TEXT NOT NULL, allowance TEXT NOT NULL, via TEXT NOT NULL,
-  seen_at_s REAL NOT NULL, ends_at_s REAL NOT NULL
+  rules TEXT NOT NULL, began_at_s REAL NOT NULL, seen_at_s REAL NOT NULL, ends_at_s REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
+_INDEXES = (
+    "CREATE INDEX sessions_by_person ON sessions (person_id, seen_at_s)",
+    "CREATE INDEX sessions_by_end ON sessions (ends_at_s)",
+    "CREATE INDEX sessions_by_use ON sessions (seen_at_s)",
+)
+MOST_OF_A_PERSON = 20
 
 
 class SessionsError(Exception):
@@ -49,9 +55,14 @@ class Session:
 class Sessions:
     """All sessions of one state folder. Not to be shared between threads."""
 
-    def __init__(self, path: Path, idle_s: float, longest_s: float, clock_s: Callable[[], float] = time.time) -> None:
-        """Open the file, making it (mode 0600, its folder 0700) where it is missing. Raises SessionsError."""
-        self._idle_s, self._longest_s, self._clock_s = idle_s, longest_s, clock_s
+    def __init__(
+        self, path: Path, idle_s: float, longest_s: float, rules: str = "", clock_s: Callable[[], float] = time.time
+    ) -> None:
+        """Open the file, making it (mode 0600, its folder 0700) where it is missing. Raises SessionsError.
+
+        ``rules`` stands for what decides about people: sessions that began under others are over.
+        """
+        self._idle_s, self._longest_s, self._rules, self._clock_s = idle_s, longest_s, rules, clock_s
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -69,7 +80,8 @@ class Sessions:
             self._db.execute("BEGIN IMMEDIATE")
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
-                self._db.execute(_TABLES)
+                for statement in (_TABLES, *_INDEXES):
+                    self._db.execute(statement)
                 self._db.execute(f"PRAGMA user_version = {SCHEMA}")
             elif version != SCHEMA:
                 raise SessionsError(f"{path} has schema {version}, this Vitrine knows {SCHEMA}; run the newer Vitrine")
@@ -82,14 +94,20 @@ class Sessions:
         return Session("ses_" + secrets.token_hex(8), person, via, self._clock_s() + self._longest_s)
 
     def begin(self, session: Session) -> str:
-        """Let it begin; the token that only the browser keeps. Those that are over are forgotten."""
+        """Let it begin; the token that only the browser keeps. Those that are over are forgotten, and a person's least used."""
         token, now_s, person = secrets.token_urlsafe(32), self._clock_s(), session.person
         self._db.execute("DELETE FROM sessions WHERE ends_at_s <= ? OR seen_at_s <= ?", (now_s, now_s - self._idle_s))
         self._db.execute(
-            "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "DELETE FROM sessions WHERE digest IN"
+            " (SELECT digest FROM sessions WHERE person_id = ? ORDER BY seen_at_s DESC LIMIT -1 OFFSET ?)",
+            (person.person_id, MOST_OF_A_PERSON - 1),
+        )
+        self._db.execute(
+            "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 _digest(token), session.session_id, person.person_id, person.name, person.tenant,
-                " ".join(sorted(person.scopes)), json.dumps(asdict(person.allowance)), session.via, now_s, session.ends_at_s,
+                " ".join(sorted(person.scopes)), json.dumps(asdict(person.allowance)), session.via,
+                self._rules, now_s, now_s, session.ends_at_s,
             ),
         )  # fmt: skip
         return token
@@ -100,8 +118,9 @@ class Sessions:
         row = self._db.execute("SELECT * FROM sessions WHERE digest = ?", (digest,)).fetchone()
         if row is None or not hmac.compare_digest(row[0], digest):
             return None
-        seen_at_s, ends_at_s = row[8:]
-        if now_s >= ends_at_s or now_s - seen_at_s >= self._idle_s:
+        rules, began_at_s, seen_at_s, ends_at_s = row[8:]
+        ends_at_s = min(ends_at_s, began_at_s + self._longest_s)  # the setting may be lower now
+        if rules != self._rules or now_s >= ends_at_s or now_s - seen_at_s >= self._idle_s:
             return None
         if now_s - seen_at_s >= min(_TOUCH_EVERY_S, self._idle_s / 10):
             self._db.execute("UPDATE sessions SET seen_at_s = ? WHERE digest = ?", (now_s, digest))

@@ -1,5 +1,6 @@
 """Settings of signing in, a part of the gateway's, checked together. Reads one file: the password of the bind."""
 
+import hashlib
 import json
 import ssl
 from pathlib import Path
@@ -48,6 +49,16 @@ class PeopleSettings(BaseModel):
     def people(self) -> bool:
         """Whether anybody can sign in by name."""
         return bool(self.ldap_url or self.auth_header)
+
+    def people_rules(self) -> str:
+        """Changes with whatever decides who somebody is and what they may do: their sessions are over then."""
+        rules = self.model_dump_json(
+            include={
+                "ldap_url", "ldap_base", "ldap_filter", "ldap_name_attribute", "ldap_group_attribute", "ldap_group_base",
+                "ldap_group_filter", "auth_header", "auth_groups_header", "groups",
+            }
+        )  # fmt: skip
+        return hashlib.sha256(rules.encode()).hexdigest()
 
     @property
     def directory_outbound(self) -> tuple[str, ...]:

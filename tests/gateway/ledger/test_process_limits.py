@@ -116,6 +116,15 @@ async def test_a_days_tokens_are_counted_again_from_segments_that_were_closed(tm
             assert answer.left[0].remaining == 100_000 - 300 * 52 - 1
 
 
+async def test_segments_are_sealed_where_the_log_is_also_if_its_folder_is_named_from_here(tmp_path: Path) -> None:
+    relative = {"folder": "home/ledger", "keys": "home/ledger-keys"}
+    with running(tmp_path / "home", segment_bytes=65_536, **relative) as ledger:
+        async with client_of(ledger) as client:
+            await exchanges(client, 100)
+        until(lambda: list(ledger.layout.segments.glob("*.seal")), what="a segment is sealed")
+        assert ledger.stop() == 0
+
+
 async def test_a_worker_whose_connection_broke_may_still_settle(tmp_path: Path) -> None:
     limits = (limit(tokens_per_min=1000, concurrent=1),)
     with running(tmp_path / "home") as ledger:

@@ -9,7 +9,7 @@ import pytest
 from gateway.keys.allowance import Allowance
 from gateway.keys.caller import Scope
 from gateway.people.person import Group, Person, admitted, person_id
-from gateway.people.sessions import Sessions, SessionsError, csrf_of
+from gateway.people.sessions import MOST_OF_A_PERSON, Sessions, SessionsError, csrf_of
 from tests.gateway.people.browser import Browser
 from tests.support.audit import Ledger
 from tests.support.fake_engine import FakeEngine
@@ -185,7 +185,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def sessions(tmp_path: Path, clock: Clock) -> Iterator[Sessions]:
-    opened = Sessions(tmp_path / "sessions.sqlite", 600, 3600, clock)
+    opened = Sessions(tmp_path / "sessions.sqlite", 600, 3600, clock_s=clock)
     yield opened
     opened.close()
 
@@ -211,6 +211,26 @@ def test_the_file_forgets_sessions_that_are_over(sessions: Sessions, clock: Cloc
     with sqlite3.connect(tmp_path / "sessions.sqlite") as db:
         assert db.execute("SELECT count(*) FROM sessions").fetchone() == (1,)
     db.close()
+
+
+def test_a_lower_bound_and_other_rules_hold_for_sessions_that_began_before(tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "sessions.sqlite"
+    first = Sessions(path, 600, 3600, "these groups", clock)
+    token = first.begin(first.draft(ALICE, "directory"))
+    first.close()
+    clock.now_s += 100
+    for longest_s, rules, holds in ((3600, "these groups", True), (60, "these groups", False), (3600, "others", False)):
+        again = Sessions(path, 600, longest_s, rules, clock)
+        assert (again.find(token) is not None) == holds
+        again.close()
+
+
+def test_of_too_many_sessions_of_one_person_the_least_used_end(sessions: Sessions, clock: Clock) -> None:
+    tokens = []
+    for _ in range(MOST_OF_A_PERSON + 3):
+        clock.now_s += 1
+        tokens.append(sessions.begin(sessions.draft(ALICE, "proxy")))
+    assert [sessions.find(token) is not None for token in tokens] == [False] * 3 + [True] * MOST_OF_A_PERSON
 
 
 def test_a_file_that_is_no_database_is_refused_with_the_way_out(tmp_path: Path) -> None:
