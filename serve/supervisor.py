@@ -134,7 +134,6 @@ class Supervisor:
             ready = await self._load(engine, stop, end)
             if not ready:
                 return 0.0
-            self._served = True
             since = time.monotonic()
             self._echo(f"ready after {since - started:.0f} s")
             await self._guard(engine, stop, end)
@@ -209,14 +208,13 @@ class Supervisor:
         proof = prove(engine.pid)
         if proof.isolated:
             self._echo(f"isolated: network namespace {proof.inode} with {', '.join(proof.interfaces)} alone")
+        manifest_root, max_model_len = await root, await probe.context_tokens(self._settings.socket)
+        # With the word of it, not after: who reads that may ask us to stop in the same moment, and is then served to the end.
+        self._served = True
         self._state.write(
-            phase=Phase.READY,
-            message="",
-            ready_since_s=time.time(),
-            namespace=proof,
-            manifest_root=await root,
-            max_model_len=await probe.context_tokens(self._settings.socket),
-        )
+            phase=Phase.READY, message="", ready_since_s=time.time(), namespace=proof, manifest_root=manifest_root,
+            max_model_len=max_model_len,
+        )  # fmt: skip
 
     async def _guard(self, engine: Engine, stop: asyncio.Task[bool], end: asyncio.Task[int]) -> None:
         """Return when the engine has ended, hangs, or is to stop. Meanwhile say what the kernel says of its network."""

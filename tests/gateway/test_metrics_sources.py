@@ -114,8 +114,9 @@ def test_what_an_engines_supervisor_says_is_scraped(gateway: Gateway, engine: Fa
     path = engine.folder / "state.json"
     state = json.loads(path.read_text())
     counted = [f'vitrine_engine_{what}{{engine="engine-0"}}' for what in ("egress_attempts_total", "isolated")]
-    assert not any(name in scrape(gateway.metrics_port) for name in counted)
     try:
+        path.write_text(json.dumps({**state, "namespace": None}))
+        assert not any(name in scrape(gateway.metrics_port) for name in counted)
         for isolated, attempts, seen in ((True, 0, [0, 1]), (True, 3, [3, 1]), (False, 90, [None, 0])):
             space = {"isolated": isolated, "inode": 1, "interfaces": ["lo"], "no_routes": attempts}
             path.write_text(json.dumps({**state, "namespace": space, "restarts": 2}))

@@ -15,8 +15,9 @@ from tests.support.gateway import Gateway
 CHROMIUM = shutil.which("chromium")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    """Ended with these tests: while it is there its event loop runs, and no other one could."""
     if CHROMIUM is None:
         pytest.skip("chromium is missing (Debian: chromium)")
     with sync_playwright() as playwright:
