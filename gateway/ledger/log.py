@@ -179,7 +179,7 @@ class Log:
 
     def _check_same_file(self) -> None:
         """A log that was deleted or swapped under us must not swallow records that nobody will find."""
-        ours, named = os.fstat(self.segment.lines), self.segment.lines_path.stat()
+        ours, named = os.fstat(self.segment.lines), os.stat(self.segment.lines_path)
         if ours.st_nlink != 1 or (ours.st_dev, ours.st_ino) != (named.st_dev, named.st_ino):
             raise OSError(0, "the file at its path is not the one we write to")
 
