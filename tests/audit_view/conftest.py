@@ -1,14 +1,14 @@
 """One real browser in front of a real gateway, a real ledger, a real directory and a fake engine."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.gateway.people.browser import GROUPS
+from tests.support import browser
 from tests.support.audit import Ledger
 from tests.support.fake_engine import FakeEngine
 from tests.support.gateway import Gateway
@@ -17,13 +17,8 @@ from tests.support.slapd import Slapd, missing
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.skip("chromium is missing (Debian: chromium)")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    with browser.chromium() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -1,29 +1,22 @@
 """One real browser for all tests of the page, in front of a real gateway, a real ledger and a fake engine."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext
 
 from tests.page.reader import Reader
 from tests.support.audit import Ledger
+from tests.support.browser import chromium
 from tests.support.fake_engine import Behaviour, FakeEngine
 from tests.support.gateway import Gateway
-
-CHROMIUM = shutil.which("chromium")
 
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Ended with these tests: while it is there its event loop runs, and no other one could."""
-    if CHROMIUM is None:
-        pytest.skip("chromium is missing (Debian: chromium)")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture(scope="package")
