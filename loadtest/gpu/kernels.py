@@ -56,7 +56,12 @@ SETTINGS = {
             "ir_op_priority": _NORMS,
         }
     ),
-    "fp8, Marlin": Setting({"quantization": "fp8_per_channel", "linear_backend": "marlin", "ir_op_priority": _NORMS}),
+    "fp8, Marlin, one scale a matrix": Setting(
+        {"quantization": "fp8_per_tensor", "linear_backend": "marlin", "ir_op_priority": _NORMS}
+    ),
+    "fp8, the encoder in bf16": Setting(
+        {"quantization": "fp8_per_channel", "quantization_config": {"ignore": ["visual.*"]}}, matrices=False
+    ),
 }
 
 

@@ -182,7 +182,7 @@ def _spy(pid: int, seconds: float, out: Path) -> "subprocess.Popen[bytes] | None
     if program is None:
         return None
     words = [
-        program, "record", "-p", str(pid), "--subprocesses", "-t", "-r", "50", "-d", str(max(1, int(seconds))),
+        program, "record", "-p", str(pid), "--subprocesses", "-t", "-r", "200", "-d", str(max(1, int(seconds))),
         "-f", "raw", "-o", str(out), "--nonblocking",
     ]  # fmt: skip
     with out.with_suffix(".err").open("wb") as errors:
