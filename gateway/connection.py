@@ -6,7 +6,7 @@ the client goes on with garbage. Here they are its own, since nothing may stand 
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import httptools
@@ -52,6 +52,8 @@ class Connection(HttpToolsProtocol):
         self._intake: tuple[Intake, RequestResponseCycle] | None = None
         self._head_bytes = self._leftover_bytes = 0
         self.asked = False  # whether a whole head ever came
+        self.left = False  # whether the client is gone
+        self.on_left: Callable[[], None] | None = None  # called then, for who works on its request
         self.waiting_since_s: float | None = None
         self.head_since_s: float | None = None
         self.stuck_since_s: float | None = None
@@ -68,8 +70,11 @@ class Connection(HttpToolsProtocol):
             self.refuse(Unavailable("too many connections are open; close some, or try again", retry_after_s=1))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.left = True
         self._porter.left(self)
         super().connection_lost(exc)
+        if self.on_left is not None:
+            self.on_left()
 
     def pause_writing(self) -> None:
         self.stuck_since_s = self.loop.time()
