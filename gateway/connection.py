@@ -135,6 +135,17 @@ class Connection(HttpToolsProtocol):
             self._intake = None
             self.cycle.message_event.set()
 
+    def whole_body(self, scope: object) -> bytes | None:
+        """The body of ``scope``'s request if all of it is here already, as where it came with its head. Gives it once."""
+        cycle = self._running
+        assert cycle is not None
+        assert cycle.scope is scope
+        if cycle.more_body:
+            return None
+        self.flow.resume_reading()  # or nobody would see that the client leaves
+        body, cycle.body = bytes(cycle.body), bytearray()
+        return body
+
     @contextlib.contextmanager
     def pieces_to(self, intake: "Intake", scope: object) -> Iterator[None]:
         """In this block the body of ``scope``'s request goes to ``intake``, with what came before; its reader is woken at the
