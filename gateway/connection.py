@@ -25,7 +25,9 @@ MOST_TARGET_BYTES = 8 << 10
 MOST_PIPELINED = 16
 LAST_MOMENT_S = 0.5
 MOST_LEFTOVER_BYTES = 8 << 20  # of a body that nobody wants any more, read so that the client gets to read our answer
-_ONCE = (b"host", b"content-length", b"transfer-encoding", b"authorization", b"content-type", b"content-encoding")
+_ONCE = frozenset(
+    (b"host", b"content-length", b"transfer-encoding", b"authorization", b"content-type", b"content-encoding")
+)
 _TARGET = re.compile(rb"(?:https?://[^/?#@\s]+)?/[\x21\x22\x24-\x7e]*")
 _REASONS = {
     400: b"Bad Request",
@@ -255,13 +257,13 @@ class Connection(HttpToolsProtocol):
     def _fault_of_head(self) -> str:
         """What of a head readers may understand differently, or an empty text."""
         version = self.parser.get_http_version()
-        counts = dict.fromkeys(_ONCE, 0)
         values: dict[bytes, bytes] = {}
+        twice = b""
         size = len(self.url)
         for name, value in self.headers:
             size += len(name) + len(value)
-            if name in counts:
-                counts[name] += 1
+            if name in _ONCE:
+                twice = name if name in values else twice
                 values[name] = value
         if size > MOST_HEAD_BYTES:
             self._refuse_head(_head_too_large())
@@ -269,10 +271,9 @@ class Connection(HttpToolsProtocol):
             return "only HTTP/1.0 and HTTP/1.1 are spoken here"
         if self.parser.should_upgrade():
             return "no other protocol is spoken here; leave out Upgrade and CONNECT"
-        for name, count in counts.items():
-            if count > 1:
-                return f"the header {name.decode()} was sent more than once; send it once"
-        if version == "1.1" and not counts[b"host"]:
+        if twice:
+            return f"the header {twice.decode()} was sent more than once; send it once"
+        if version == "1.1" and b"host" not in values:
             return "the header Host is missing; send it"
         if not _TARGET.fullmatch(self.url):
             return "the request's target must be a path"
