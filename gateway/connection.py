@@ -142,7 +142,7 @@ class Connection(HttpToolsProtocol):
         cycle = self._running
         assert cycle is not None
         assert cycle.scope is scope
-        if cycle.more_body:
+        if cycle.more_body or cycle.waiting_for_100_continue:
             return None
         self.flow.resume_reading()  # or nobody would see that the client leaves
         body, cycle.body = bytes(cycle.body), bytearray()
