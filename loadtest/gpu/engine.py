@@ -1,4 +1,4 @@
-"""One engine for one variant: started by the house's own launcher on a Unix socket, waited for, told of, stopped."""
+"""The engines of one variant: started by the house's own launcher on Unix sockets, waited for, told of, stopped."""
 
 import contextlib
 import json
@@ -25,11 +25,11 @@ class Engine:
     """A running one. ``started_s`` is how long it took to be ready; ``log`` all that it said."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", socket: Path, log: Path, started_s: float) -> None:
-        self._process, self.socket, self.log, self.started_s = process, socket, log, started_s
+        self.process, self.socket, self.log, self.started_s = process, socket, log, started_s
 
     @property
     def pid(self) -> int:
-        return self._process.pid
+        return self.process.pid
 
     @property
     def tail(self) -> list[str]:
@@ -39,9 +39,30 @@ class Engine:
 @contextlib.contextmanager
 def running(
     campaign: Campaign, variant: Variant, model: Path, home: Path, log: Path, isolation: str, within_s: float
-) -> Iterator[Engine]:
-    """Raises LoadTestError with the last lines of its output if it is not ready in time or ends before."""
-    folder = home / "run" / "engine-0"
+) -> Iterator[list[Engine]]:
+    """All that the variant wants, started together. ``log`` is the first one's; the others' have their number in the name.
+
+    Raises LoadTestError with the last lines of its output if one is not ready in time or ends before.
+    """
+    before = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        engines = []
+        for number in range(variant.engines):
+            own = log if number == 0 else log.with_suffix(f".{number}{log.suffix}")
+            process, socket = stack.enter_context(_started(campaign, variant, model, home, own, isolation, number))
+            engines.append(Engine(process, socket, own, 0.0))
+        for number, engine in enumerate(engines):
+            _await(engine.process, engine.socket, engine.log, before + min(within_s, campaign.start_s))
+            engine.started_s = time.monotonic() - before
+            _tell(engine.socket.parent, campaign, number)
+        yield engines
+
+
+@contextlib.contextmanager
+def _started(
+    campaign: Campaign, variant: Variant, model: Path, home: Path, log: Path, isolation: str, number: int
+) -> Iterator[tuple["subprocess.Popen[bytes]", Path]]:
+    folder = home / "run" / f"engine-{number}"
     folder.mkdir(parents=True, exist_ok=True)
     for left_over in folder.iterdir():
         left_over.unlink()
@@ -51,26 +72,30 @@ def running(
         "--served-model-name", campaign.served_name, "--no-enable-log-requests", "--disable-uvicorn-access-log",
         *campaign.arguments(variant),
     ]  # fmt: skip
-    before = time.monotonic()
     with log.open("wb") as file:
         file.write(f"{' '.join(words)}\n".encode())
         file.flush()
         process = subprocess.Popen(
-            words, env=_environment(campaign, variant, home), cwd=TOP, stdin=subprocess.DEVNULL, stdout=file,
+            words, env=_environment(campaign, variant, home, number), cwd=TOP, stdin=subprocess.DEVNULL, stdout=file,
             stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     try:
-        _await(process, socket, log, before + min(within_s, campaign.start_s))
-        _tell(folder, campaign)
-        yield Engine(process, socket, log, time.monotonic() - before)
+        yield process, socket
     finally:
         (folder / "state.json").unlink(missing_ok=True)
         _stop(process)
 
 
-def _environment(campaign: Campaign, variant: Variant, home: Path) -> dict[str, str]:
+def _environment(campaign: Campaign, variant: Variant, home: Path, number: int) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("VITRINE_")}
-    cache = home.parent / "cache"  # one for all variants: what was compiled for one is there for the next
+    if variant.engines > 1:
+        named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        cards = named.split(",") if named else [str(card) for card in range(variant.engines)]
+        if len(cards) < variant.engines:
+            raise LoadTestError(f"{variant.engines} engines want a GPU each; CUDA_VISIBLE_DEVICES names {len(cards)}")
+        kept["CUDA_VISIBLE_DEVICES"] = cards[number]
+    # One for all variants: what was compiled for one is there for the next. Not for all engines: they would write it at once.
+    cache = home.parent / ("cache" if number == 0 else f"cache-{number}")
     return {
         **kept, "PYTHONUNBUFFERED": "1", "VLLM_CACHE_ROOT": str(cache / "vllm"), "TRITON_CACHE_DIR": str(cache / "triton"),
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"), "VLLM_HOST_IP": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo",
@@ -99,12 +124,12 @@ def _why(log: Path) -> str:
     return " | ".join(line.strip() for line in lines[max(0, start) : start + 3])[:500]
 
 
-def _tell(folder: Path, campaign: Campaign) -> None:
+def _tell(folder: Path, campaign: Campaign, number: int) -> None:
     """The state file, as a supervisor writes it: the gateway looks for nothing else."""
     state = {
-        "schema": 1, "number": 0, "phase": "ready", "message": "", "profile": "loadtest", "served_names": [campaign.served_name],
-        "supervisor_pid": 0, "manifest_root": "", "flags_digest": "", "ready_since_s": time.time(), "started_at_s": time.time(),
-        "max_model_len": campaign.max_model_len,
+        "schema": 1, "number": number, "phase": "ready", "message": "", "profile": "loadtest",
+        "served_names": [campaign.served_name], "supervisor_pid": 0, "manifest_root": "", "flags_digest": "",
+        "ready_since_s": time.time(), "started_at_s": time.time(), "max_model_len": campaign.max_model_len,
     }  # fmt: skip
     (folder / "state.tmp").write_text(json.dumps(state))
     (folder / "state.tmp").replace(folder / "state.json")

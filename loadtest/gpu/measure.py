@@ -1,12 +1,13 @@
 """Measures one variant: every load in turn, with all that was seen meanwhile; a load that fails does not end the others."""
 
+import itertools
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from loadtest import crowd, figures, pool
+from loadtest import arrivals, crowd, figures, pool
 from loadtest import scenario as scenario_
 from loadtest.bench import vitrine
 from loadtest.bench.scenarios import Target as Gateway
@@ -57,18 +58,21 @@ class Bench:
         card = watch.Card(self._out / f"{name}.gpu.csv")
         home = self._place / "home"
         try:
-            with running(self._campaign, variant, self._model, home, log, self._isolation, self._left_s()) as engine:
-                self._told(name, "start", {"seconds": round(engine.started_s, 1)})
-                with vitrine.running(home, None, self._campaign.gateway) as gateway:
-                    for label in variant.loads:
-                        self._load(name, label, engine, gateway, card, traces)
-                shutil.copy(home / "processes.log", self._out / f"{name}.gateway.log")
+            with running(self._campaign, variant, self._model, home, log, self._isolation, self._left_s()) as engines:
+                self._told(name, "start", {"seconds": round(engines[-1].started_s, 1)})
+                for more, labels in itertools.groupby(variant.loads, lambda label: self._campaign.loads[label].gateway):
+                    with vitrine.running(home, None, {**self._campaign.gateway, **more}) as gateway:
+                        for label in labels:
+                            self._load(name, label, engines, gateway, card, traces)
+                    shutil.copy(home / "processes.log", self._out / f"{name}.gateway.log")
         except vitrine.NotStarted as error:
             raise LoadTestError(f"the gateway did not start: {error}") from None
         finally:
             card.close()
 
-    def _load(self, name: str, label: str, engine: Engine, gateway: Gateway, card: watch.Card, traces: Path) -> None:
+    def _load(
+        self, name: str, label: str, engines: list[Engine], gateway: Gateway, card: watch.Card, traces: Path
+    ) -> None:
         wanted = self._campaign.loads[label]
         if self._left_s() < wanted.for_s / 2 + 15:
             self._told(name, label, {"failed": "no time left"})
@@ -77,9 +81,9 @@ class Bench:
             key = gateway.headers["authorization"].removeprefix("Bearer ")
             target = Target(f"http://127.0.0.1:{gateway.port}", key, self._campaign.served_name)
         else:
-            target = Target(f"unix:{engine.socket}", "", self._campaign.served_name)
-        pids = {"engine": engine.pid, **gateway.pids}
-        watched = watch.Watched(engine.socket, pids, card, wanted.for_s)
+            target = Target(f"unix:{engines[0].socket}", "", self._campaign.served_name)
+        pids = {f"engine {number}" if number else "engine": engine.pid for number, engine in enumerate(engines)}
+        watched = watch.Watched([engine.socket for engine in engines], {**pids, **gateway.pids}, card, wanted.for_s)
         try:
             if wanted.sample:
                 watched.stacks = self._out / f"{name}.{label}.stacks"
@@ -101,14 +105,20 @@ class Bench:
         try:
             # Other questions every time: what was asked once is in the engine's caches.
             entries = pool.make(scenario, wanted.requests + warm, self._asked * 104_729, folder, words=self._words)
+            at_s = arrivals.poisson(wanted.rate, wanted.requests, self._asked) if wanted.rate else None
             run = crowd.run(
-                target, scenario, entries, at_s=None, at_once=wanted.at_once, warm=warm, processes=self._processes,
-                for_s=min(wanted.for_s, max(5.0, self._left_s() - 10)), seed=self._asked, words=self._words,
-                progress=lambda *_: begin(),
+                target, scenario, entries, at_s=at_s, at_once=0 if at_s else wanted.at_once, warm=warm,
+                processes=self._processes, for_s=min(wanted.for_s, max(5.0, self._left_s() - 10)), seed=self._asked,
+                words=self._words, progress=lambda *_: begin(),
             )  # fmt: skip
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        return figures.summary(run, scenario)
+        found = figures.summary(run, scenario)
+        if wanted.rate:
+            run.rate = wanted.rate
+            step = figures.step(run, scenario)
+            found["step"] = {"held": step.held, "why": step.why, "late": step.late, "slow": step.slow}
+        return found
 
 
 def _placed(value: Any, traces: Path) -> Any:

@@ -35,6 +35,8 @@ def variant(name: str, predicts: str, loads: dict[str, Any]) -> str:
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     for label, found in loads.items():
+        if step := found.get("step"):
+            lines.append(f"\n{label}: {'held' if step['held'] else step['why']}")
         if found.get("errors_said"):
             lines.append(f"\n{label}: {found['errors']} {found['errors_said']}")
     return "\n".join([*lines, "", *stages(loads), *_profiles(loads)])
@@ -113,4 +115,7 @@ def _profiles(loads: dict[str, Any]) -> list[str]:
             kernels = seen["kernels"]
             lines += [f"{label}: {kernels['busy_ms']:.1f} ms of GPU work within {kernels['span_ms']:.1f} ms", ""]
             lines += [f"  {one['ms']:9.2f} ms {one['count']:6d} × {one['name']}" for one in kernels["kernels"]] + [""]
+            for kind, step in kernels.get("steps", {}).items():
+                parts = ", ".join(f"{part} {step[part]:.1f}" for part in ("launched", "span", "busy") if part in step)
+                lines += [f"  {step['count']:.0f} steps {kind} ({step.get('tokens', 0):.0f} tokens), ms: {parts}", ""]
     return lines

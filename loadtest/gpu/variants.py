@@ -17,21 +17,26 @@ class _Table(BaseModel):
 
 class Wanted(_Table):
     """One load. ``through`` the gateway or ``direct`` to the engine's socket; ``for_s`` is how long it may ask at most.
-    ``sample`` takes stacks of all processes meanwhile; ``trace`` the GPU's kernels, if the variant's flags allow that."""
+    ``rate`` is an open loop of so many a second, in place of ``at_once``. ``gateway``: settings for this load alone. ``sample``
+    takes stacks of all processes meanwhile; ``trace`` the GPU's kernels, if the variant's flags allow that."""
 
     scenario: str
-    at_once: Annotated[int, Field(ge=1)]
+    at_once: Annotated[int, Field(ge=1)] = 1
+    rate: Annotated[float, Field(gt=0)] | None = None
     requests: Annotated[int, Field(ge=1)]
     for_s: float = 60.0
     through: Literal["gateway", "direct"] = "gateway"
+    gateway: dict[str, str] = {}
     sample: bool = False
     trace: bool = False
 
 
 class Variant(_Table):
-    """``flags`` replace those of ``base``; an empty string takes one away. ``predicts``: what was expected, and why."""
+    """``flags`` replace those of ``base``; an empty string takes one away. ``predicts``: what was expected, and why. ``engines``
+    of more than one get a GPU each, of those that CUDA_VISIBLE_DEVICES names or in order."""
 
     predicts: str
+    engines: Annotated[int, Field(ge=1)] = 1
     flags: dict[str, Flag] = {}
     environment: dict[str, str] = {}
     loads: list[str]

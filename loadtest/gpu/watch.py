@@ -1,8 +1,6 @@
 """What is seen from outside while a load runs: the engine's metrics, the card, each process's CPU, stacks, GPU kernels."""
 
 import contextlib
-import gzip
-import json
 import os
 import re
 import shutil
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.bench.cores import tree
+from loadtest.gpu import trace
 from loadtest.gpu.http import get
 
 _HISTOGRAMS = {
@@ -39,14 +38,15 @@ _COUNTERS = {
 _SMI = ("utilization.gpu", "utilization.memory", "memory.used", "power.draw", "clocks.sm")
 
 
-def metrics(socket: Path) -> dict[str, float]:
-    """Every series of the engine's metrics, labels summed; empty if it does not answer."""
+def metrics(sockets: list[Path]) -> dict[str, float]:
+    """Every series of the engines' metrics, labels and engines summed; without those that do not answer."""
     found: dict[str, float] = defaultdict(float)
-    with contextlib.suppress(OSError):
-        for line in get(socket, "/metrics")[1].splitlines():
-            if line.startswith("vllm:"):
-                name, _, value = line.rpartition(" ")
-                found[name.partition("{")[0]] += float(value)
+    for socket in sockets:
+        with contextlib.suppress(OSError):
+            for line in get(socket, "/metrics")[1].splitlines():
+                if line.startswith("vllm:"):
+                    name, _, value = line.rpartition(" ")
+                    found[name.partition("{")[0]] += float(value)
     return dict(found)
 
 
@@ -70,12 +70,14 @@ def delta(before: dict[str, float], after: dict[str, float]) -> dict[str, float]
 
 
 class Card:
-    """Samples nvidia-smi twice a second, if there is one."""
+    """Samples nvidia-smi twice a second, if there is one: the cards that CUDA_VISIBLE_DEVICES names, or all."""
 
     def __init__(self, log: Path) -> None:
         self._log, self._process = log, None
         if shutil.which("nvidia-smi"):
             words = ["nvidia-smi", f"--query-gpu={','.join(_SMI)}", "--format=csv,noheader,nounits", "-lms", "500"]
+            if cards := os.environ.get("CUDA_VISIBLE_DEVICES"):
+                words += ["-i", cards]
             self._process = subprocess.Popen(words, stdout=log.open("wb"), stderr=subprocess.DEVNULL)
 
     def seen(self, offset: int = 0) -> dict[str, float]:
@@ -122,8 +124,8 @@ class Watched:
     ``stacks`` is where py-spy's samples go, ``traces`` where vLLM's profiler writes; None for not.
     """
 
-    def __init__(self, socket: Path, pids: dict[str, int], card: Card, for_s: float) -> None:
-        self._socket, self._pids, self._card, self._for_s = socket, pids, card, for_s
+    def __init__(self, sockets: list[Path], pids: dict[str, int], card: Card, for_s: float) -> None:
+        self._sockets, self._pids, self._card, self._for_s = sockets, pids, card, for_s
         self.stacks: Path | None = None
         self.traces: Path | None = None
         self._began_s = 0.0
@@ -132,13 +134,12 @@ class Watched:
     def begin(self) -> None:
         if self._began_s:
             return
-        self._before, self._cpu, self._offset = metrics(self._socket), cpu(self._pids), self._card.offset
-        self._began_s = time.monotonic()
+        self._before, self._cpu, self._offset = metrics(self._sockets), cpu(self._pids), self._card.offset
+        self._began_s, self._began_at_s = time.monotonic(), time.time()
         if self.stacks is not None:
-            self._spy = _spy(self._pids["engine"], min(8.0, self._for_s / 2), self.stacks)
+            self._spy = _spy(next(iter(self._pids.values())), min(8.0, self._for_s / 2), self.stacks)
         if self.traces is not None:
-            with contextlib.suppress(OSError):
-                get(self._socket, "/start_profile", method="POST", timeout_s=60)
+            self._profile("start", 60)
 
     def end(self) -> dict[str, Any]:
         """Empty if the load never began."""
@@ -147,14 +148,13 @@ class Watched:
         took_s = time.monotonic() - self._began_s
         used = {name: (spent - self._cpu.get(name, 0.0)) / took_s for name, spent in cpu(self._pids).items()}
         seen: dict[str, Any] = {
-            "engine": delta(self._before, metrics(self._socket)),
+            "engine": delta(self._before, metrics(self._sockets)),
             "card": self._card.seen(self._offset),
             "cpu_cores": {name: round(cores, 2) for name, cores in used.items() if cores > 0.02},
         }
         if self.traces is not None:
-            with contextlib.suppress(OSError):
-                get(self._socket, "/stop_profile", method="POST", timeout_s=120)
-            seen["kernels"] = top_kernels(self.traces)
+            self._profile("stop", 120)
+            seen["kernels"] = trace.summary(self.traces, self._began_at_s)
         if self._spy is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._spy.wait(20)
@@ -163,6 +163,11 @@ class Watched:
         if self.stacks is not None:
             seen["stacks"] = top_stacks(self.stacks)
         return seen
+
+    def _profile(self, verb: str, timeout_s: float) -> None:
+        for socket in self._sockets:
+            with contextlib.suppress(OSError):
+                get(socket, f"/{verb}_profile", method="POST", timeout_s=timeout_s)
 
 
 def _spy(pid: int, seconds: float, out: Path) -> "subprocess.Popen[bytes] | None":
@@ -177,7 +182,7 @@ def _spy(pid: int, seconds: float, out: Path) -> "subprocess.Popen[bytes] | None
     if program is None:
         return None
     words = [
-        program, "record", "-p", str(pid), "--subprocesses", "-t", "-r", "50", "-d", str(max(1, int(seconds))),
+        program, "record", "-p", str(pid), "--subprocesses", "-t", "-r", "200", "-d", str(max(1, int(seconds))),
         "-f", "raw", "-o", str(out), "--nonblocking",
     ]  # fmt: skip
     with out.with_suffix(".err").open("wb") as errors:
@@ -195,29 +200,3 @@ def top_stacks(path: Path, most: int = 12) -> list[tuple[str, float]]:
             counts[re.sub(r"\S*/", "", frames.split(";")[-1])] += int(count)
     whole = sum(counts.values()) or 1
     return [(name, count / whole) for name, count in sorted(counts.items(), key=lambda item: -item[1])[:most]]
-
-
-def top_kernels(folder: Path, within_s: float = 60.0, most: int = 25) -> dict[str, Any]:
-    """Of the traces in a folder: GPU time by kernel, in ms, and the time from the first kernel to the last."""
-    end = time.monotonic() + within_s
-    paths: list[Path] = []
-    while not paths and time.monotonic() < end:
-        paths = [path for path in folder.rglob("*.json*") if path.stat().st_size > 0]
-        time.sleep(0.5)
-    sums: dict[str, float] = defaultdict(float)
-    counts: dict[str, int] = defaultdict(int)
-    first, last = float("inf"), 0.0
-    for path in paths:
-        with contextlib.suppress(OSError, ValueError, EOFError):
-            raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-            for event in json.loads(raw).get("traceEvents", []):
-                if event.get("cat") in ("kernel", "gpu_memcpy", "gpu_memset") and "dur" in event:
-                    sums[event["name"][:90]] += event["dur"] / 1000
-                    counts[event["name"][:90]] += 1
-                    first, last = min(first, event["ts"]), max(last, event["ts"] + event["dur"])
-    ranked = sorted(sums.items(), key=lambda item: -item[1])[:most]
-    return {
-        "busy_ms": sum(sums.values()),
-        "span_ms": (last - first) / 1000 if last else 0.0,
-        "kernels": [{"name": name, "ms": spent, "count": counts[name]} for name, spent in ranked],
-    }

@@ -1,6 +1,7 @@
 """What is prepared for a GPU: flags that vLLM knows, tables that can be read, metrics that are subtracted rightly."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from loadtest import scenario as scenario_
 from loadtest.faults import WrongUsage
-from loadtest.gpu import report, watch
+from loadtest.gpu import report, trace, watch
 from loadtest.gpu.variants import read
 from loadtest.words import of_tokenizer
 from tests.support.process import TOP, run
@@ -64,9 +65,26 @@ def test_stacks_and_kernels_are_ranked(tmp_path: Path) -> None:
               {"cat": "gpu_memcpy", "name": "copy", "ts": 2500.0, "dur": 100.0},
               {"cat": "cpu_op", "name": "aten::mm", "ts": 0.0, "dur": 9000.0}]  # fmt: skip
     (tmp_path / "t.pt.trace.json").write_text(json.dumps({"traceEvents": events}))
-    found = watch.top_kernels(tmp_path, within_s=1)
+    found = trace.summary(tmp_path, within_s=1)
     assert (found["busy_ms"], found["span_ms"]) == (1.1, 1.6)
     assert found["kernels"][0] == {"name": "gemm", "ms": 1.0, "count": 2}
+    assert found["steps"] == {}
+    assert trace.summary(tmp_path, since_s=time.time() + 60, within_s=0.1)["kernels"] == []
+
+
+def test_a_step_is_known_by_its_annotation_on_both_sides(tmp_path: Path) -> None:
+    prefill, decode = "execute_context_1(677)_generation_2(2)", "execute_context_0(0)_generation_3(3)"
+    events = [{"cat": "user_annotation", "name": prefill, "ts": 0.0, "dur": 30_000.0},
+              {"cat": "gpu_user_annotation", "name": prefill, "ts": 1_000.0, "dur": 40_000.0},
+              {"cat": "kernel", "name": "a", "ts": 2_000.0, "dur": 10_000.0},
+              {"cat": "kernel", "name": "b", "ts": 20_000.0, "dur": 15_000.0},
+              {"cat": "user_annotation", "name": decode, "ts": 50_000.0, "dur": 2_000.0},
+              {"cat": "kernel", "name": "c", "ts": 60_000.0, "dur": 5_000.0}]  # fmt: skip
+    (tmp_path / "t.pt.trace.json").write_text(json.dumps({"traceEvents": events}))
+    assert trace.summary(tmp_path, within_s=1)["steps"] == {
+        "with prompts": {"count": 1, "launched": 30.0, "tokens": 679, "span": 40.0, "busy": 25.0},
+        "answers alone": {"count": 1, "launched": 2.0, "tokens": 3},
+    }
 
 
 def test_where_a_first_token_comes_from_adds_up() -> None:
