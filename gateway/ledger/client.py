@@ -83,7 +83,7 @@ class LedgerClient:
         self._numbers = itertools.count(1)
         self._calls: dict[int, Call[Any]] = {}  # that are not over
         self._lines: list[bytes] = []  # asked in this turn of the loop: they go in one packet
-        self._together = 0  # lines that went last
+        self._together = 0  # how many went last: those who asked together are answered together, and ask again
         self._unsent: deque[bytes] = deque()
         self._blocked = False
         self._socket: socket.socket | None = None
@@ -220,7 +220,7 @@ class LedgerClient:
         call.settle(LedgerUnavailable(why))
 
     def _send(self, line: bytes, *, at_once: bool = False) -> None:
-        """As Nagle has it (RFC 896): at once while nothing is unanswered, else in one packet with what else this turn asks."""
+        """At once for who is alone; else in one packet with what else this turn of the loop asks, and in one sync."""
         self._lines.append(line)
         if len(self._lines) == 1:
             if at_once:
