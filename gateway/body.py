@@ -76,9 +76,18 @@ async def read_body(scope: Scope, receive: Receive, room: Room, most_bytes: int,
     # What is announced is not reserved: nobody holds memory by promising.
     room.check(int(announced) if announced.isdigit() else 0)
     intake = Intake(room, most_bytes)
+    connection = scope["state"]["connection"]
+    whole: bytes | None = connection.whole_body(scope)
+    if whole is not None:
+        if connection.left:
+            raise ClientLeft
+        if not intake.take(whole):
+            assert intake.fault is not None
+            raise intake.fault
+        return whole
     try:
         async with asyncio.timeout(timeout_s):
-            with scope["state"]["connection"].pieces_to(intake, scope):
+            with connection.pieces_to(intake, scope):
                 more = True
                 while more:
                     message = await receive()

@@ -39,7 +39,7 @@ from gateway.keys.caller import Caller
 from gateway.keys.caller import Scope as KeyScope
 from gateway.metrics import Stage
 from gateway.pictures.sanitize import sanitize
-from gateway.presence import ClientLeft, Presence
+from gateway.presence import ClientLeft, Connection, Presence
 from gateway.record import Header, Recording, deny
 
 ROUTE = "/v1/chat/completions"
@@ -79,7 +79,7 @@ class ChatCompletions:
             exchange = Exchange(identifier, caller, ROUTE, ip, peer, request, tokens, course, engine=engine.name)
             if house.traces is not None:
                 exchange.traceparent = dict(scope["headers"]).get(b"traceparent", b"")
-            await _Relay(house, exchange, engine, key, send).run(receive)
+            await _Relay(house, exchange, engine, key, send).run(scope["state"]["connection"])
 
     async def _understand(self, scope: Scope, receive: Receive, room: Room, course: Course) -> ChatRequest:
         settings = self._house.settings
@@ -90,13 +90,13 @@ class ChatCompletions:
         try:
             request = parse_chat(body, self._house.door)
             if request.remote:
-                async with Presence(receive):
+                with Presence(scope["state"]["connection"]):
                     await self._house.fetcher.fetch(request, room)
             if request.images:
                 # Decoding and hashing release the GIL: other requests go on meanwhile.
                 await asyncio.to_thread(digest_images, request)
                 if self._house.workshop is not None:
-                    async with Presence(receive):
+                    with Presence(scope["state"]["connection"]):
                         await sanitize(request, self._house.workshop, room)
         except DoorError as error:
             kind = TooLarge if error.status == 413 else BadRequest
@@ -113,13 +113,13 @@ class _Relay:
         self._recording = Recording(house.ledger, exchange, self._bounds, house.shared)
         self._asked = self._started = False
 
-    async def run(self, receive: Receive) -> None:
+    async def run(self, connection: Connection) -> None:
         """Relay the whole answer. Raises GatewayError only while nothing was sent."""
         exchange, metrics = self._exchange, self._house.metrics
         metrics.in_flight.add()
-        presence = Presence(receive)
+        presence = Presence(connection)
         try:
-            async with presence:
+            with presence:
                 self._house.closing.running.add(presence)
                 if self._bounds:
                     # A request over its limits must cost no engine work; without limits the engine need not wait.

@@ -6,7 +6,7 @@ the client goes on with garbage. Here they are its own, since nothing may stand 
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import httptools
@@ -25,7 +25,9 @@ MOST_TARGET_BYTES = 8 << 10
 MOST_PIPELINED = 16
 LAST_MOMENT_S = 0.5
 MOST_LEFTOVER_BYTES = 8 << 20  # of a body that nobody wants any more, read so that the client gets to read our answer
-_ONCE = (b"host", b"content-length", b"transfer-encoding", b"authorization", b"content-type", b"content-encoding")
+_ONCE = frozenset(
+    (b"host", b"content-length", b"transfer-encoding", b"authorization", b"content-type", b"content-encoding")
+)
 _TARGET = re.compile(rb"(?:https?://[^/?#@\s]+)?/[\x21\x22\x24-\x7e]*")
 _REASONS = {
     400: b"Bad Request",
@@ -52,6 +54,8 @@ class Connection(HttpToolsProtocol):
         self._intake: tuple[Intake, RequestResponseCycle] | None = None
         self._head_bytes = self._leftover_bytes = 0
         self.asked = False  # whether a whole head ever came
+        self.left = False  # whether the client is gone
+        self.on_left: Callable[[], None] | None = None  # called then, for who works on its request
         self.waiting_since_s: float | None = None
         self.head_since_s: float | None = None
         self.stuck_since_s: float | None = None
@@ -68,8 +72,11 @@ class Connection(HttpToolsProtocol):
             self.refuse(Unavailable("too many connections are open; close some, or try again", retry_after_s=1))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.left = True
         self._porter.left(self)
         super().connection_lost(exc)
+        if self.on_left is not None:
+            self.on_left()
 
     def pause_writing(self) -> None:
         self.stuck_since_s = self.loop.time()
@@ -129,6 +136,17 @@ class Connection(HttpToolsProtocol):
         elif not self._intake[0].take(body):
             self._intake = None
             self.cycle.message_event.set()
+
+    def whole_body(self, scope: object) -> bytes | None:
+        """The body of ``scope``'s request if all of it is here already, as where it came with its head. Gives it once."""
+        cycle = self._running
+        assert cycle is not None
+        assert cycle.scope is scope
+        if cycle.more_body or cycle.waiting_for_100_continue:
+            return None
+        self.flow.resume_reading()  # or nobody would see that the client leaves
+        body, cycle.body = bytes(cycle.body), bytearray()
+        return body
 
     @contextlib.contextmanager
     def pieces_to(self, intake: "Intake", scope: object) -> Iterator[None]:
@@ -239,13 +257,13 @@ class Connection(HttpToolsProtocol):
     def _fault_of_head(self) -> str:
         """What of a head readers may understand differently, or an empty text."""
         version = self.parser.get_http_version()
-        counts = dict.fromkeys(_ONCE, 0)
         values: dict[bytes, bytes] = {}
+        twice = b""
         size = len(self.url)
         for name, value in self.headers:
             size += len(name) + len(value)
-            if name in counts:
-                counts[name] += 1
+            if name in _ONCE:
+                twice = name if name in values else twice
                 values[name] = value
         if size > MOST_HEAD_BYTES:
             self._refuse_head(_head_too_large())
@@ -253,10 +271,9 @@ class Connection(HttpToolsProtocol):
             return "only HTTP/1.0 and HTTP/1.1 are spoken here"
         if self.parser.should_upgrade():
             return "no other protocol is spoken here; leave out Upgrade and CONNECT"
-        for name, count in counts.items():
-            if count > 1:
-                return f"the header {name.decode()} was sent more than once; send it once"
-        if version == "1.1" and not counts[b"host"]:
+        if twice:
+            return f"the header {twice.decode()} was sent more than once; send it once"
+        if version == "1.1" and b"host" not in values:
             return "the header Host is missing; send it"
         if not _TARGET.fullmatch(self.url):
             return "the request's target must be a path"

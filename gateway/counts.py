@@ -21,7 +21,7 @@ from gateway.engines.health import Standing
 from gateway.errors import EngineBroke, GatewayError, TimedOut
 from gateway.exchange import Exchange
 from gateway.keys.allowance import BOUNDS
-from gateway.ledger.client import CALLS, Call
+from gateway.ledger.client import CALLS, What
 from gateway.metrics import MOST_NAMES, OTHER, Choice, Failure, Login
 from gateway.series import Number, OfModel, OfTenant, Quick, number
 
@@ -115,7 +115,7 @@ class Metrics:
     def probed(self, engine: str, *, ok: bool) -> None:
         self._counter("vitrine_engine_probes_total").labels(self._engine(engine), "ok" if ok else "failed").inc()
 
-    def unanswered(self, call: Call) -> None:
+    def unanswered(self, call: What) -> None:
         """The audit log gave no durable answer in time."""
         self._ledger_failures[call].inc()
 

@@ -1,40 +1,51 @@
 """Notices that a client left while we work for it, and stops that work; sends nothing.
 
-Under uvicorn ``send()`` to an absent client does not raise: only ``receive()`` tells that it left.
+The connection says so itself: a task that awaits ``receive()`` for each exchange would do, and costs each exchange a task.
 """
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
-
-from starlette.types import Receive
+from typing import Protocol
 
 
 class ClientLeft(Exception):
     """The client closed its connection before its answer was whole."""
 
 
+class Connection(Protocol):
+    """Calls ``on_left`` once it is lost; ``left`` from then on."""
+
+    on_left: Callable[[], None] | None
+
+    @property
+    def left(self) -> bool: ...
+
+
 class Presence:
-    """``async with Presence(receive)``: the block is cancelled when the client leaves and ends with ClientLeft; or by ``stop``.
+    """``with Presence(connection)``: the block is cancelled when the client leaves and ends with ClientLeft; or by ``stop``.
 
     Enter it after the body was read. Set ``over`` before the last send: from then on leaving is the usual end.
     """
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         self._why: Exception | None = None
         self.over = False
 
-    async def __aenter__(self) -> "Presence":
+    def __enter__(self) -> "Presence":
+        if self._connection.left:
+            raise ClientLeft
         task = asyncio.current_task()
         assert task is not None
         self._task = task
-        self._watch = asyncio.create_task(self._wait())
+        self._connection.on_left = self._left
         return self
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._watch.cancel()
+        self._connection.on_left = None
         if self._why is not None and isinstance(error, asyncio.CancelledError) and self._task.uncancel() == 0:
             raise self._why from None
 
@@ -44,7 +55,5 @@ class Presence:
             self._why = why
             self._task.cancel()
 
-    async def _wait(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+    def _left(self) -> None:
         self.stop(ClientLeft())

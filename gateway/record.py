@@ -8,6 +8,7 @@ import base64
 import contextlib
 import hashlib
 import time
+from collections.abc import Awaitable
 from typing import TypeVar
 
 from gateway import limits
@@ -33,28 +34,23 @@ class Recording:
     ) -> None:
         self._ledger, self._exchange, self._bounds = ledger, exchange, bounds
         self._left: tuple[Left, ...] | None = None  # after an end that gave something back
-        self._admission = asyncio.create_task(self._admit())
+        self._admission = ledger.admission(_admit(exchange, bounds))
         self._completed = False
         self._shared = shared
         self._taking: asyncio.Task[Verdict | None] | None = None
         self._shared_left: tuple[Left, ...] = ()
 
-    async def _admit(self) -> Receipt | Refusal:
-        exchange = self._exchange
-        asked_s = time.monotonic()
-        said = await self._ledger.admit(_admit(exchange, self._bounds))
-        exchange.admit_s, exchange.id_in_log = time.monotonic() - asked_s, said.id
-        return said
-
     async def admitted(self) -> Receipt:
         """Wait until the exchange is admitted durably. Raises Unavailable or OverLimit."""
-        # Shielded: a client that leaves now must not lose the record of what it asked.
+        # A client that leaves now does not lose the record of what it asked: the ledger has the question.
         try:
-            said = await self._await(self._admission)
+            said = await self._admission.wait() if self._admission.over else await self._waited(self._admission.wait())
         except LedgerUnavailable:
             raise _no_record() from None
+        exchange = self._exchange
+        exchange.admit_s, exchange.id_in_log = self._admission.took_s, said.id
         if isinstance(said, Refusal):
-            raise limits.refused(said, self._exchange.tokens, len(self._exchange.request.images))
+            raise limits.refused(said, exchange.tokens, len(exchange.request.images))
         return said
 
     async def permitted(self) -> None:
@@ -64,11 +60,11 @@ class Recording:
             return
         exchange = self._exchange
         caller, pictures = exchange.caller, len(exchange.request.images)
-        # Shielded too: what was taken must be given back.
+        # Shielded: what was taken must be given back.
         self._taking = asyncio.create_task(
             self._shared.take(exchange.id, caller.tenant, self._bounds, exchange.tokens, pictures)
         )
-        verdict = await self._await(self._taking)
+        verdict = await self._waited(asyncio.shield(self._taking))
         if verdict is not None:
             self._shared_left = verdict.left
             if verdict.over is not None:
@@ -104,15 +100,13 @@ class Recording:
             self._left = ended.left
         self._completed = True
 
-    async def _await(self, task: "asyncio.Future[T]") -> T:
-        """Wait for it, not for its end if we are cancelled; the time belongs to the stage of admission."""
-        if task.done():
-            return task.result()
+    async def _waited(self, answer: Awaitable[T]) -> T:
+        """Wait for it; the time belongs to the stage of admission."""
         course = self._exchange.course
         stage = course.stage
         course.enter(Stage.ADMIT)
         try:
-            return await asyncio.shield(task)
+            return await answer
         finally:
             course.enter(stage)
 

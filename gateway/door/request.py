@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -39,7 +38,7 @@ class ChatRequest:
         """Whether the client asked for the usage event of a stream."""
         return self.body.stream_options is not None and bool(self.body.stream_options.include_usage)
 
-    @cached_property
+    @property
     def remote(self) -> tuple[Image, ...]:
         """The images that are URLs: each `take`s its bytes before `digest_images`."""
         return tuple(image for image in self.images if image.remote is not None)
@@ -48,7 +47,7 @@ class ChatRequest:
     def n(self) -> int:
         return self.body.n or 1
 
-    @cached_property
+    @property
     def prompt_text(self) -> bytes:
         """UTF-8 of the last user message's text parts, joined by LF; empty if there is none."""
         for message in reversed(self.body.messages):
@@ -58,7 +57,7 @@ class ChatRequest:
                 return "\n".join(part.text for part in message.content if isinstance(part, TextPart)).encode()
         return b""
 
-    @cached_property
+    @property
     def subject(self) -> bytes:
         """32 bytes that the turns of one conversation share: its first picture's SHA-256, else that of how it begins (what
         stands before the first answer). After `digest_images`."""
@@ -73,13 +72,13 @@ class ChatRequest:
                 digest.update(b"\0")
         return digest.digest()
 
-    @cached_property
+    @property
     def text_chars(self) -> int:
         """Characters of all messages and tools that the engine's template may render: a base for estimating tokens."""
         messages = sum(len(text) for message in self.body.messages for text in message_texts(message))
         return messages + len(msgspec.json.encode(self.tools))
 
-    @cached_property
+    @property
     def conversation(self) -> bytes:
         """Canonical bytes of messages and tools: JSON, keys sorted, images by their SHA-256. After `digest_images`."""
         images = iter(self.images)
@@ -89,7 +88,7 @@ class ChatRequest:
             whole["tools"] = [msgspec.to_builtins(tool) for tool in self.tools]
         return msgspec.json.encode(whole, order="deterministic")
 
-    @cached_property
+    @property
     def free_form(self) -> dict[str, bytes]:
         """What a client may write freely besides messages, by field, as canonical bytes; absent fields are absent."""
         body = self.body

@@ -1,6 +1,7 @@
 """How much a key or a tenant may use, as its administrator set it: plain data and its merge with the defaults; never counts."""
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 UNLIMITED = -1  # said on purpose, where the default has a limit
 
@@ -22,6 +23,7 @@ class Allowance:
         mine = {name: getattr(self, name) for name in BOUNDS}
         return Allowance(**{name: getattr(default, name) if value is None else value for name, value in mine.items()})
 
+    @cached_property
     def bounds(self) -> dict[str, int]:
         """The bounds that hold, by name; without the unlimited ones."""
         found = {name: getattr(self, name) for name in BOUNDS}

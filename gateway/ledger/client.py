@@ -17,10 +17,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from gateway.ledger.call import Call
 from gateway.ledger.errors import LedgerRefused, LedgerUnavailable
 from gateway.ledger.identity import Identities
 from gateway.ledger.messages import (
@@ -31,7 +32,6 @@ from gateway.ledger.messages import (
     Boot,
     Complete,
     Deny,
-    Fault,
     Integrity,
     KeyEvent,
     Lost,
@@ -55,10 +55,10 @@ FIRST_PAUSE_S = 0.02
 LONGEST_PAUSE_S = 1.0
 MOST_HELD = 10_000
 
-T = TypeVar("T")
-Call = Literal["admit", "complete", "deny", "other"]
-CALLS: tuple[Call, ...] = ("admit", "complete", "deny", "other")
-_CALLS: dict[type, Call] = {Admit: "admit", Complete: "complete", Deny: "deny"}
+T = TypeVar("T", bound=Say)
+What = Literal["admit", "complete", "deny", "other"]
+CALLS: tuple[What, ...] = ("admit", "complete", "deny", "other")
+_CALLS: dict[type, What] = {Admit: "admit", Complete: "complete", Deny: "deny"}
 
 
 @dataclass(frozen=True)
@@ -74,15 +74,16 @@ class LedgerClient:
     """One connection of one worker, owned by its event loop. Made by `connect`, ended by `aclose`."""
 
     def __init__(
-        self, path: Path, deadlines: Deadlines, *, buffered: bool, on_failure: Callable[[Call], None] = lambda _: None
+        self, path: Path, deadlines: Deadlines, *, buffered: bool, on_failure: Callable[[What], None] = lambda _: None
     ) -> None:
         self._path = path
         self._deadlines = deadlines
         self._buffered = buffered
         self._on_failure = on_failure
         self._numbers = itertools.count(1)
-        self._calls: dict[int, asyncio.Future[Say]] = {}
+        self._calls: dict[int, Call[Any]] = {}  # that are not over
         self._lines: list[bytes] = []  # asked in this turn of the loop: they go in one packet
+        self._together = 0  # how many went last: those who asked together are answered together, and ask again
         self._unsent: deque[bytes] = deque()
         self._blocked = False
         self._socket: socket.socket | None = None
@@ -98,7 +99,7 @@ class LedgerClient:
     @classmethod
     async def connect(
         cls, path: Path, deadlines: Deadlines | None = None, *, buffered: bool = False, boot: Boot | None = None,
-        wait_s: float = 5.0, on_failure: Callable[[Call], None] = lambda _: None,
+        wait_s: float = 5.0, on_failure: Callable[[What], None] = lambda _: None,
     ) -> LedgerClient:  # fmt: skip
         """Connect to the ledger's socket; LedgerUnavailable if it does not answer within `wait_s`.
 
@@ -130,30 +131,20 @@ class LedgerClient:
     def connected(self) -> bool:
         return self._up.is_set()
 
+    def admission(self, ask: Admit) -> Call[Receipt | Refusal]:
+        """Ask whether this exchange may begin. A Receipt means its record is durable; a Refusal names the limit."""
+        return self._begin(ask, self._deadlines.admit_s, (Receipt, Refusal))
+
     async def admit(self, ask: Admit) -> Receipt | Refusal:
-        """May this exchange begin? A Receipt means its record is durable; a Refusal names the limit."""
-        n = next(self._numbers)
-        try:
-            say = await self._call(ask, self._deadlines.admit_s, n)
-            return say if isinstance(say, Refusal) else _one_of(say, Receipt)
-        except LedgerRefused:
-            raise
-        except LedgerUnavailable:
-            # The ledger may still have admitted it: void that, or the exchange would count as running for ever.
-            self._send_soon(Question(next(self._numbers), Abandon(n)))
-            if not self._buffered:
-                raise
-            identity = self._ids.next()
-            self._hold(msgspec.structs.replace(ask, late=identity, late_ms=time.time_ns() // 1_000_000))
-            return Receipt(identity, -1, b"", "")
+        """`admission`, and its answer."""
+        return await self.admission(ask).wait()
 
     async def complete(self, ask: Complete) -> Receipt:
         """Record how an exchange ended. Survives a restart of the ledger within its deadline: it is asked again."""
         give_up = time.monotonic() + self._deadlines.complete_s
         while True:
-            left_s = give_up - time.monotonic()
             try:
-                return _one_of(await self._call(ask, left_s), Receipt)
+                return await self._begin(ask, give_up - time.monotonic(), (Receipt,)).wait()
             except LedgerRefused:
                 raise
             except LedgerUnavailable:
@@ -166,24 +157,24 @@ class LedgerClient:
 
     async def deny(self, ask: Deny) -> Receipt:
         """Record a refusal; `index` is -1 if it went into a roll-up."""
-        return _one_of(await self._call(ask, self._deadlines.other_s), Receipt)
+        return await self._begin(ask, self._deadlines.other_s, (Receipt,)).wait()
 
     async def key_event(self, ask: KeyEvent) -> Receipt:
-        return _one_of(await self._call(ask, self._deadlines.other_s), Receipt)
+        return await self._begin(ask, self._deadlines.other_s, (Receipt,)).wait()
 
     async def integrity(self, ask: Integrity) -> Receipt:
-        return _one_of(await self._call(ask, self._deadlines.other_s), Receipt)
+        return await self._begin(ask, self._deadlines.other_s, (Receipt,)).wait()
 
     async def receipt(self, record_id: str, caller_key_id: str, *, auditor: bool = False) -> Proven:
         """The proofs of an exchange: found, not_yet, not_found or not_yours."""
         ask = ReceiptAsk(record_id, caller_key_id, auditor)
-        return _one_of(await self._call(ask, self._deadlines.other_s), Proven)
+        return await self._begin(ask, self._deadlines.other_s, (Proven,)).wait()
 
     async def status(self) -> Status:
-        return _one_of(await self._call(StatusAsk(), self._deadlines.other_s), Status)
+        return await self._begin(StatusAsk(), self._deadlines.other_s, (Status,)).wait()
 
     async def prune(self, before_ms: int, by: str) -> Pruned:
-        return _one_of(await self._call(Prune(before_ms, by), 60.0), Pruned)
+        return await self._begin(Prune(before_ms, by), 60.0, (Pruned,)).wait()
 
     async def aclose(self) -> None:
         """Drop the connection; calls in flight fail."""
@@ -196,44 +187,50 @@ class LedgerClient:
 
     # One call
 
-    async def _call(self, ask: Ask, deadline_s: float, n: int | None = None) -> Say:
-        try:
-            return await self._ask(ask, deadline_s, n)
-        except LedgerRefused:
-            raise  # that is an answer
-        except LedgerUnavailable:
-            self._on_failure(_CALLS.get(type(ask), "other"))
-            raise
-
-    async def _ask(self, ask: Ask, deadline_s: float, n: int | None) -> Say:
-        if n is None:
-            n = next(self._numbers)
-        loop = asyncio.get_running_loop()
+    def _begin(self, ask: Ask, deadline_s: float, kinds: tuple[type[T], ...]) -> Call[T]:
+        call = Call(next(self._numbers), ask, kinds)
         if self._socket is None:
-            raise LedgerUnavailable(f"the ledger on {self._path} is away")
-        line = encode(Question(n, ask))
+            self._fail(call, f"the ledger on {self._path} is away")
+            return call
+        line = encode(Question(call.n, ask))
         if len(line) > MOST_PACKET_BYTES:
-            raise LedgerRefused(f"a message of {len(line)} bytes is too large for the ledger")
-        answer: asyncio.Future[Say] = loop.create_future()
-        self._calls[n] = answer
-        timer = loop.call_later(max(0.0, deadline_s), _give_up, answer, deadline_s)
-        try:
-            self._send(line)
-            say = await answer
-        finally:
-            timer.cancel()
-            self._calls.pop(n, None)
-        if isinstance(say, Fault):
-            raise LedgerRefused(say.text)
-        return say
+            call.settle(LedgerRefused(f"a message of {len(line)} bytes is too large for the ledger"))
+            return call
+        alone = not self._calls and self._together <= 1
+        self._calls[call.n] = call
+        call.timer = asyncio.get_running_loop().call_later(max(0.0, deadline_s), self._give_up, call, deadline_s)
+        self._send(line, at_once=alone)
+        return call
 
-    def _send(self, line: bytes) -> None:
-        if not self._lines:
-            asyncio.get_running_loop().call_soon(self._send_lines)
+    def _give_up(self, call: Call[Any], deadline_s: float) -> None:
+        self._fail(call, f"no durable answer from the ledger within {deadline_s * 1000:.0f} ms")
+
+    def _fail(self, call: Call[Any], why: str) -> None:
+        self._calls.pop(call.n, None)
+        ask = call.ask
+        self._on_failure(_CALLS.get(type(ask), "other"))
+        if isinstance(ask, Admit) and not ask.late:
+            # The ledger may still have admitted it: void that, or the exchange would count as running for ever.
+            self._send_soon(Question(next(self._numbers), Abandon(call.n)))
+            if self._buffered:
+                identity = self._ids.next()
+                self._hold(msgspec.structs.replace(ask, late=identity, late_ms=time.time_ns() // 1_000_000))
+                call.settle(Receipt(identity, -1, b"", ""))
+                return
+        call.settle(LedgerUnavailable(why))
+
+    def _send(self, line: bytes, *, at_once: bool = False) -> None:
+        """At once for who is alone; else in one packet with what else this turn of the loop asks, and in one sync."""
         self._lines.append(line)
+        if len(self._lines) == 1:
+            if at_once:
+                self._send_lines()
+            else:
+                asyncio.get_running_loop().call_soon(self._send_lines)
 
     def _send_lines(self) -> None:
         lines, self._lines = self._lines, []
+        self._together = len(lines)
         self._unsent.extend(pack(lines))
         if not self._blocked:
             self._flush()
@@ -280,10 +277,10 @@ class LedgerClient:
                 return
             for line in packet.split(b"\n"):
                 answer = decode_answer(line)
-                call = self._calls.get(answer.n)
-                if call is not None and not call.done():
-                    call.set_result(answer.say)
-            if all(call.done() for call in self._calls.values()):
+                call = self._calls.pop(answer.n, None)
+                if call is not None:
+                    call.settle(answer.say)
+            if not self._calls:
                 return  # nothing else is waited for
 
     # The connection
@@ -329,9 +326,8 @@ class LedgerClient:
         self._lines.clear()
         self._unsent.clear()
         self._blocked = False
-        for call in self._calls.values():
-            if not call.done():
-                call.set_exception(LedgerUnavailable(f"the ledger on {self._path} went away: {why}"))
+        for call in list(self._calls.values()):
+            self._fail(call, f"the ledger on {self._path} went away: {why}")
         self._down.set()
 
     async def _wait_up(self, within_s: float) -> bool:
@@ -360,7 +356,7 @@ class LedgerClient:
         """Hand over what was held, one by one, each kept until it is durable."""
         while self._held and self._socket is not None:
             try:
-                await self._call(self._held[0], self._deadlines.other_s)
+                await self._begin(self._held[0], self._deadlines.other_s, (Receipt, Refusal)).wait()
             except LedgerRefused:
                 pass  # it will not take this one, ever
             except LedgerUnavailable:
@@ -369,16 +365,5 @@ class LedgerClient:
         lost = self._lost
         if lost is not None and self._socket is not None:
             with contextlib.suppress(LedgerUnavailable):
-                await self._call(lost, self._deadlines.other_s)
+                await self._begin(lost, self._deadlines.other_s, (Receipt,)).wait()
                 self._lost = None
-
-
-def _give_up(answer: asyncio.Future[Say], deadline_s: float) -> None:
-    if not answer.done():
-        answer.set_exception(LedgerUnavailable(f"no durable answer from the ledger within {deadline_s * 1000:.0f} ms"))
-
-
-def _one_of(say: Say, kind: type[T]) -> T:
-    if not isinstance(say, kind):
-        raise LedgerUnavailable(f"the ledger answered something else: {type(say).__name__}")
-    return say

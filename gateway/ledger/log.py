@@ -1,8 +1,8 @@
 """The log as its one writer holds it: append, commit, sign, rotate. Never retries, never reads a clock, never parses.
 
 What is durable when: `commit` writes the lines, syncs them, and only then may an answer leave. The hashes are written
-after the lines are durable, so a hash on disk proves that its line was. The tree's nodes are made when the answers have
-left, since nobody waits for them and a start makes those that are missing. `sign` reads the lines back from the disk and
+after the lines are durable, so a hash on disk proves that its line was. The tree's nodes are made later, for many records
+at once, since nobody waits for them and a start makes those that are missing. `sign` reads the lines back from the disk and
 compares before it signs: a bit flip that was signed once could never be repaired. Any OSError breaks the log for good:
 after a failed fsync the kernel may have dropped the pages and would report success the next time.
 """
@@ -89,6 +89,11 @@ class Log:
     def waiting(self) -> int:
         """Records appended since the last commit."""
         return len(self._lines)
+
+    @property
+    def unread(self) -> int:
+        """Durable records that `read_back` has yet to take."""
+        return len(self._ungrown) + len(self._unread)
 
     def append(self, line: bytes) -> tuple[int, bytes]:
         """Take a record into the next commit; its index and leaf hash, which hold only once `commit` returned."""

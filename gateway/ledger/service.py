@@ -55,6 +55,7 @@ from gateway.ledger.sealing import NotSealed, seal_apart
 from gateway.ledger.server import Later, Server
 
 IDLE_TURN_S = 0.25
+MOST_UNREAD = 64  # records; a signature reads all of them back in any case
 
 
 class Service:
@@ -272,7 +273,9 @@ class Service:
     def _after_turn(self) -> None:
         if self._failure is not None:
             raise self._failure
-        self._log.read_back()
+        # Not after each commit: who was answered asks again at once, and would wait for it.
+        if self._log.unread >= MOST_UNREAD:
+            self._log.read_back()
         now_ms = self._clock.wall_ms()
         unsigned = self._log.size - self._log.signed.size
         age_s = abs(now_ms / 1000 - (self._log.signed.time_s or 0))

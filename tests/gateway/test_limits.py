@@ -252,7 +252,7 @@ def test_a_file_of_the_first_schema_is_migrated_and_its_keys_stay_good(tmp_path:
     store = KeyStore(path)
     caller = store.caller(text)
     assert caller is not None
-    assert (caller.key_id, caller.key_allowance.bounds()) == (key.key_id, {})
+    assert (caller.key_id, caller.key_allowance.bounds) == (key.key_id, {})
     store.close()
 
 

@@ -149,11 +149,26 @@ def test_a_client_that_leaves_stops_the_engine(
     assert (record["outcome"], record["status"]) == ("client_left", 499)
 
 
-def _half_asked(gateway: Gateway, key: str, *, stream: bool) -> socket.socket:
+def test_a_client_that_asked_twice_and_leaves_stops_the_engine(
+    gateway: Gateway, engine: FakeEngine, ledger: Ledger, key: str
+) -> None:
+    engine.behaviour = Behaviour.STALLS_BEFORE_THE_FIRST_BYTE
+    seen = len(ledger.records(kind="complete"))
+    with _half_asked(gateway, key, stream=False, times=2):
+        until(lambda: engine.bodies, what="the request at the engine")
+        left = time.monotonic()
+    engine.wait_until_left(1)
+    assert time.monotonic() - left < 1.5  # as above
+    record = until(lambda: ledger.records(kind="complete")[seen:], what="a record")[0]
+    assert (record["outcome"], record["status"]) == ("client_left", 499)
+    assert len(engine.bodies) == 1  # nobody was there any more for the second
+
+
+def _half_asked(gateway: Gateway, key: str, *, stream: bool, times: int = 1) -> socket.socket:
     body = json.dumps(question(stream=stream)).encode()
     connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=10)
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: {len(body)}\r\n\r\n"
-    connection.sendall(head.encode() + body)
+    connection.sendall((head.encode() + body) * times)
     return connection
 
 

@@ -58,7 +58,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reading_room": {"browse", "digest", "errors", "keyring", "layout", "note", "reader", "verification"},
     "backup": {"anchor", "errors", "keyring", "layout", "note", "place", "seal", "verification"},
     "server": {"errors", "messages", "place"},
-    "client": {"errors", "identity", "messages"},
+    "call": {"errors", "messages"},
+    "client": {"call", "errors", "identity", "messages"},
     "service": {
         "anchor", "background", "checkpoint", "clerk", "digest", "errors", "exchanges", "facts", "figures", "identity", "keyring",
         "layout", "limits", "messages", "plan", "receipts", "record", "recovery", "replay", "retention",

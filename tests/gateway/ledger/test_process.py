@@ -96,6 +96,11 @@ async def test_the_receipt_is_the_leaf_and_its_proof_convinces_the_auditor(tmp_p
         assert len(proven) == 2
 
 
+async def _exchange_one_by_one(client: LedgerClient, count: int) -> None:
+    for number in range(count):
+        await exchange(client, number)
+
+
 async def _until_found(client: LedgerClient, identity: str, key: str = "key-1") -> tuple[str, ...]:
     async with asyncio.timeout(10):
         while True:
@@ -104,6 +109,21 @@ async def _until_found(client: LedgerClient, identity: str, key: str = "key-1") 
                 return answer.proofs
             assert answer.state in ("not_yet", "found")
             await asyncio.sleep(0.02)
+
+
+async def test_a_record_that_changes_on_the_disk_ends_the_ledger_after_a_few_more(tmp_path: Path) -> None:
+    with running(tmp_path / "home", sign_every_s=60) as ledger:
+        async with client_of(ledger, deadlines=Deadlines(5, 5, 5)) as client:
+            await exchange(client)
+            with ledger.layout.file(1, "jsonl").open("r+b") as file:
+                file.seek(-10, os.SEEK_END)
+                byte = file.read(1)
+                file.seek(-1, os.SEEK_CUR)
+                file.write(bytes([byte[0] ^ 1]))
+            with pytest.raises(LedgerUnavailable):
+                await _exchange_one_by_one(client, 40)  # two records each
+        assert ledger.wait() == 1
+        assert "not those that were written" in ledger.said()
 
 
 async def test_a_receipt_is_only_for_its_caller_or_an_auditor(tmp_path: Path) -> None:
