@@ -102,9 +102,10 @@ def undrain(name: Name) -> None:
 def remove(name: Name) -> None:
     """Forget an engine that was added; what runs there ends."""
     settings = read()
+    named = roster.listed(settings.engines)
     with roster.changing(settings.home / roster.FILE) as entries:
         entry = entries.get(name)
-        if entry is None or entry.url is None:
+        if entry is None or entry.url is None or name in named:
             raise NotDone(
                 f"{name} was not added here; one of VITRINE_ENGINES is removed there, one of this host by ending it,"
                 " and both can be drained"
@@ -116,30 +117,30 @@ def remove(name: Name) -> None:
 
 def _set_draining(name: str, draining: bool) -> None:
     settings = read()
-    known = {row.engine for row in _known(settings)}
-    if name not in known:
-        raise NotDone(f"there is no engine {name}; there are {', '.join(sorted(known)) or 'none'}")
+    known, named = {row.engine for row in _known(settings)}, roster.listed(settings.engines)
     with roster.changing(settings.home / roster.FILE) as entries:
-        entry = entries.get(name, Entry(roster.listed(settings.engines).get(name, Entry()).url))
-        entries[name] = Entry(entry.url, draining)
-        if not draining and (entry.url is None or name in roster.listed(settings.engines)):
+        # A drain may outlive its engine, which its settings or its supervisor dropped: it can be taken back all the same.
+        if name not in known and (draining or name not in entries):
+            raise NotDone(f"there is no engine {name}; there are {', '.join(sorted(known)) or 'none'}")
+        # Never the settings' address: the engine goes when they drop it.
+        url = None if name in named else entries.get(name, Entry()).url
+        entries[name] = Entry(url, draining)
+        if not draining and url is None:
             del entries[name]  # nothing is left to be said of it
     _record("drain" if draining else "undrain", name, (), needed=False)
 
 
 def _known(settings: Settings) -> list[Row]:
     rows = []
-    entries = roster.read(settings.home / roster.FILE)
+    entries, named = roster.read(settings.home / roster.FILE), roster.listed(settings.engines)
     for path in (settings.home.absolute() / "run").glob("engine-*/state.json"):
         state = read_state(path)
         if state is not None:
             said = state.phase + (f", {state.message}" if state.message and not state.ready else "")
             address = f"unix:{path.parent / 'engine.sock'}"
             rows.append(Row(path.parent.name, address, "host", said, state.served_names))
-    listed = {**roster.listed(settings.engines), **{name: entry for name, entry in entries.items() if entry.url}}
-    for name, entry in listed.items():
-        source = "settings" if name in roster.listed(settings.engines) else "roster"
-        rows.append(Row(name, entry.url or "", source, "ready", []))
+    for name, url in roster.remote(named, entries).items():
+        rows.append(Row(name, url, "settings" if name in named else "roster", "ready", []))
     for row in rows:
         if row.engine in entries and entries[row.engine].draining:
             row.state = "draining"

@@ -58,8 +58,8 @@ class Pool:
     def outbound(self) -> tuple[str, ...]:
         """Where requests may go beyond this host, as far as is known now."""
         self._read_roster()
-        remote = {**self._plan.listed, **self._roster}
-        return tuple(sorted(entry.url for entry in remote.values() if entry.url and not entry.url.startswith("unix:")))
+        remote = roster.remote(self._plan.listed, self._roster)
+        return tuple(sorted(url for url in remote.values() if not url.startswith("unix:")))
 
     async def watch(self) -> None:
         """Follow the files and look after the engines until cancelled; then close all connections."""
@@ -84,15 +84,13 @@ class Pool:
                     self._follow(path.parent, state)
         if self._changed(self._roster_path):
             self._read_roster()
-        remote = {**self._plan.listed, **self._roster}
-        for name, entry in remote.items():
-            if entry.url is not None:
-                self._take_in(name, parse(entry.url))
+        remote = roster.remote(self._plan.listed, self._roster)
+        for name, url in remote.items():
+            self._take_in(name, parse(url))
         for name, engine in list(self.engines.items()):
-            known = remote.get(name)
-            if engine.state is None and (known is None or known.url is None):
+            if engine.state is None and name not in remote:
                 self._leaving.add(self.engines.pop(name))
-            engine.draining = known is not None and known.draining
+            engine.draining = name in self._roster and self._roster[name].draining
             if not engine.ready or name not in self.engines:
                 engine.queue.evict()
 

@@ -1,7 +1,7 @@
 """The watched file that names engines of other hosts and those that are draining; who writes it holds its lock.
 
 ``{"gpu-1": {"url": "https://gpu-1:8000", "draining": false}, "engine-0": {"url": null, "draining": true}}``. An entry without
-a URL speaks of an engine of this host, which its supervisor announces.
+a URL speaks of an engine that somebody else names: its supervisor, if it is of this host, or the settings.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ class BadRoster(Exception):
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``url`` None: an engine of this host."""
+    """``url`` None: an engine of this host, or of the settings."""
 
     url: str | None = None
     draining: bool = False
@@ -71,6 +71,12 @@ def listed(text: str) -> dict[str, Entry]:
         entries[name] = Entry(url)
         check(name, entries[name], "engines")
     return entries
+
+
+def remote(named: Mapping[str, Entry], entries: Mapping[str, Entry]) -> dict[str, str]:
+    """The addresses of engines of other hosts: those of the file, and those ``named`` by the settings, which are right."""
+    both = [*entries.items(), *named.items()]
+    return {name: entry.url for name, entry in both if entry.url is not None}
 
 
 @contextlib.contextmanager

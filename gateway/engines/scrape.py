@@ -39,9 +39,8 @@ class Engines:
             entries = roster.read(self._home / roster.FILE)
         except roster.BadRoster:
             entries = {}
-        for name, entry in {**self._listed, **entries}.items():
-            if entry.url is not None:
-                found[name] = parse(entry.url)
+        for name, url in roster.remote(self._listed, entries).items():
+            found[name] = parse(url)
         return found
 
     def discovered(self, host: str | None) -> list[dict[str, object]]:

@@ -233,6 +233,60 @@ def test_an_engine_of_another_host_comes_and_goes_while_the_gateway_runs(house: 
     assert (record["facts"]["change"], record["outbound"]) == ("add", [far.url])
 
 
+def test_a_drained_engine_of_the_settings_goes_when_they_drop_it_and_is_still_drained_when_they_name_it_again(
+    tmp_path: Path,
+) -> None:
+    with FakeEngine(tmp_path, tcp=True) as far, FakeEngine(tmp_path / "run") as near, Ledger(tmp_path) as ledger:
+        named = {"VITRINE_ENGINES": f"gpu-1={far.url}"}
+
+        def command(*words: str, **settings: str) -> tuple[int, str]:
+            done = run("gateway.engines", *words, env={**ledger.env, **settings})
+            return done.returncode, done.stdout + done.stderr
+
+        def asked(gateway: Gateway, key: str) -> list[int]:
+            for engine in (far, near):
+                engine.bodies.clear()
+            assert {gateway.chat(key, messages=about(colour)).status for colour in range(12)} == {200}
+            return [min(len(engine.bodies), 1) for engine in (far, near)]
+
+        def states(gateway: Gateway) -> dict[str, float]:
+            return metric(gateway, "vitrine_engine_draining")
+
+        with Gateway(tmp_path, **CARE, **named) as gateway:
+            key = gateway.create_key()
+            until(lambda: len(metric(gateway, "vitrine_engine_ready")) == 2, what="both are known")
+            assert command("drain", "gpu-1", **named)[0] == 0
+            until(lambda: states(gateway) == {"gpu-1": 1, "engine-0": 0}, what="drained")
+            assert asked(gateway, key) == [0, 1]
+            listed = {row["engine"]: row for row in json.loads(command("list", "--json", **named)[1])}
+            assert (listed["gpu-1"]["state"], listed["gpu-1"]["source"]) == ("draining", "settings")
+            assert scrape_names(gateway) == {"engine-0", "gpu-1"}
+            code, said = command("remove", "gpu-1", **named)
+            assert (code, "is removed there" in said) == (1, True)
+            assert far.url not in (tmp_path / "engines.json").read_text()
+        with Gateway(tmp_path, **CARE) as gateway:
+            assert asked(gateway, key) == [0, 1]
+            until(lambda: states(gateway) == {"engine-0": 0}, what="it is the only one")
+            assert scrape_names(gateway) == {"engine-0"}
+            assert [row["engine"] for row in json.loads(command("list", "--json")[1])] == ["engine-0"]
+        with Gateway(tmp_path, **CARE, **named) as gateway:
+            until(lambda: states(gateway) == {"gpu-1": 1, "engine-0": 0}, what="known, and drained")
+            assert command("undrain", "gpu-1") == (
+                0,
+                "gpu-1 is used again\n",
+            )  # by whom the settings don't say where it is
+            until(lambda: metric(gateway, "vitrine_engine_ready") == {"gpu-1": 1, "engine-0": 1}, what="used again")
+            assert asked(gateway, key) == [1, 1]
+        assert json.loads((tmp_path / "engines.json").read_text()) == {}
+        assert command("undrain", "gpu-1")[0] == 1
+
+
+def scrape_names(gateway: Gateway) -> set[str]:
+    """The engines whose own metrics Prometheus is told to fetch."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{gateway.metrics_port}/metrics/engines", timeout=10) as answer:
+        return {target["labels"]["engine"] for target in json.load(answer)}
+
+
 @pytest.mark.parametrize(
     ("behaviour", "why"), [(Behaviour.LISTS_GARBAGE, "was not understood"), (Behaviour.ANSWERS_AS_ANOTHER_MODEL, "")]
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.engines.endpoint import BadEndpoint, parse
-from gateway.engines.roster import BadRoster, Entry, changing, listed, read
+from gateway.engines.roster import BadRoster, Entry, changing, listed, read, remote
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,13 @@ def test_a_file_that_is_not_ours_is_said_to_be_so(tmp_path: Path, content: str) 
     path.write_text(content)
     with pytest.raises(BadRoster, match="mend it, or remove it"):
         read(path)
+
+
+def test_an_engine_of_the_settings_has_the_address_that_they_give_it() -> None:
+    named = {"gpu-1": Entry("http://gpu-1:8000"), "gpu-2": Entry("http://gpu-2:8000")}
+    file = {"gpu-1": Entry("http://old:8000"), "gpu-2": Entry(None, True), "gpu-3": Entry("http://gpu-3:8000"),
+            "engine-0": Entry(None, True)}  # fmt: skip
+    assert remote(named, file) == {f"gpu-{number}": f"http://gpu-{number}:8000" for number in (1, 2, 3)}
 
 
 def test_no_file_is_no_engines(tmp_path: Path) -> None:
