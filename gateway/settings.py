@@ -129,6 +129,9 @@ class Settings(PeopleSettings):
     slow_start_s: Annotated[float, Field(ge=0, description="Until an engine that came back has its full share.")] = 30.0
 
     shared_limits_url: Annotated[str, Field(description="Redis or Valkey that several hosts share.", repr=False)] = ""
+    shared_limits_ca: Annotated[Path | None, Field(description="Authorities (PEM) of its certificate.")] = None
+    shared_limits_cert: Annotated[Path | None, Field(description="The gateway's own certificate (PEM) for it.")] = None
+    shared_limits_key: Annotated[Path | None, Field(description="Its private key (PEM).")] = None
     shared_limits_timeout_s: Annotated[Seconds, Field(description="How long its answer may take.")] = 0.05
 
     otlp_endpoint: Annotated[str, Field(description="OpenTelemetry collector (OTLP over HTTP) for traces.")] = ""
@@ -203,6 +206,7 @@ class Settings(PeopleSettings):
 
     def check(self) -> None:
         """What one setting alone does not show. Raises BadSettings."""
+        self.shared_limits_tls()
         try:
             self.check_people(self.trusted_proxies)
         except BadPeople as error:
@@ -246,7 +250,9 @@ class Settings(PeopleSettings):
         if not self.shared_limits_url:
             return None
         place = shared_limits.Place.read(self.shared_limits_url)
-        return shared_limits.SharedLimits(place, self.shared_limits_timeout_s, failures)
+        return shared_limits.SharedLimits(
+            place, self.shared_limits_timeout_s, failures, tls=self.shared_limits_tls() if place.tls else None
+        )
 
     def traces(self, version: str, worker: int, count: Callable[[Any, int], None]) -> "Traces | None":
         """Who hands traces to the collector, if there is one."""
@@ -262,6 +268,17 @@ class Settings(PeopleSettings):
             return tls_context(self.engines_ca, self.engines_cert, self.engines_key)
         except BadEndpoint as error:
             raise BadSettings(f"VITRINE_ENGINES_CA, VITRINE_ENGINES_CERT, VITRINE_ENGINES_KEY: {error}") from None
+
+    def shared_limits_tls(self) -> ssl.SSLContext | None:
+        """How the shared limits' server proves itself, and we to it. Raises BadSettings."""
+        names = "VITRINE_SHARED_LIMITS_CA, VITRINE_SHARED_LIMITS_CERT, VITRINE_SHARED_LIMITS_KEY"
+        files = self.shared_limits_ca, self.shared_limits_cert, self.shared_limits_key
+        if any(files) and not self.shared_limits_url.startswith("rediss://"):
+            raise BadSettings(f"{names}: they are for TLS; write VITRINE_SHARED_LIMITS_URL as rediss://HOST:PORT/0")
+        try:
+            return tls_context(*files)
+        except BadEndpoint as error:
+            raise BadSettings(f"{names}: {error}") from None
 
     def _share(self, whole: int) -> int:
         """One worker's part of what all have together."""

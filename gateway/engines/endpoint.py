@@ -37,7 +37,7 @@ def parse(text: str) -> Endpoint:
 
 
 def tls_context(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    """The authorities that engines' certificates must come from, and our own certificate. Raises BadEndpoint."""
+    """The authorities that the others' certificates must come from, and our own certificate. Raises BadEndpoint."""
     if not (ca or certificate):
         return None
     try:
@@ -45,5 +45,5 @@ def tls_context(ca: Path | None, certificate: Path | None, key: Path | None) -> 
         if certificate:
             context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
-        raise BadEndpoint(f"the certificates for engines can't be read ({error}); check the three files") from None
+        raise BadEndpoint(f"the certificates can't be read ({error}); check the three files") from None
     return context

@@ -7,15 +7,18 @@ during an outage is settled after it; a gateway that dies frees its places by th
 import asyncio
 import contextlib
 import hashlib
+import ssl
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from types import TracebackType
+from typing import Any
 
 import structlog
 from prometheus_client import Counter
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -28,7 +31,8 @@ MINUTE_MS = 60_000
 LEASE_S = 30.0
 RENEW_EVERY_S = 5.0
 LOOK_EVERY_S = 0.25
-CONNECTIONS = 32
+CONNECTIONS = 8  # each is free again within a round trip; opening one in TLS costs milliseconds
+OPEN_S = 5.0  # for the connections that are opened before anybody waits for them
 MOST_UNSETTLED = 10_000
 _PREFIX = "vitrine:limits:1"
 _LIMITS = ("requests_per_min", "tokens_per_min", "tokens_per_day", "images_per_min", "concurrent")
@@ -68,25 +72,28 @@ class SharedLimits:
     """One worker's words with the shared limits. Use on one event loop; ``async with`` keeps leases and looks for a recovery."""
 
     def __init__(
-        self, place: Place, timeout_s: float, failures: Counter, *, minute_ms: int = MINUTE_MS, lease_s: float = LEASE_S
-    ) -> None:
+        self, place: Place, timeout_s: float, failures: Counter, *, tls: ssl.SSLContext | None = None,
+        minute_ms: int = MINUTE_MS, lease_s: float = LEASE_S,
+    ) -> None:  # fmt: skip
         self.place, self._timeout_s, self._failures = place, timeout_s, failures
         self._minute_ms, self._lease_ms = minute_ms, round(lease_s * 1000)
         self._renew_every_s = min(RENEW_EVERY_S, lease_s / 3)
-        self._pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
-            place.url, max_connections=CONNECTIONS, timeout=timeout_s, socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0), client_name="vitrine",
-        )  # fmt: skip
+        self._pool = _pool(place, tls)
         self._redis = Redis(connection_pool=self._pool)
         source = resources.files("gateway.shared_limits").joinpath("limits.lua").read_text(encoding="utf-8")
         self._script = self._redis.register_script(source)
         self._answers = True
         self._running: dict[str, _Held] = {}
         self._unsettled: deque[tuple[_Held, int, bool]] = deque(maxlen=MOST_UNSETTLED)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[Any]] = []
 
     async def __aenter__(self) -> "SharedLimits":
-        self._tasks = [asyncio.create_task(self._look()), asyncio.create_task(self._renew())]
+        # Before the first question: what is wrong with address or certificate is said at the start.
+        self._tasks = [
+            asyncio.create_task(self._open()),
+            asyncio.create_task(self._look()),
+            asyncio.create_task(self._renew()),
+        ]
         return self
 
     async def __aexit__(
@@ -137,10 +144,12 @@ class SharedLimits:
         words: list[str | int] = [verb, held.exchange, self._minute_ms, self._lease_ms, first, second, *held.values()]
         return await self._call(held.keys(), words)
 
-    async def _call(self, keys: Sequence[str], words: Sequence[str | int]) -> list[int] | None:
+    async def _call(
+        self, keys: Sequence[str], words: Sequence[str | int], within_s: float | None = None
+    ) -> list[int] | None:
         """The script's answer; None if there is none in time."""
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(within_s or self._timeout_s):
                 said: list[int] = await self._script(keys=keys, args=words)
         except (RedisError, OSError, TimeoutError) as error:
             self._failures.inc()
@@ -148,10 +157,21 @@ class SharedLimits:
                 self._answers = False
                 structlog.get_logger().warning(
                     "the shared limits do not answer; each host's own limits hold alone until they do",
-                    at=self.place.shown, reason=type(error).__name__,
+                    at=self.place.shown, reason=_reason(error),
                 )  # fmt: skip
             return None
         return said
+
+    async def _open(self) -> bool:
+        """Open all connections, while nobody waits for an answer; whether the server answers on each."""
+        if not await self._works(OPEN_S):
+            return False
+        return all(await asyncio.gather(*(self._works(OPEN_S) for _ in range(CONNECTIONS))))
+
+    async def _works(self, within_s: float) -> bool:
+        # The script, since a server that answers a ping may still refuse to write (a replica, no memory).
+        words = ("renew", "", self._minute_ms, self._lease_ms)
+        return await self._call([f"{_PREFIX}:look"], words, within_s) is not None
 
     async def _look(self) -> None:
         """During an outage, look for its end; then settle what has waited."""
@@ -159,8 +179,8 @@ class SharedLimits:
             await asyncio.sleep(LOOK_EVERY_S)
             if self._answers:
                 continue
-            # The script, since a server that answers a ping may still refuse to write (a replica, no memory).
-            if await self._call([f"{_PREFIX}:look"], ["renew", "", self._minute_ms, self._lease_ms]) is None:
+            # Then once more in time: a slow server would be asked and given up again and again.
+            if not (await self._open() and await self._works(self._timeout_s)):
                 continue
             self._answers = True
             structlog.get_logger().info("the shared limits answer again", at=self.place.shown)
@@ -192,6 +212,39 @@ def _left(said: list[int], bounds: tuple[Limit, ...]) -> tuple[Left, ...]:
         number, limit, value, remaining, reset_ms = said[at : at + 5]
         found.append(Left(_LIMITS[limit - 1], bounds[number - 1].scope, value, remaining, reset_ms))
     return tuple(found)
+
+
+def _pool(place: Place, tls: ssl.SSLContext | None) -> BlockingConnectionPool:
+    options: dict[str, Any] = dict(parse_url(place.url))
+    if place.tls:
+        options |= {"connection_class": _TLSConnection, "context": tls or ssl.create_default_context()}
+    return BlockingConnectionPool(
+        **options, max_connections=CONNECTIONS, timeout=OPEN_S,
+        # Each word has a deadline of its own (_call).
+        socket_timeout=OPEN_S, socket_connect_timeout=OPEN_S, retry=Retry(NoBackoff(), 0), client_name="vitrine",
+    )  # fmt: skip
+
+
+class _TLSConnection(SSLConnection):
+    """With a context that was made once: the library's own reads all of the system's authorities for each connection, 60 ms."""
+
+    def __init__(self, *, context: ssl.SSLContext, **options: Any) -> None:
+        super().__init__(**options)
+        self.ssl_context.context = context
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, for the operator, without the address."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, ssl.SSLError):
+        found = found.__cause__ or found.__context__
+    if isinstance(found, ssl.SSLCertVerificationError):
+        return f"its certificate was not accepted ({found.verify_message}); check VITRINE_SHARED_LIMITS_CA and the host's name"
+    if found is not None and "CERTIFICATE_REQUIRED" in str(found):
+        return "it wants a certificate of ours; set VITRINE_SHARED_LIMITS_CERT and VITRINE_SHARED_LIMITS_KEY"
+    if isinstance(found, ssl.SSLError):
+        return f"no TLS with it ({found.reason or found})"
+    return type(error).__name__
 
 
 def _digest(name: str) -> str:

@@ -1,7 +1,7 @@
 """Where the shared limits are kept: the address as the operator writes it, and what of it may be shown; connects to nothing."""
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from redis.asyncio.connection import parse_url
 
@@ -19,6 +19,10 @@ class Place:
     url: str
     shown: str
 
+    @property
+    def tls(self) -> bool:
+        return self.url.startswith("rediss://")
+
     @classmethod
     def read(cls, url: str) -> "Place":
         """Raises BadURL."""
@@ -27,9 +31,12 @@ class Place:
         try:
             parts = urlsplit(url)
             parse_url(url)
-            port = parts.port
+            port, options = parts.port, parse_qs(parts.query, keep_blank_values=True)
         except ValueError:
             raise BadURL(f"the address can't be read; write {_FORMS}") from None
+        if options.keys() - {"db"}:
+            # The library would take any: one that turns the check of certificates off, or a word that it fails at later.
+            raise BadURL("the address may have no option but ?db=; files for TLS have settings of their own")
         if parts.scheme == "unix":
             if not parts.path.startswith("/") or parts.hostname:
                 raise BadURL("a Unix socket is written unix:///PATH")

@@ -1,4 +1,4 @@
-"""A real redis-server for tests, on a Unix socket of its own; nothing of it is kept."""
+"""A real redis-server for tests, on a Unix socket of its own and, if told so, in TLS; nothing of it is kept."""
 
 import shutil
 import signal
@@ -12,15 +12,25 @@ from tests.support.deadline import until
 
 
 class RedisServer:
-    """``url`` is where it answers once started. May be stopped, started again and held still."""
+    """``url`` is where it answers once started. May be stopped, started again and held still.
 
-    def __init__(self, folder: Path) -> None:
+    ``tls``: its certificate and key, on a port of 127.0.0.1, too. ``clients``: whose certificates clients must come with.
+    """
+
+    def __init__(self, folder: Path, tls: tuple[Path, Path] | None = None, clients: Path | None = None) -> None:
         program = shutil.which("redis-server") or shutil.which("valkey-server")
         if program is None:
             pytest.skip("redis-server is missing (Debian: redis-server)")
         self._program, self._folder = program, folder
         self.socket = folder / "redis.sock"
         self.url = f"unix://{self.socket}"
+        self._options: list[str] = []
+        if tls is not None:
+            port = free_port()
+            self.url = f"rediss://127.0.0.1:{port}/0"
+            named = {"tls-port": port, "bind": "127.0.0.1", "tls-cert-file": tls[0], "tls-key-file": tls[1],
+                     "tls-ca-cert-file": clients or tls[0], "tls-auth-clients": "yes" if clients else "no"}  # fmt: skip
+            self._options = [word for name, value in named.items() for word in (f"--{name}", str(value))]
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "RedisServer":
@@ -33,7 +43,7 @@ class RedisServer:
     def start(self) -> None:
         self._process = subprocess.Popen(
             [self._program, "--port", "0", "--unixsocket", str(self.socket), "--save", "", "--appendonly", "no",
-             "--dir", str(self._folder)],
+             "--dir", str(self._folder), *self._options],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         until(self._answers, what="redis-server answers")
