@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.deadline import until
+from tests.support.ports import free_port
 
 
 class RedisServer:

@@ -216,6 +216,8 @@ def test_who_has_no_limits_is_nobody_the_server_hears_of(tmp_path: Path, redis: 
         ("redis://:hunter2@127.0.0.1:port/0", "the address can't be read"),
         ("redis://:hunter2@/0", "the address names no host"),
         ("unix://hunter2/run/redis.sock", "a Unix socket is written unix:///PATH"),
+        ("rediss://:hunter2@127.0.0.1:6379/0?ssl_cert_reqs=none", "the address may have no option but ?db="),
+        ("redis://:hunter2@127.0.0.1:6379/0?colour=", "the address may have no option but ?db="),
         ("hunter2", "the address must be redis://HOST:PORT/0"),
     ],
 )
