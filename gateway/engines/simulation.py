@@ -37,12 +37,14 @@ class Speeds(NamedTuple):
 @dataclass(frozen=True)
 class Case:
     """``pictures``: None gives every conversation a picture of its own, a number that many in all, of which 1 % make half of
-    the conversations. ``gateways``: each sees only what it sent itself. ``away``: from when to when an engine is gone."""
+    the conversations. ``gateways``: each sees only what it sent itself, and with ``look_s`` what each engine has from the
+    others, as it was at most so long ago. ``away``: from when to when an engine is gone."""
 
     engines: int
     policy: Policy
     pictures: int | None = None
     gateways: int = 1
+    look_s: float | None = None
     slack: float = SLACK
     light_tokens: int = LIGHT_TOKENS
     away: tuple[float, float] | None = None
@@ -137,6 +139,8 @@ class World:
         self._engines = {f"engine-{number}": Engine(speeds) for number in range(case.engines)}
         self._here = dict.fromkeys(self._engines, 0.0)  # since when
         self._views = [dict.fromkeys(self._engines, 0) for _ in range(case.gateways)]
+        self._looked_s = [-1.0] * case.gateways
+        self._others = [dict.fromkeys(self._engines, 0) for _ in range(case.gateways)]
         self._sent = [0] * case.gateways
         self._total = 0
         self._events: list[tuple[float, int, str, Conversation | None, tuple[int, str, int] | None]] = []
@@ -193,11 +197,14 @@ class World:
     def _ask(self, now_s: float, conversation: Conversation) -> Turn:
         case, cost = self._case, conversation.prompt_tokens + ANSWER_TOKENS
         gateway = self._chance.randrange(case.gateways)
-        view = self._views[gateway]
+        view, others = self._views[gateway], self._others[gateway]
+        if case.look_s is not None and now_s - self._looked_s[gateway] >= case.look_s:
+            self._looked_s[gateway] = now_s
+            others.update({name: engine.load - view[name] for name, engine in self._engines.items()})
         weights = {name: min(1.0, 0.1 + (now_s - since_s) / SLOW_START_S) if since_s else 1.0
                    for name, since_s in self._here.items()}  # fmt: skip
         name = choose(
-            case.policy, conversation.key, {name: view[name] for name in self._here}, weights, cost,
+            case.policy, conversation.key, {name: view[name] + others[name] for name in self._here}, weights, cost,
             turn=self._sent[gateway], slack=case.slack, light_tokens=case.light_tokens,
         )  # fmt: skip
         self._sent[gateway] += 1
@@ -242,7 +249,7 @@ def _figures(result: Result) -> tuple[str, ...]:
 _NAMES = ("cached tokens", "first token p50, ms", "p99, ms", "worst load / mean")
 
 
-def tables(sizes: list[int], seed: int) -> None:
+def tables(sizes: list[int], cell: int, seed: int) -> None:
     """Print all tables."""
     for title, pictures in (
         ("Conversations of four turns, each about a picture of its own", None),
@@ -254,11 +261,18 @@ def tables(sizes: list[int], seed: int) -> None:
             shorter = {"warm_up_s": 4.0, "measured_s": 4.0} if engines > 100 else {}
             case = Case(engines, policy, pictures, seed=seed, **shorter)  # type: ignore[arg-type]  # both are floats
             _row(engines, policy, *_figures(simulate(case)))
-    _head("64 GPUs, 500 pictures, affinity: gateways that see only what they sent", "gateways", "light tokens", *_NAMES)
-    for gateways, light in ((1, 1), (4, 1), (4, 4), (16, 1), (16, 16)):
-        tokens = LIGHT_TOKENS // light
-        case = Case(64, Policy.AFFINITY, 500, gateways=gateways, light_tokens=tokens, seed=seed)
-        _row(gateways, tokens, *_figures(simulate(case)))
+    _head(
+        f"{cell} GPUs, 500 pictures: gateways that see what they sent, or read the engines' loads, too",
+        "gateways", "policy", "light tokens", "loads read every", *_NAMES,
+    )  # fmt: skip
+    for gateways in (1, 4, 16):
+        ways = [(1, None), (gateways, None), (gateways, 0.25), (gateways, 0.05)]
+        for light, look_s in ways[: 1 if gateways == 1 else None]:
+            tokens = LIGHT_TOKENS // light
+            case = Case(cell, Policy.AFFINITY, 500, gateways, look_s, light_tokens=tokens, seed=seed)
+            _row(gateways, case.policy, tokens, f"{look_s} s" if look_s else "", *_figures(simulate(case)))
+        for policy in (Policy.LEAST_LOADED, Policy.ROUND_ROBIN):
+            _row(gateways, policy, "", "", *_figures(simulate(Case(cell, policy, 500, gateways, seed=seed))))
     _head(
         "8 GPUs, own pictures: one engine leaves after 10 s and is back, empty, after 20 s", "policy", "time", *_NAMES
     )
@@ -275,9 +289,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument(
         "--gpus", type=int, nargs="+", default=[2, 8, 64, 1000], help="the sizes of the first two tables"
     )
+    parser.add_argument("--cell", type=int, default=64, help="the size of the third")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args(arguments)
-    tables(given.gpus, given.seed)
+    tables(given.gpus, given.cell, given.seed)
 
 
 if __name__ == "__main__":

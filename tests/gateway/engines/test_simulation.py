@@ -1,8 +1,10 @@
 """The simulation: that the bound holds in it, that it shows when it does not, and that affinity is worth what docs say."""
 
+from dataclasses import replace
+
 import pytest
 
-from gateway.engines.affinity import SLACK, Policy
+from gateway.engines.affinity import LIGHT_TOKENS, SLACK, Policy
 from gateway.engines.simulation import PICTURE_TOKENS, Case, Result, main, simulate
 
 HOT = Case(8, Policy.AFFINITY, pictures=500)  # 5 pictures make half of the conversations
@@ -26,6 +28,12 @@ def test_without_the_bound_it_would_be_seen() -> None:
 
 def test_gateways_that_see_only_their_own_requests_cannot_hold_it() -> None:
     assert simulate(Case(8, Policy.AFFINITY, pictures=500, gateways=16)).worst_ratio > SLACK
+
+
+def test_nor_can_those_that_read_the_engines_loads_now_and_then_but_for_those_who_always_know_them() -> None:
+    case = Case(8, Policy.AFFINITY, pictures=500, gateways=16, light_tokens=LIGHT_TOKENS // 16)
+    assert simulate(replace(case, look_s=0.25)).worst_ratio > SLACK
+    assert simulate(replace(case, look_s=0.0)).worst_ratio <= SLACK
 
 
 def test_the_same_seed_gives_the_same_turns_and_another_one_others(hot: Result) -> None:
@@ -57,7 +65,7 @@ def test_an_engine_that_leaves_gets_nothing_until_it_is_back() -> None:
 
 
 def test_the_command_prints_its_tables(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["--gpus", "2", "--seed", "3"])
+    main(["--gpus", "2", "--cell", "4", "--seed", "3"])
     printed = capsys.readouterr().out
     assert printed.count("| 2 | affinity |") == 2
-    assert "| 16 | 256 |" in printed
+    assert "| 16 | affinity | 256 | 0.25 s |" in printed
