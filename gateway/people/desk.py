@@ -23,7 +23,10 @@ _SIGN_IN = "sign in again, or send the header `Authorization: Bearer vt_...`"
 
 @dataclass(frozen=True)
 class Desk:
-    """One worker's. ``names`` brakes who tries one name from many addresses, ``addresses`` one address with many names."""
+    """One worker's. ``names`` brakes who tries one name from many addresses, ``addresses`` one address with many names.
+
+    ``people`` brakes who signs in again and again: each time is a record in the log.
+    """
 
     sessions: Sessions
     keys: KeyStore
@@ -32,6 +35,7 @@ class Desk:
     proxies: Proxies
     addresses: Brake
     names: Brake
+    people: Brake
     name_header: bytes = b""
     groups_header: bytes = b""
 
@@ -95,6 +99,17 @@ class Desk:
         if person is None:
             raise _no_group(self.id_of(found.name))
         return person
+
+    def may_begin(self, person: Person) -> None:
+        """Count a session that is about to begin. Raises OverLimit where one person began too many."""
+        wait_s = self.people.failed(person.person_id)
+        if wait_s:
+            refused = OverLimit(
+                "you signed in too often within a minute; wait, and let the browser keep this site's cookie",
+                code="too_many_sign_ins", retry_after_s=wait_s,
+            )  # fmt: skip
+            refused.who = person.person_id
+            raise refused
 
     def id_of(self, name: str) -> str:
         return person_id(self._secret(), name)
