@@ -6,9 +6,12 @@ It is served from threads of the process that the operator started, so that a sc
 import contextlib
 import json
 import socket
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from socketserver import TCPServer, ThreadingMixIn
-from threading import Thread
+from threading import Lock, Semaphore, Thread
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
@@ -17,7 +20,12 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from gateway.engines.scrape import PATH, Engines, NotScraped
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
-SLOW_CLIENT_S = 15.0
+REQUEST_S = 5.0  # until a request has come whole
+WHOLE_S = 20.0  # until its answer has gone; Prometheus itself waits ten seconds
+MOST_CONNECTIONS = 64
+LEAVING = 16  # of those that are sent away, how many may still be there
+OURS_AT_ONCE = 4
+ENGINES_AT_ONCE = 16  # of their own: engines that hang must not keep the gateway's metrics away
 
 Start = Callable[[str, list[tuple[str, str]]], Any]
 Application = Callable[[dict[str, Any], Start], Iterable[bytes]]
@@ -26,21 +34,34 @@ Application = Callable[[dict[str, Any], Start], Iterable[bytes]]
 def application(registry: CollectorRegistry, engines: Engines) -> Application:
     """A WSGI application."""
     ours: Application = make_wsgi_app(registry)
+    ours_at_once, engines_at_once = Semaphore(OURS_AT_ONCE), Semaphore(ENGINES_AT_ONCE)
 
     def answer(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return _say(start, "405 Method Not Allowed", "only GET is answered here\n", ("Allow", "GET, HEAD"))
         if path == PATH:
-            return ours(environ, start)
+            return _bounded(ours_at_once, start, lambda: ours(environ, start))
         if path == f"{PATH}/engines":
             found = json.dumps(engines.discovered(environ.get("HTTP_HOST")))
             return _say(start, "200 OK", found, ("Content-Type", "application/json"))
         if path.startswith(f"{PATH}/engines/"):
-            return _of_engine(start, engines, path.removeprefix(f"{PATH}/engines/"))
+            name = path.removeprefix(f"{PATH}/engines/")
+            return _bounded(engines_at_once, start, lambda: _of_engine(start, engines, name))
         return _say(start, "404 Not Found", f"{PATH}, {PATH}/engines and {PATH}/engines/NAME are here\n")
 
     return answer
+
+
+def _bounded(at_once: Semaphore, start: Start, answer: Callable[[], Iterable[bytes]]) -> Iterable[bytes]:
+    if not at_once.acquire(blocking=False):
+        return _say(
+            start, "503 Service Unavailable", "too many scrapes at once; try again soon\n", ("Retry-After", "1")
+        )
+    try:
+        return answer()
+    finally:
+        at_once.release()
 
 
 def _of_engine(start: Start, engines: Engines, name: str) -> Iterable[bytes]:
@@ -62,20 +83,82 @@ def _say(start: Start, status: str, body: str | bytes, *headers: tuple[str, str]
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = SLOW_CLIENT_S
+    timeout = WHOLE_S
+    server: "_Server"
+
+    def parse_request(self) -> bool:
+        asked = super().parse_request()
+        if asked:
+            self.server.asked(self.connection)
+        return asked
 
     def log_message(self, format: str, *args: Any) -> None:
         """A scrape is nothing to tell."""
 
 
+@dataclass
+class _Guest:
+    """One connection: how long it may stay, and whether it may be sent away for another."""
+
+    until_s: float
+    asked: bool = False
+    gone: bool = False
+
+
 class _Server(ThreadingMixIn, WSGIServer):
+    """A thread for each connection, and not too many of them; each has a deadline, which `service_actions` looks after."""
+
     daemon_threads = True
+    request_queue_size = MOST_CONNECTIONS
+
+    def __init__(self, *where: Any) -> None:
+        self._guests: dict[Any, _Guest] = {}
+        self._lock = Lock()
+        super().__init__(*where)
 
     def server_bind(self) -> None:
         # Not HTTPServer's, which asks the resolver for our own name: where there is none, that takes seconds.
         TCPServer.server_bind(self)
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
         self.setup_environ()
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Whether there is room. Who has waited longest without asking makes it, or a few silent ones would keep Prometheus out."""
+        with self._lock:
+            if len(self._guests) >= MOST_CONNECTIONS:
+                silent = next((one for one, guest in self._guests.items() if not (guest.asked or guest.gone)), None)
+                if silent is None or len(self._guests) >= MOST_CONNECTIONS + LEAVING:
+                    return False
+                self._send_away(silent)
+            self._guests[request] = _Guest(time.monotonic() + REQUEST_S)
+        return True
+
+    def asked(self, request: Any) -> None:
+        """The request is here whole; from now on the time is ours."""
+        with self._lock:
+            self._guests[request].asked = True
+            self._guests[request].until_s += WHOLE_S - REQUEST_S
+
+    def service_actions(self) -> None:
+        now_s = time.monotonic()
+        with self._lock:
+            for request, guest in self._guests.items():
+                if now_s >= guest.until_s and not guest.gone:
+                    self._send_away(request)
+
+    def _send_away(self, request: Any) -> None:
+        self._guests[request].gone = True
+        with contextlib.suppress(OSError):
+            request.shutdown(socket.SHUT_RDWR)  # its thread reads the end, and closes
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._guests.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), OSError):  # who leaves early, or is sent away, is nothing to tell either
+            super().handle_error(request, client_address)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,9 @@ _MOST_ANSWER_BYTES = 64 << 20
 class ReadingRoom:
     """One worker's. The process is there from the first question until nobody asks for a while."""
 
-    def __init__(self, settings: LedgerSettings) -> None:
+    def __init__(self, settings: LedgerSettings, idle_s: float = IDLE_S) -> None:
+        """``idle_s`` after the last answer, with no question since, the process ends."""
+        self._idle_s = idle_s
         self._errand = Errand(
             str(settings.log_folder.absolute()), str(settings.key_folder.absolute()),
             tuple(str(path.absolute()) for path in settings.anchors),
@@ -45,6 +47,8 @@ class ReadingRoom:
             self._waiting -= 1
 
     async def _asked(self, question: Ask) -> dict[str, Any]:
+        # Before all else: who is being answered, however slowly, is not idle.
+        self._stay()
         if self._process is None or self._process.returncode is not None:
             self._process = await self._open()
         process = self._process
@@ -60,9 +64,7 @@ class ReadingRoom:
             # An answer that comes later must not be taken for the next question's.
             await asyncio.shield(self.close())
             raise
-        if self._closing is not None:
-            self._closing.cancel()
-        self._closing = asyncio.get_running_loop().call_later(IDLE_S, self._leave)
+        self._closing = asyncio.get_running_loop().call_later(self._idle_s, self._leave)
         return answer
 
     async def _open(self) -> asyncio.subprocess.Process:
@@ -75,6 +77,11 @@ class ReadingRoom:
         structlog.get_logger().info("an auditor reads the log", pid=process.pid)
         return process
 
+    def _stay(self) -> None:
+        if self._closing is not None:
+            self._closing.cancel()
+            self._closing = None
+
     def _leave(self) -> None:
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()  # its end is the process's end
@@ -82,8 +89,7 @@ class ReadingRoom:
 
     async def close(self) -> None:
         """End the process now."""
-        if self._closing is not None:
-            self._closing.cancel()
+        self._stay()
         process, self._process = self._process, None
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):

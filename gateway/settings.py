@@ -216,8 +216,8 @@ class Settings(PeopleSettings):
         """Where people sign in by name."""
         return Desk(
             sessions, keys, Directory(self.directory_plan()) if self.ldap_url else None, self.groups,
-            Proxies(self.trusted_proxies), self.brake(), self.brake(), self.auth_header.lower().encode("latin-1"),
-            self.auth_groups_header.lower().encode("latin-1"),
+            Proxies(self.trusted_proxies), self.brake(), self.brake(), Brake(self._share(self.sign_ins_per_min)),
+            self.auth_header.lower().encode("latin-1"), self.auth_groups_header.lower().encode("latin-1"),
         )  # fmt: skip
 
     def bodies(self) -> Bodies:

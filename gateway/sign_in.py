@@ -116,6 +116,8 @@ def _refuse_others(desk: Desk, request: Request) -> None:
 
 async def _begin(house: House, desk: Desk, request: Request, person: Person, via: str, **more: Any) -> Response:
     """A new session, recorded before it holds; the one that the browser had before is over."""
+    # Sessions that hold are never rolled up in the log as refusals are, so there may not be many of them.
+    desk.may_begin(person)
     session = desk.sessions.draft(person, via)
     try:
         await _record(house, request, "created", session)

@@ -70,6 +70,7 @@ class Traces:
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # it says every failure, and we say the first
         session = requests.Session()
         session.trust_env, session.max_redirects = False, 0  # to this place and no other
+        session.hooks["response"].append(_refuse_redirect)
         self._url, self._count = url, count
         self._exporter = OTLPSpanExporter(url, timeout=EXPORT_S, session=session)
         self._resource = Resource(
@@ -183,6 +184,12 @@ def _attributes(exchange: Exchange) -> Attributes:
         "vitrine.outcome": str(exchange.outcome),
     }
     return {name: value for name, value in known.items() if value is not None}
+
+
+def _refuse_redirect(answer: requests.Response, *_: object, **__: object) -> None:
+    """Whoever sends us elsewhere, even without saying where, has taken nothing; the exporter counts it as a success."""
+    if 300 <= answer.status_code < 400:
+        raise requests.TooManyRedirects(f"status {answer.status_code}", response=answer)
 
 
 def _parent(header: bytes) -> SpanContext | None:

@@ -1,12 +1,15 @@
 """Fetches an engine's own metrics: by name, from its socket or its host, within a deadline and up to a size; reads none of it."""
 
+import contextlib
 import http.client
 import re
 import socket
 import ssl
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.engines import roster
@@ -56,53 +59,79 @@ class Engines:
         return _fetch(self.endpoints()[name], self._tls)
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("engine", timeout=DEADLINE_S)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-
-def _connection(endpoint: Endpoint, tls: ssl.SSLContext | None) -> http.client.HTTPConnection:
-    if endpoint.path is not None:
-        return _UnixConnection(endpoint.path)
-    parts = urlsplit(endpoint.origin)
-    if parts.scheme == "https":
-        context = tls or ssl.create_default_context()
-        return http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=DEADLINE_S, context=context)
-    return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=DEADLINE_S)
-
-
 def _fetch(endpoint: Endpoint, tls: ssl.SSLContext | None) -> bytes:
-    connection = _connection(endpoint, tls)
-    # The socket's own timeout is for each read: one that trickles would go on for ever.
-    deadline = threading.Timer(DEADLINE_S, _cut, (connection,))
-    deadline.daemon = True
-    deadline.start()
+    until_s = time.monotonic() + DEADLINE_S
+    parts = urlsplit(endpoint.origin)
+    connection = http.client.HTTPConnection(parts.hostname or "engine", parts.port)
     try:
-        connection.request("GET", PATH)
-        answer = connection.getresponse()
-        if answer.status != 200:
-            raise NotScraped(f"it answered with status {answer.status}")
-        body = answer.read(MOST_BYTES + 1)
-        if answer.length or len(body) > MOST_BYTES:
+        # Held here too: the connection lets go of its socket as soon as it knows that the answer is the last one.
+        ours = connection.sock = _opened(endpoint, tls, until_s)
+        with _cut_at(until_s, ours):
+            connection.request("GET", PATH)
+            answer = connection.getresponse()
+            if answer.status != 200:
+                raise NotScraped(f"it answered with status {answer.status}")
+            body = answer.read(MOST_BYTES + 1)
+        # What was cut can look like an end: a head without its rest, a body that goes on until the connection closes.
+        if answer.length or len(body) > MOST_BYTES or time.monotonic() >= until_s:
             raise NotScraped(f"its metrics were not there within {DEADLINE_S:g} s, or are over {MOST_BYTES:,} bytes")
     except (OSError, http.client.HTTPException) as error:
         raise NotScraped(f"it could not be asked ({type(error).__name__})") from None
     finally:
-        deadline.cancel()
         connection.close()
     return body
 
 
-def _cut(connection: http.client.HTTPConnection) -> None:
-    ours = connection.sock
-    if ours is not None:
+def _opened(endpoint: Endpoint, tls: ssl.SSLContext | None, until_s: float) -> socket.socket:
+    """A connection that was made before the moment, whatever number of addresses a name has. Raises OSError."""
+    if endpoint.path is not None:
+        return _connected(socket.AF_UNIX, str(endpoint.path), until_s)
+    parts = urlsplit(endpoint.origin)
+    host = parts.hostname or ""
+    failed = OSError("the name has no address")
+    for family, _, _, _, address in socket.getaddrinfo(host, parts.port, type=socket.SOCK_STREAM):
         try:
-            ours.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return  # it is gone already
+            ours = _connected(family, address, until_s)
+            if parts.scheme != "https":
+                return ours
+            ours.settimeout(_left(until_s))
+            return (tls or ssl.create_default_context()).wrap_socket(ours, server_hostname=host)
+        except OSError as error:
+            failed = error
+    raise failed
+
+
+def _connected(family: int, address: Any, until_s: float) -> socket.socket:
+    ours = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        ours.settimeout(_left(until_s))
+        ours.connect(address)
+    except OSError:
+        ours.close()
+        raise
+    return ours
+
+
+def _left(until_s: float) -> float:
+    left_s = until_s - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError
+    return left_s
+
+
+@contextlib.contextmanager
+def _cut_at(until_s: float, ours: socket.socket) -> Iterator[None]:
+    """End the connection at the moment: its own timeout is for each read, and one that trickles would go on for ever."""
+    deadline = threading.Timer(_left(until_s), _cut, (ours,))
+    deadline.daemon = True
+    deadline.start()
+    try:
+        yield
+    finally:
+        deadline.cancel()
+
+
+def _cut(ours: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it is gone already
+        # Not TLS's own, which would let the reading thread go on in clear.
+        socket.socket.shutdown(ours, socket.SHUT_RDWR)

@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 
 from gateway.ledger.digest import PLAIN, keyed, record_key
 from gateway.ledger.reader import Reader, Segment, read_lines
-from gateway.ledger.record import decode
+from gateway.ledger.record import decode, is_about
 
 MOST_ROWS = 200
 LOOK_AHEAD = 50_000  # an exchange's end stands at most so far above its begin, or is looked up
@@ -150,7 +150,7 @@ class _Browsing:
         query, kind = self._query, record["kind"]
         return (
             (query.kind is None or ("exchange" if kind == "admit" else kind) == query.kind)
-            and (query.key is None or record.get("key") == query.key)
+            and (query.key is None or is_about(query.key, record))
             and (query.tenant is None or record.get("tenant", _tenant_in_facts(record)) == query.tenant)
             and (query.model is None or record.get("model") == query.model)
             and (query.since_ms is None or record["time_ms"] >= query.since_ms)

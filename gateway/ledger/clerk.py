@@ -154,7 +154,7 @@ class Clerk:
         """One record, or one more in the roll-up of this address and minute (then `index` is -1)."""
         wall_ms = self._clock.wall_ms()
         identity = self._ids.next()
-        rolled = self.floods.count(ask.ip, ask.reason, identity, wall_ms)
+        rolled = self.floods.count(ask.ip, ask.reason, identity, wall_ms, ask.key)
         if rolled is not None or self._off:
             return self._with_left(Receipt(rolled or identity, NOT_RECORDED, b"", self.log.origin), ask.limits)
         fields: dict[str, Value] = {
@@ -172,6 +172,8 @@ class Clerk:
                 "count": flood.rolled, "from_ms": flood.from_ms, "ip": cap(address), "reason": "flood",
                 "reasons": reasons, "to_ms": flood.to_ms,
             }  # fmt: skip
+            if flood.keys:
+                fields["keys"] = {cap(key, MOST_NAME_CHARS): count for key, count in flood.keys.items()}
             if not self._off:
                 self._append("deny", flood.identity, 0, fields)
 

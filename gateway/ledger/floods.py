@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 MINUTE_MS = 60_000
 SINGLE = 10  # refusals of one address in a minute that each have a record of their own
 MOST_ADDRESSES = 10_000
+MOST_KEYS = 32  # of callers in one roll-up; whoever comes later is counted among the others
 OTHERS = "others"
 
 
@@ -20,6 +21,7 @@ class Flood:
     seen: int = 0
     to_ms: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    keys: Counter[str] = field(default_factory=Counter)
 
     @property
     def rolled(self) -> int:
@@ -37,8 +39,11 @@ class Floods:
         """Refusals counted and not yet written."""
         return sum(flood.rolled for flood in self._by_address.values())
 
-    def count(self, address: str, reason: str, identity: str, now_ms: int) -> str | None:
-        """None: write this refusal as a record of its own. Otherwise the id of the roll-up that has counted it."""
+    def count(self, address: str, reason: str, identity: str, now_ms: int, key: str | None = None) -> str | None:
+        """None: write this refusal as a record of its own. Otherwise the id of the roll-up that has counted it.
+
+        ``key`` is who was refused, where that is known: an attack on one account stays one that can be seen.
+        """
         if address not in self._by_address and len(self._by_address) >= MOST_ADDRESSES:
             address = OTHERS
         flood = self._by_address.get(address)
@@ -50,6 +55,8 @@ class Floods:
         if not flood.rolled:
             flood.identity, flood.to_ms = identity, now_ms
         flood.reasons[reason] += 1
+        if key is not None:
+            flood.keys[key if key in flood.keys or len(flood.keys) < MOST_KEYS else OTHERS] += 1
         flood.to_ms = now_ms
         return flood.identity
 

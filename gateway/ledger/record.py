@@ -68,6 +68,11 @@ def decode(line: bytes) -> dict[str, Any]:
     return fields
 
 
+def is_about(key: str, fields: Mapping[str, Any]) -> bool:
+    """Whether the record names this caller, alone or among those of a flood's roll-up."""
+    return bool(fields.get("key") == key or (fields["kind"] == "deny" and key in fields.get("keys", ())))
+
+
 def is_canonical(line: bytes) -> bool:
     """Whether the line is exactly what `encode` would write for its own fields."""
     try:

@@ -15,6 +15,7 @@ import orjson
 
 from gateway.ledger.digest import PLAIN, keyed, record_key
 from gateway.ledger.reader import Reader, Segment, read_lines
+from gateway.ledger.record import is_about
 
 PIECE_BYTES = 4 << 20
 _ID = b'"id":"'
@@ -144,7 +145,7 @@ def _fits(wanted: Wanted, line: bytes) -> bool:
         return False
     fields = orjson.loads(line)
     return (
-        (wanted.key is None or fields.get("key") == wanted.key)
+        (wanted.key is None or is_about(wanted.key, fields))
         and (wanted.ip is None or fields.get("ip") == wanted.ip)
         and (wanted.since_ms is None or fields["time_ms"] >= wanted.since_ms)
         and (wanted.until_ms is None or fields["time_ms"] < wanted.until_ms)

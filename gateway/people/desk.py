@@ -1,6 +1,7 @@
 """From a cookie, a password or a trusted proxy's word to a caller; decides, and answers nothing itself."""
 
 import secrets
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from gateway.keys.store import KeyStore
 from gateway.people import origin
 from gateway.people.directory import Directory
 from gateway.people.origin import Asked
-from gateway.people.person import Group, Person, admitted, person_id
+from gateway.people.person import Group, Person, admitted, likeness, person_id
 from gateway.people.sessions import Session, Sessions, csrf_of
 from gateway.proxies import Proxies
 
@@ -22,7 +23,10 @@ _SIGN_IN = "sign in again, or send the header `Authorization: Bearer vt_...`"
 
 @dataclass(frozen=True)
 class Desk:
-    """One worker's. ``names`` brakes who tries one name from many addresses, ``addresses`` one address with many names."""
+    """One worker's. ``names`` brakes who tries one name from many addresses, ``addresses`` one address with many names.
+
+    ``people`` brakes who signs in again and again: each time is a record in the log.
+    """
 
     sessions: Sessions
     keys: KeyStore
@@ -31,6 +35,7 @@ class Desk:
     proxies: Proxies
     addresses: Brake
     names: Brake
+    people: Brake
     name_header: bytes = b""
     groups_header: bytes = b""
 
@@ -76,23 +81,35 @@ class Desk:
     async def person_by_password(self, ip: str, user: str, password: str) -> Person:
         """Who this is. Raises Unauthenticated, Forbidden (in no mapped group), OverLimit or DirectoryAway."""
         assert self.directory is not None
-        who = self.id_of(user)
-        self._count(ip, who)
+        # The record's id: of the name as directories compare it. The brake counts more as one; the directory gets what was typed.
+        who, alike = self.id_of(unicodedata.normalize("NFKC", user)), self.id_of(likeness(user))
+        self._count(ip, who, alike)
         found = None
         try:
             found = await self.directory.find(user, password)
         except BaseException:
-            self._forgive(ip, who)  # nothing was learned of the password
+            self._forgive(ip, alike)  # nothing was learned of the password
             raise
         if found is None:
             wrong = Unauthenticated("name or password is wrong; try again", code="wrong_password")
             wrong.who = who
             raise wrong
-        self._forgive(ip, who)
+        self._forgive(ip, alike)
         person = self.admitted(found.name, found.groups)
         if person is None:
             raise _no_group(self.id_of(found.name))
         return person
+
+    def may_begin(self, person: Person) -> None:
+        """Count a session that is about to begin. Raises OverLimit where one person began too many."""
+        wait_s = self.people.failed(person.person_id)
+        if wait_s:
+            refused = OverLimit(
+                "you signed in too often within a minute; wait, and let the browser keep this site's cookie",
+                code="too_many_sign_ins", retry_after_s=wait_s,
+            )  # fmt: skip
+            refused.who = person.person_id
+            raise refused
 
     def id_of(self, name: str) -> str:
         return person_id(self._secret(), name)
@@ -103,14 +120,14 @@ class Desk:
     def _secret(self) -> bytes:
         return self.keys.tenant(PEOPLE)[0]
 
-    def _count(self, ip: str, who: str) -> None:
+    def _count(self, ip: str, who: str, alike: str) -> None:
         """Count a failure before the directory is asked, or a hundred at once would all be let through. Raises OverLimit."""
         wait_s = self.addresses.failed(ip)
         if not wait_s:
-            wait_s = self.names.failed(who)
+            wait_s = self.names.failed(alike)
             if not wait_s:
                 return
-            self.names.forgive(who)
+            self.names.forgive(alike)
         self.addresses.forgive(ip)  # what is refused here learned nothing, and must not make the wait longer
         refused = OverLimit(
             "too many wrong passwords were sent; check name and password, and wait",
@@ -119,9 +136,9 @@ class Desk:
         refused.who = who
         raise refused
 
-    def _forgive(self, ip: str, who: str) -> None:
+    def _forgive(self, ip: str, alike: str) -> None:
         self.addresses.forgive(ip)
-        self.names.forgive(who)
+        self.names.forgive(alike)
 
     def _named(self, scope: Asked) -> str | None:
         if not self.name_header or not self.proxies.trusts(origin.peer_of(scope)):

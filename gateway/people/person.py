@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
@@ -14,6 +15,7 @@ from gateway.keys.caller import Scope
 
 MOST_NAME_CHARS = 256
 _SPACES = re.compile(r"\s*([,=])\s*")
+_NO_MATTER = ("Mn", "Me", "Cf", "Cc")  # marks upon a letter, and signs that have no look
 
 Bound = Annotated[int | None, Field(ge=0)]
 
@@ -51,6 +53,15 @@ class Person:
 def person_id(secret: bytes, name: str) -> str:
     """The same for every spelling that a directory takes for the same name; nobody without the secret can guess names with it."""
     return "user_" + hmac.digest(secret, _plain(name).encode(), hashlib.sha256)[:8].hex()
+
+
+def likeness(name: str) -> str:
+    """One text for all writings of a name that any directory may take for the same; for counting alone.
+
+    RFC 4518 has directories compare after NFKC and without case; some ignore accents and signs without a width too.
+    """
+    text = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", name).casefold())
+    return "".join(char for char in text if not char.isspace() and unicodedata.category(char) not in _NO_MATTER)
 
 
 def admitted(name: str, groups: Iterable[str], mapping: Iterable[Group], secret: bytes) -> Person | None:

@@ -37,6 +37,7 @@ class PeopleSettings(BaseModel):
     auth_groups_header: Annotated[str, Field(description="Names their groups, with commas between.")] = ""
     session_idle_s: Annotated[Seconds, Field(description="A session ends when unused for so long.")] = 3600.0
     session_longest_s: Annotated[Seconds, Field(description="It ends after so long in any case.")] = 43200.0
+    sign_ins_per_min: Annotated[int, Field(gt=0, description="New sessions of one person a minute; over it 429.")] = 20
     groups: Annotated[tuple[Group, ...], Field(description="What members of a group may do.")] = ()
 
     @field_validator("groups", mode="before")

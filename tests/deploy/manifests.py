@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 Document = dict[str, Any]
 
@@ -73,6 +74,12 @@ def selectors(documents: list[Document]) -> list[str]:
         known = {port["name"] for service in services for port in service["spec"]["ports"]}
         found += [f"{named(one)} scrapes port {end['port']}, which no such Service has"
                   for end in one["spec"]["endpoints"] if end["port"] not in known]  # fmt: skip
+    known_places = {f"{one['metadata']['name']}.vitrine.svc:{port['port']}"
+                    for one in of_kind(documents, "Service") for port in one["spec"]["ports"]}  # fmt: skip
+    for one in of_kind(documents, "ScrapeConfig"):
+        places = [urlsplit(where["url"]).netloc for where in one["spec"]["httpSDConfigs"]]
+        found += [f"{named(one)} finds engines at {place}, which is no Service's" for place in places
+                  if place not in known_places]  # fmt: skip
     return found
 
 

@@ -1,18 +1,20 @@
 """The manifests of deploy/kubernetes: their schemas, how they fit together, and that every setting in them is one.
 
-No cluster takes part. Two kinds come from operators whose schemas are not here; their fields are looked at by hand.
+No cluster takes part. Three kinds come from operators whose schemas are not here; their fields are looked at by hand.
 """
 
 import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import kubernetes_validate
 import pytest
 import yaml
 
 from gateway.counts import Metrics
+from gateway.engines.scrape import PATH
 from gateway.ledger.settings import LedgerSettings
 from gateway.settings import Settings
 from serve import profile
@@ -23,7 +25,7 @@ from tests.deploy.proxies import check, needs
 from tests.support.process import TOP
 
 FOLDER = TOP / "deploy" / "kubernetes"
-OPERATORS = ("ScaledObject", "ServiceMonitor")
+OPERATORS = ("ScaledObject", "ServiceMonitor", "ScrapeConfig")
 
 
 def read() -> list[Document]:
@@ -72,6 +74,9 @@ BREAKS: dict[str, Callable[[list[Document]], Any]] = {
     ),
     "has 0 PodDisruptionBudgets": lambda all_: all_.remove(the("PodDisruptionBudget", "vitrine-engine", all_)),
     "scrapes port m": lambda all_: the("ServiceMonitor", "vitrine-gateway", all_)["spec"].update(endpoints=[{"port": "m"}]),
+    "finds engines at vitrine-metrics.vitrine.svc:9": lambda all_: the("ScrapeConfig", "vitrine-engine", all_)["spec"].update(
+        httpSDConfigs=[{"url": "http://vitrine-metrics.vitrine.svc:9/metrics/engines"}]
+    ),
     "readinessProbe asks port web": lambda all_: _first(_gateway(all_))["readinessProbe"]["httpGet"].update(port="web"),
     "means port web": lambda all_: the("Service", "vitrine", all_)["spec"]["ports"][0].update(targetPort="web"),
     "tls is mounted and is no volume": lambda all_: _gateway(all_)["spec"]["template"]["spec"]["volumes"].pop(),
@@ -194,6 +199,32 @@ def test_the_monitor_has_an_operators_shape() -> None:
     assert monitor["apiVersion"] == "monitoring.coreos.com/v1"
     assert set(monitor["spec"]) == {"jobLabel", "namespaceSelector", "selector", "endpoints"}
     assert monitor["spec"]["endpoints"] == [{"port": "metrics", "path": "/metrics", "interval": "15s"}]
+
+
+def test_the_engines_are_found_and_scraped_through_the_gateways(tmp_path: Path) -> None:
+    """By hand too, as the operator's v1alpha1 has it; what the gateway says to that address is asked of the gateway's own code."""
+    (config,) = of_kind(DOCUMENTS, "ScrapeConfig")
+    assert config["apiVersion"] == "monitoring.coreos.com/v1alpha1"
+    assert set(config["spec"]) == {"jobName", "scrapeInterval", "httpSDConfigs"}
+    (found,) = config["spec"]["httpSDConfigs"]
+    assert set(found) == {"url", "refreshInterval"}
+    where = urlsplit(found["url"])
+    listed = the("ConfigMap", "vitrine-gateway")["data"]["VITRINE_ENGINES"]
+    engines = Settings(home=tmp_path, engines=listed).scraped_engines()
+    assert where.path == PATH + "/engines"
+    told = engines.discovered(where.netloc)
+    assert len(told) == listed.count("=") == 8
+    assert {*told[0]["targets"]} == {where.netloc}  # type: ignore[misc]
+    # As in the configuration that dashboards and alerts are tested with.
+    jobs = [
+        job["job_name"]
+        for job in yaml.safe_load((TOP / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
+    ]
+    assert config["spec"]["jobName"] in jobs
+    # A second Service with the monitor's label would have each gateway scraped twice.
+    wanted = the("ServiceMonitor", "vitrine-gateway")["spec"]["selector"]["matchLabels"]
+    assert [named(one) for one in of_kind(DOCUMENTS, "Service")
+            if wanted.items() <= one["metadata"].get("labels", {}).items()] == ["Service/vitrine-gateways"]  # fmt: skip
 
 
 def test_the_front_is_the_haproxy_file_that_is_tested() -> None:

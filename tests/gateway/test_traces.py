@@ -192,7 +192,7 @@ def test_spans_are_counted_and_the_collector_is_in_the_record_of_the_start(
     assert ledger.records(kind="boot", room="gateway")[-1]["outbound"] == [f"{collector.url}/v1/traces"]
 
 
-@pytest.mark.parametrize(("status", "moved"), [(500, ""), (307, "/elsewhere")])
+@pytest.mark.parametrize(("status", "moved"), [(500, ""), (307, "/elsewhere"), (302, ""), (304, ""), (300, "")])
 def test_a_collector_that_takes_none_costs_the_spans_alone(
     gateway: Gateway, engine: FakeEngine, key: str, collector: Collector, status: int, moved: str
 ) -> None:

@@ -92,6 +92,7 @@ _UNMAPPED = frozenset(
         "engine",
         "ttft_ms",
         "reasons",
+        "keys",
         "late_ms",
         "fields",
         "tokens",

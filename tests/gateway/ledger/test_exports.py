@@ -51,6 +51,7 @@ FLOOD: dict[str, Any] = COMMON | {
     "ip": "others",
     "reason": "flood",
     "reasons": {"unknown key": 812},
+    "keys": {"user_1": 800},
     "to_ms": 2,
 }
 OTHERS = [

@@ -53,7 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "clerk": {"digest", "exchanges", "figures", "floods", "identity", "limits", "log", "messages", "record"},
     "receipts": {"identity", "layout", "merkle", "messages", "note", "proof", "reader", "record"},
     "retention": {"clerk", "layout", "messages", "note", "place", "reader", "seal"},
-    "search": {"digest", "reader"},
+    "search": {"digest", "reader", "record"},
     "browse": {"digest", "reader", "record"},
     "reading_room": {"browse", "digest", "errors", "keyring", "layout", "note", "reader", "verification"},
     "backup": {"anchor", "errors", "keyring", "layout", "note", "place", "seal", "verification"},

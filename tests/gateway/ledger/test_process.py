@@ -290,6 +290,22 @@ async def test_a_log_with_a_refusal_of_anybody_is_taken_up_again(
         assert ledger.stop() == 0
 
 
+async def test_a_roll_up_says_whose_account_was_tried_and_is_found_by_it(tmp_path: Path) -> None:
+    with running(tmp_path / "home") as ledger:
+        async with client_of(ledger) as client:
+            for number in range(30):
+                key = "user_1" if number % 2 else None
+                await client.deny(Deny("wrong_password", 401, "192.0.2.9", "127.0.0.1:1", "/auth/sign-in", key=key))
+        assert ledger.stop() == 0
+        (flood,) = [record for record in of_kind(ledger, "deny") if record["reason"] == "flood"]
+        assert (flood["count"], flood["keys"]) == (20, {"user_1": 10})
+        found = command(tmp_path / "home", "find", "--key", "user_1", "--json").stdout
+        assert [row["deny"]["reason"] for row in map(json.loads, found.splitlines())].count("flood") == 1
+        assert command(tmp_path / "home", "find", "--key", "user_2", "--json").stdout == ""
+    with running(tmp_path / "home") as ledger:
+        assert ledger.stop() == 0
+
+
 def test_another_program_can_raise_an_alarm_with_nothing_but_json(tmp_path: Path) -> None:
     with running(tmp_path / "home") as ledger:
         ours = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)

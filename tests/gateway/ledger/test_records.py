@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.ledger.digest import PLAIN, Digester, epoch_key, keyed, record_key
-from gateway.ledger.floods import MINUTE_MS, SINGLE, Floods
+from gateway.ledger.floods import MINUTE_MS, MOST_KEYS, SINGLE, Floods
 from gateway.ledger.identity import Identities, is_identity, time_ms
 from gateway.ledger.record import MOST_LINE_BYTES, RecordError, cap, decode, encode, is_canonical
 
@@ -141,6 +141,19 @@ def test_a_flood_rolls_up_and_nobody_elses_refusals_do() -> None:
     ((address, flood),) = floods.due(MINUTE_MS + 700)
     assert (address, flood.rolled, flood.reasons["limit"], flood.from_ms, flood.to_ms) == ("a", 500, 500, 0, 599)
     assert floods.rolled == 0
+
+
+def test_a_roll_up_knows_whom_it_was_about_and_keeps_few() -> None:
+    floods = Floods()
+    for number in range(SINGLE):
+        floods.count("a", "wrong_password", f"id-{number}", number, "user_0")
+    for number in range(300):
+        floods.count("a", "wrong_password", f"more-{number}", 100, "user_1" if number % 3 else f"user_{number}")
+    floods.count("a", "unknown key", "last", 100)
+    ((_, flood),) = floods.due(MINUTE_MS)
+    assert flood.keys["user_1"] == 200
+    assert len(flood.keys) == MOST_KEYS + 1
+    assert sum(flood.keys.values()) == flood.rolled - 1 == 300
 
 
 def test_a_flood_of_addresses_does_not_fill_the_memory() -> None:

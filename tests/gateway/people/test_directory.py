@@ -52,6 +52,30 @@ def _brake(gateway: Gateway, ledger: Ledger) -> None:
     assert ledger.records(kind="deny", reason="too_many_failed_logins", route="/auth/sign-in")[-1]["key"]
 
 
+def test_one_name_written_otherwise_is_one_name_to_the_brake(
+    home: Path, slapd: Slapd, running_engine: FakeEngine, ledger: Ledger
+) -> None:
+    """All of these are alice to this directory, and each try comes from an address of its own."""
+    writings = ["ａｌｉｃｅ", "ALİCE", "al\u2170ce", "\U0001d41alice", "  Alice\xa0", "ＡＬＩＣＥ", "al\u0130ce"]
+    settings = slapd.settings(**MAPPED, VITRINE_TRUSTED_PROXIES="127.0.0.1")
+    with Gateway(home, **settings, VITRINE_FAILED_LOGINS_PER_MIN="3") as gateway:
+
+        def tries(user: str, password: str, number: int) -> int:
+            browser = Browser(gateway, X_Forwarded_For=f"192.0.2.{number}", X_Forwarded_Proto="https")
+            return browser.sign_in(user, password).status
+
+        assert {tries(writing, PASSWORDS["alice"], 1) for writing in writings} == {200}
+        statuses = [tries(writing, "wrong", 10 + number) for number, writing in enumerate(writings)]
+        assert statuses == [401] * 3 + [429] * 4
+        assert tries("alice", "wrong", 99) == 429
+        # Directories differ in what they take for the same; marks and signs without a width count for none in some.
+        assert tries("Álice", "wrong", 98) == 429
+        assert tries("a\u200blice", "wrong", 97) == 429
+        assert tries("alicia", "wrong", 96) == 401
+        denied = ledger.records(kind="deny", reason="wrong_password")[-4:]
+        assert denied[0]["key"] == ledger.records(kind="key")[-1]["key"]
+
+
 @pytest.fixture(scope="module")
 def strict(home: Path, slapd: Slapd, running_engine: FakeEngine, ledger: Ledger) -> Iterator[Gateway]:
     """A gateway with little patience: two wrong passwords a minute, two seconds for the directory."""

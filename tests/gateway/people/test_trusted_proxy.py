@@ -48,6 +48,43 @@ def test_the_session_is_made_once_and_not_by_every_look(alice: Browser, ledger: 
     assert len(ledger.records(kind="key")) == before
 
 
+def test_a_client_that_drops_its_cookie_each_time_does_not_fill_the_log(
+    home: Path, running_engine: FakeEngine, ledger: Ledger
+) -> None:
+    with Gateway(home, **SETTINGS, VITRINE_TRUSTED_PROXIES="127.0.0.1", VITRINE_SIGN_INS_PER_MIN="5") as gateway:
+        seen = len(ledger.records())
+        far = {**ALICE, "X_Forwarded_For": "192.0.2.50"}  # refusals roll up by address
+        answers = [Browser(gateway, **far).ask("GET", "/auth/methods") for _ in range(60)]
+        written = len(ledger.records()) - seen
+        assert [answer.status for answer in answers] == [200] * 5 + [429] * 55
+        assert answers[-1].error["code"] == "too_many_sign_ins"
+        assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+        assert "set-cookie" not in answers[-1].headers
+        # Five sessions, each on record, and ten refusals one by one; the rest is counted for one record a minute.
+        assert written <= 15
+        refused = ledger.records(kind="deny", reason="too_many_sign_ins")
+        assert {one["key"] for one in refused} == {ledger.records(kind="key")[-1]["key"]}
+        # Nobody else waits for her, and who has a session goes on.
+        assert Browser(gateway, **{**far, "X_Remote_User": "bob"}).methods()["signed_in"]["name"] == "bob"
+        kept = answers[0].headers["set-cookie"].partition(";")[0]
+        assert Browser(gateway, **far, Cookie=kept).methods()["signed_in"]["name"] == "alice"
+
+
+def test_signing_in_and_out_in_turns_does_not_fill_the_log_either(
+    home: Path, running_engine: FakeEngine, ledger: Ledger
+) -> None:
+    with Gateway(home, **SETTINGS, VITRINE_TRUSTED_PROXIES="127.0.0.1", VITRINE_SIGN_INS_PER_MIN="5") as gateway:
+        seen = len(ledger.records())
+        far = {**ALICE, "X_Forwarded_For": "192.0.2.51"}
+        for _ in range(20):
+            browser = Browser(gateway, **far)
+            answer = browser.ask("GET", "/auth/methods")
+            if answer.status == 200:
+                browser.csrf = answer.json["signed_in"]["csrf"]
+                assert browser.ask("POST", "/auth/sign-out").status == 200
+        assert len(ledger.records()) - seen <= 20
+
+
 def test_the_proxys_word_alone_asks_nothing(gateway: Gateway, engine: FakeEngine) -> None:
     # Another site's page could make a browser send the request through the proxy: only our page has the form token.
     assert Browser(gateway, **ALICE).chat().status == 401

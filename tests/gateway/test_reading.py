@@ -1,0 +1,61 @@
+"""The log's reading process: there while somebody reads, however slowly, and gone once nobody does."""
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+from gateway.ledger.reading_room import Ask
+from gateway.ledger.settings import LedgerSettings
+from gateway.reading import ReadingRoom
+from tests.support.deadline import until
+from tests.support.ledger import make_log
+
+IDLE_S = 1.0
+
+
+def room_of(home: Path) -> ReadingRoom:
+    make_log(home)
+    return ReadingRoom(LedgerSettings(folder=home / "ledger", keys=home / "ledger-keys"), idle_s=IDLE_S)
+
+
+def children() -> list[int]:
+    """The reading processes of this process."""
+    found = [int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
+    return [pid for pid in found if b"reading_room" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+async def test_who_reads_slowly_is_not_thrown_out_and_who_is_idle_is(tmp_path: Path) -> None:
+    room = room_of(tmp_path)
+    assert (await room.ask(Ask(head=True)))["is"] == "head"
+    (pid,) = children()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        slow = asyncio.create_task(room.ask(Ask(head=True)))
+        await asyncio.sleep(3 * IDLE_S)
+        assert not slow.done()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert (await slow)["is"] == "head"
+    # The next one finds the same process: nobody ended it while it was at work.
+    began_s = time.monotonic()
+    assert (await room.ask(Ask(head=True)))["is"] == "head"
+    assert children() == [pid]
+    await asyncio.to_thread(until, lambda: children() == [], what="the process gone")
+    assert time.monotonic() - began_s >= IDLE_S
+    assert (await room.ask(Ask(head=True)))["is"] == "head"
+    assert children() not in ([], [pid])
+    await room.close()
+    assert children() == []
+
+
+async def test_who_asks_again_and_again_keeps_the_process(tmp_path: Path) -> None:
+    room = room_of(tmp_path)
+    await room.ask(Ask(head=True))
+    kept = children()
+    for _ in range(6):
+        await asyncio.sleep(IDLE_S / 2)
+        await room.ask(Ask(head=True))
+    assert children() == kept
+    await room.close()
