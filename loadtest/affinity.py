@@ -109,7 +109,7 @@ async def _measure(
 ) -> Found:
     found = Found(policy)
     before = [await _counters(home, number) for number in range(ENGINES)]
-    pictures = random.Random(f"{policy} {seed}")  # noqa: S311  pictures, not secrets
+    pictures = random.Random(f"{policy} {seed}")
     waiting = [_picture(pictures) for _ in range(conversations)]
     timeout = aiohttp.ClientTimeout(ANSWER_S)
     async with aiohttp.ClientSession(

@@ -414,7 +414,7 @@ def test_verify_runs_beside_a_writer(tmp_path: Path) -> None:
 
 
 def test_a_log_on_a_filesystem_that_forgets_needs_to_be_told(tmp_path: Path) -> None:
-    memory = Path("/dev/shm")  # noqa: S108  a tmpfs on purpose
+    memory = Path("/dev/shm")
     if not memory.is_dir() or not os.access(memory, os.W_OK):
         pytest.skip("needs a writable /dev/shm")
     home = memory / f"vitrine-test-{os.getpid()}"
@@ -425,7 +425,7 @@ def test_a_log_on_a_filesystem_that_forgets_needs_to_be_told(tmp_path: Path) -> 
         with running(home, allow_volatile="true") as ledger:
             assert ledger.stop() == 0
     finally:
-        subprocess.run(["rm", "-rf", str(home), f"{home}.log"], check=True)  # noqa: S607
+        subprocess.run(["rm", "-rf", str(home), f"{home}.log"], check=True)
 
 
 async def test_no_ledger_at_all_is_a_clear_error(tmp_path: Path) -> None:
