@@ -10,8 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from gateway.ledger.errors import LedgerRefused, LedgerUnavailable
 from gateway.ledger.messages import Boot, Deny, Integrity, KeyEvent, Receipt, Refusal
 from gateway.ledger.reader import Reader
 from gateway.ledger.record import is_canonical
+from tests.support.deadline import eventually
 from tests.support.ledger import (
     Ledger,
     admit,
@@ -39,13 +39,6 @@ from tests.support.ledger import (
     text,
     verifier_of,
 )
-
-
-async def until(holds: Callable[[], object], within_s: float = 10) -> None:
-    give_up = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < give_up, "it did not come true in time"
-        await asyncio.sleep(0.02)
 
 
 async def test_the_record_of_a_start_holds_as_many_places_as_it_may_name(tmp_path: Path) -> None:
@@ -102,13 +95,12 @@ async def _exchange_one_by_one(client: LedgerClient, count: int) -> None:
 
 
 async def _until_found(client: LedgerClient, identity: str, key: str = "key-1") -> tuple[str, ...]:
-    async with asyncio.timeout(10):
-        while True:
-            answer = await client.receipt(identity, key)
-            if answer.state == "found" and len(answer.proofs) == 2:
-                return answer.proofs
-            assert answer.state in ("not_yet", "found")
-            await asyncio.sleep(0.02)
+    async def found() -> tuple[str, ...]:
+        answer = await client.receipt(identity, key)
+        assert answer.state in ("not_yet", "found")
+        return answer.proofs if answer.state == "found" and len(answer.proofs) == 2 else ()
+
+    return await eventually(found)
 
 
 async def test_a_record_that_changes_on_the_disk_ends_the_ledger_after_a_few_more(tmp_path: Path) -> None:
@@ -225,7 +217,7 @@ async def test_buffered_goes_on_without_the_ledger_and_hands_in_what_it_held(tmp
             assert receipt.index == -1
             assert (await client.complete(complete(receipt.id))).index == -1
             with running(tmp_path / "home", mode="buffered") as again:
-                await until(lambda: [r for r in of_kind(again, "complete") if r["id"] == receipt.id])
+                await eventually(lambda: [r for r in of_kind(again, "complete") if r["id"] == receipt.id])
                 (late,) = of_kind(again, "admit")
                 assert late["late_ms"] > 0
 
@@ -239,7 +231,7 @@ async def test_a_buffer_that_overflows_leaves_a_gap_record(tmp_path: Path, monke
             for number in range(5):
                 await client.admit(admit(number))
             with running(tmp_path / "home", mode="buffered") as again:
-                await until(lambda: of_kind(again, "gap"))
+                await eventually(lambda: of_kind(again, "gap"))
                 assert of_kind(again, "gap")[0]["count"] == 3
                 assert again.stop() == 0
     done = command(tmp_path / "home", "verify")
@@ -377,10 +369,11 @@ async def test_silence_is_proven_by_heads_that_go_on(tmp_path: Path) -> None:
     with running(tmp_path / "home", sign_idle_s=1) as ledger:
         async with client_of(ledger) as client:
             first = await client.status()
-            give_up = time.monotonic() + 10
-            while (await client.status()).signed_ms < first.signed_ms + 2000:
-                assert time.monotonic() < give_up
-                await asyncio.sleep(0.05)
+
+            async def signed_again() -> bool:
+                return (await client.status()).signed_ms >= first.signed_ms + 2000
+
+            await eventually(signed_again)
             assert (await client.status()).size == first.size
     assert command(tmp_path / "home", "verify").returncode == 0
 
@@ -417,15 +410,13 @@ def test_a_log_on_a_filesystem_that_forgets_needs_to_be_told(tmp_path: Path) -> 
     memory = Path("/dev/shm")
     if not memory.is_dir() or not os.access(memory, os.W_OK):
         pytest.skip("needs a writable /dev/shm")
-    home = memory / f"vitrine-test-{os.getpid()}"
-    try:
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        home = Path(folder) / "home"
         done = command(home, "serve", allow_volatile="false")
         assert done.returncode == 78
         assert "VITRINE_LEDGER_ALLOW_VOLATILE" in done.stderr
         with running(home, allow_volatile="true") as ledger:
             assert ledger.stop() == 0
-    finally:
-        subprocess.run(["rm", "-rf", str(home), f"{home}.log"], check=True)
 
 
 async def test_no_ledger_at_all_is_a_clear_error(tmp_path: Path) -> None:
