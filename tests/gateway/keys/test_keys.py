@@ -80,7 +80,7 @@ def test_rotation_keeps_the_old_key_for_its_grace(store: KeyStore) -> None:
     assert store.caller(old) is not None
     found = store.caller(new)
     assert found is not None
-    assert (found.tenant, found.scopes, found.key_id) == ("a", {Scope.METRICS}, newer.key_id)
+    assert (found.tenant, found.scopes, found.key_id) == ("a", frozenset({Scope.METRICS}), newer.key_id)
     last, _ = store.rotate(newer.key_id, grace_s=0)
     assert store.caller(new) is None
     assert store.caller(last) is not None
