@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from serve.miniature import dialogue, exam, pairs, questions, reading
+from serve.miniature import describing, dialogue, exam, pairs, questions, reading
 from serve.miniature.conversation import Turn
 from serve.miniature.drawing import PAINTS, load_fonts, paint_scene, paint_text
 from serve.miniature.scene import GRID, HELD_OUT, Scene, held_out, make_shape, place_class, random_scene, size_class
@@ -80,14 +80,14 @@ def test_the_plainest_combinations_are_trained() -> None:
 
 
 def test_a_known_scene_is_told_in_both_languages() -> None:
-    assert questions.description(KNOWN, "en") == (
+    assert describing.description(KNOWN, "en") == (
         "A small red circle on the left, a large blue square on the right, a small red star at the bottom."
     )
     assert (
-        questions.description(KNOWN, "zh")
+        describing.description(KNOWN, "zh")
         == "左边有一个红色的小圆形，右边有一个蓝色的大正方形，下方有一个红色的小五角星。"
     )
-    assert questions.as_json(KNOWN).startswith(
+    assert describing.as_json(KNOWN).startswith(
         '{"shapes":[{"shape":"circle","color":"red","size":"small","position":"left"}'
     )
 
