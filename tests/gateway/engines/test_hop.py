@@ -38,8 +38,8 @@ class Peer:
             await asyncio.sleep(0.01)  # so that each piece is read alone
 
     async def gone(self) -> None:
-        """Until the gateway closed the connection."""
-        async with asyncio.timeout(5):
+        """Until the gateway closed the connection; well before it would close one for being idle."""
+        async with asyncio.timeout(1.5):
             await self.left.wait()
 
 
