@@ -7,7 +7,7 @@ the client goes on with garbage. Here they are its own, since nothing may stand 
 import contextlib
 import re
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -45,8 +45,8 @@ class Connection(HttpToolsProtocol):
     """Times are the event loop's. ``waiting_since_s`` is None while a request is being answered, ``head_since_s`` unless a head
     has begun, ``stuck_since_s`` unless the client does not read, ``ending_since_s`` unless the last byte was written."""
 
-    def __init__(self, porter: Porter, *arguments: object, **named: object) -> None:
-        super().__init__(*arguments, **named)  # type: ignore[arg-type]  # uvicorn's own arguments, as they came
+    def __init__(self, porter: Porter, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
         self._porter = porter
         self._refusal: GatewayError | None = None
         self._running: RequestResponseCycle | None = None
@@ -65,8 +65,8 @@ class Connection(HttpToolsProtocol):
     def address(self) -> str:
         return self.client[0] if self.client else "unix"
 
-    def connection_made(self, transport: object) -> None:
-        super().connection_made(transport)  # type: ignore[arg-type]
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
         self.waiting_since_s = self.loop.time()
         if not self._porter.arrived(self):
             self.refuse(Unavailable("too many connections are open; close some, or try again", retry_after_s=1))
@@ -230,9 +230,9 @@ class Connection(HttpToolsProtocol):
             self.transport.write(b"\r\n".join([*head, b"connection: close", b"", content]))
             self.end_softly()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: object) -> None:
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
-        super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
+        super()._start_asgi_task(cycle, app)
 
     def _end_after_what_is_owed(self) -> None:
         """Read no further, answer the whole requests that came, then close."""

@@ -119,7 +119,7 @@ class _Server(ThreadingMixIn, WSGIServer):
     def server_bind(self) -> None:
         # Not HTTPServer's, which asks the resolver for our own name: where there is none, that takes seconds.
         TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
+        self.server_name, self.server_port = self.socket.getsockname()[:2]
         self.setup_environ()
 
     def verify_request(self, request: Any, client_address: Any) -> bool:

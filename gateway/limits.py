@@ -25,14 +25,11 @@ _WORDS = {
 
 def limits_of(caller: Caller, key_default: Allowance, tenant_default: Allowance) -> tuple[Limit, ...]:
     """What holds for this caller now: for its key, for its tenant; empty if nothing bounds it."""
-    found = []
-    for bounds, scope, subject in (
-        (caller.key_allowance.over(key_default).bounds, "key", caller.key_id),
-        (caller.tenant_allowance.over(tenant_default).bounds, "tenant", caller.tenant),
-    ):
-        if bounds:
-            found.append(Limit(scope, subject, **bounds))  # type: ignore[arg-type]  # scope is one of the two literals
-    return tuple(found)
+    key = caller.key_allowance.over(key_default).bounds
+    tenant = caller.tenant_allowance.over(tenant_default).bounds
+    own = [Limit("key", caller.key_id, **key)] if key else []
+    shared = [Limit("tenant", caller.tenant, **tenant)] if tenant else []
+    return (*own, *shared)
 
 
 def prompt_tokens(request: ChatRequest) -> int:

@@ -17,6 +17,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,20 +89,16 @@ async def _compare(home: Path, conversations: int, turns: int, at_once: int, see
         for number in range(ENGINES):
             words = [sys.executable, "-m", "serve", "up", "miniature", "--engine", str(number)]
             process = stack.enter_context(child(words, environment, Path.cwd(), log))
-            await asyncio.to_thread(_wait_until_ready, home / "run" / f"engine-{number}" / "state.json", process, log)
+            ready = partial(_is_ready, home / "run" / f"engine-{number}" / "state.json")
+            await asyncio.to_thread(vitrine.wait, ready, process, log, START_S)
         for policy in POLICIES:
             with vitrine.running(home, None, {"VITRINE_ROUTING": policy}) as target:
                 found.append(await _measure(home, policy, target, conversations, turns, at_once, seed))
     return found
 
 
-def _wait_until_ready(state: Path, process: Any, log: Path) -> None:
-    end_s = time.monotonic() + START_S
-    while not (state.exists() and json.loads(state.read_bytes())["phase"] == "ready"):
-        if process.poll() is not None or time.monotonic() > end_s:
-            last = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
-            raise NotStarted(f"an engine did not become ready:\n{last}")
-        time.sleep(0.2)
+def _is_ready(state: Path) -> bool:
+    return state.exists() and json.loads(state.read_bytes())["phase"] == "ready"
 
 
 async def _measure(
@@ -109,7 +106,7 @@ async def _measure(
 ) -> Found:
     found = Found(policy)
     before = [await _counters(home, number) for number in range(ENGINES)]
-    pictures = random.Random(f"{policy} {seed}")  # noqa: S311  pictures, not secrets
+    pictures = random.Random(f"{policy} {seed}")
     waiting = [_picture(pictures) for _ in range(conversations)]
     timeout = aiohttp.ClientTimeout(ANSWER_S)
     async with aiohttp.ClientSession(

@@ -9,7 +9,7 @@ from loadtest.faults import WrongUsage
 
 def poisson(rate: float, count: int, seed: int) -> list[float]:
     """``count`` arrivals at ``rate`` a second on average; the same for the same seed."""
-    gaps = random.Random(seed)  # noqa: S311  arrivals, not secrets
+    gaps = random.Random(seed)
     at_s, found = 0.0, []
     for _ in range(count):
         at_s += gaps.expovariate(rate)

@@ -136,7 +136,7 @@ class _Clients:
         """All turns of one conversation; the first one that fails ends it."""
         ask = self._work.asks[entry.kind]
         messages = self._reader.read(entry)
-        dice = random.Random(f"{self._work.seed} {entry.file} {entry.offset}")  # noqa: S311  questions, not secrets
+        dice = random.Random(f"{self._work.seed} {entry.file} {entry.offset}")
         for turn in range(ask.turns):
             if turn:
                 await self._until(at_s)

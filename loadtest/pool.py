@@ -51,7 +51,7 @@ def deal(scenario: Scenario, count: int, seed: int) -> list[str]:
     """The kind of each of ``count`` conversations, in order: drawn by weight, so that a mix is mixed at any time."""
     kinds = list(scenario.kinds)
     weights = [weight for _, weight in scenario.kinds.values()]
-    return random.Random(f"deal {seed}").choices(kinds, weights, k=count)  # noqa: S311  questions, not secrets
+    return random.Random(f"deal {seed}").choices(kinds, weights, k=count)
 
 
 def make(
@@ -120,7 +120,7 @@ def _batches(kind: str, ask: Ask, count: int, seed: int, folder: Path, words: Se
 
 def _make(batch: _Batch) -> list[int]:
     """Write one batch; the lengths of its entries."""
-    dice = random.Random(f"{batch.kind} {batch.seed}")  # noqa: S311
+    dice = random.Random(f"{batch.kind} {batch.seed}")
     urls = iter(_urls(batch))
     lengths = []
     with open(batch.file, "wb") as file:

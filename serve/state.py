@@ -6,6 +6,7 @@ import os
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from serve.isolation import Proof
 
@@ -52,9 +53,9 @@ class StateFile:
         self._path = path
         self.state = state
 
-    def write(self, **changes: object) -> None:
+    def write(self, **changes: Any) -> None:
         """Change fields and put the whole state in place; a reader sees the old one or the new one."""
-        self.state = replace(self.state, **changes)  # type: ignore[arg-type]  # names are checked by replace itself
+        self.state = replace(self.state, **changes)  # which checks the names
         body = {"schema": SCHEMA, "written_at_s": time.time(), **asdict(self.state)}
         temporary = self._path.with_suffix(".tmp")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

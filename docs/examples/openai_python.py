@@ -23,6 +23,7 @@ stream = client.chat.completions.create(
         }
     ],
     max_tokens=128,
+    temperature=0,
     stream=True,
 )
 for chunk in stream:

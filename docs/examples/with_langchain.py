@@ -12,6 +12,7 @@ model = ChatOpenAI(
     base_url=os.environ.get("VITRINE_API_URL", "http://127.0.0.1:8080/v1"),
     api_key=os.environ["VITRINE_API_KEY"],
     max_tokens=128,
+    temperature=0,
 )
 with open(sys.argv[1], "rb") as file:
     picture = base64.b64encode(file.read()).decode()

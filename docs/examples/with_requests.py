@@ -24,6 +24,7 @@ response = requests.post(
             }
         ],
         "max_tokens": 128,
+        "temperature": 0,
     },
     timeout=300,
 )

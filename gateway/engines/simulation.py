@@ -12,7 +12,7 @@ import random
 import statistics
 import sys
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from gateway.engines.affinity import LIGHT_TOKENS, SLACK, Policy, choose
@@ -258,8 +258,9 @@ def tables(sizes: list[int], cell: int, seed: int) -> None:
         _head(title, "GPUs", "policy", *_NAMES)
         for engines, policy in itertools.product(sizes, Policy):
             # The largest size is told apart by fewer requests for each engine, not by fewer in all.
-            shorter = {"warm_up_s": 4.0, "measured_s": 4.0} if engines > 100 else {}
-            case = Case(engines, policy, pictures, seed=seed, **shorter)  # type: ignore[arg-type]  # both are floats
+            case = Case(engines, policy, pictures, seed=seed)
+            if engines > 100:
+                case = replace(case, warm_up_s=4.0, measured_s=4.0)
             _row(engines, policy, *_figures(simulate(case)))
     _head(
         f"{cell} GPUs, 500 pictures: gateways that see what they sent, or read the engines' loads, too",

@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from gateway.ledger.errors import Tampered
 from gateway.ledger.layout import Layout
@@ -59,7 +60,8 @@ def parse_seal(note: bytes, verifier: Verifier) -> Seal:
         lines = text.split("\n")
         found = dict(line.split(" ", 1) for line in lines[1:-1])
         numbers = {name: int(found[name]) for name in ("segment", "first", "records", "bytes", "from_ms", "to_ms")}
-        seal = Seal(**{**found, **numbers})  # type: ignore[arg-type]
+        fields: dict[str, Any] = {**found, **numbers}
+        seal = Seal(**fields)
     except (NoteError, ValueError, KeyError, TypeError) as error:
         raise Tampered(f"a seal does not verify: {error}") from error
     if seal.text() != text or sign_lines(note) != 1:

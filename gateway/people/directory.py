@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.people.origin import is_local
@@ -109,13 +110,13 @@ class Directory:
             raise DirectoryAway(f"{self._plan.url} did not answer within {self._plan.timeout_s:g} s") from None
         match said.get("is"):
             case "known":
-                return Found(str(said["name"]), tuple(map(str, said["groups"])))  # type: ignore[call-overload]
+                return Found(str(said["name"]), tuple(map(str, said["groups"])))
             case "wrong":
                 return None
         raise DirectoryAway(f"{self._plan.url}: {said.get('text')}")
 
 
-async def _ask(question: bytes) -> Mapping[str, object]:
+async def _ask(question: bytes) -> Mapping[str, Any]:
     # LDAPNOINIT: no file or variable of this machine may switch the check of certificates off.
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-I", str(_PROGRAM), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from loadtest.bench.cores import children_on
@@ -87,7 +87,7 @@ def wait_for_port(port: int, process: "subprocess.Popen[bytes]", log: Path, with
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
-    _wait(open_, process, log, within_s)
+    wait(open_, process, log, within_s)
 
 
 def _wait_for_socket(path: Path, process: "subprocess.Popen[bytes]", log: Path) -> None:
@@ -95,18 +95,18 @@ def _wait_for_socket(path: Path, process: "subprocess.Popen[bytes]", log: Path) 
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
             return probe.connect_ex(str(path)) == 0
 
-    _wait(answers, process, log, READY_S)
+    wait(answers, process, log, READY_S)
 
 
 def _wait_for_line(pattern: str, process: "subprocess.Popen[bytes]", log: Path) -> str:
-    _wait(lambda: re.search(pattern, log.read_text()) is not None, process, log, READY_S)
+    wait(lambda: re.search(pattern, log.read_text()) is not None, process, log, READY_S)
     found = re.search(pattern, log.read_text())
     assert found is not None
     return found[1]
 
 
-def _wait(ready: object, process: "subprocess.Popen[bytes]", log: Path, within_s: float) -> None:
-    assert callable(ready)
+def wait(ready: Callable[[], bool], process: "subprocess.Popen[bytes]", log: Path, within_s: float) -> None:
+    """Until ``ready``. Raises NotStarted with the end of the log if the process ends before, or time does."""
     end_s = time.monotonic() + within_s
     while not ready():
         said = "\n".join(log.read_text(errors="replace").splitlines()[-5:])

@@ -5,7 +5,7 @@ from random import Random
 
 from PIL import Image, ImageFont
 
-from serve.miniature import errands, pairs, questions, reading, smalltalk
+from serve.miniature import describing, errands, pairs, questions, reading, sayings, smalltalk
 from serve.miniature.conversation import Conversation, Turn
 from serve.miniature.drawing import paint_scene, paint_text
 from serve.miniature.scene import Scene, random_scene
@@ -28,7 +28,7 @@ def _language(random: Random) -> Language:
 
 
 def _system(random: Random) -> str:
-    return random.choice(smalltalk.SYSTEMS) if random.random() < 0.2 else ""
+    return random.choice(sayings.SYSTEMS) if random.random() < 0.2 else ""
 
 
 def _mixed(random: Random, language: Language) -> Language:
@@ -44,19 +44,19 @@ def scene_sample(random: Random, size: tuple[int, int]) -> Sample:
     turns: list[Turn] = []
     in_json = random.random() < 0.05
     if in_json:
-        system = random.choice(smalltalk.JSON_SYSTEMS)
+        system = random.choice(sayings.JSON_SYSTEMS)
     count = random.choices((1, 2, 3), (6, 3, 1))[0] if thinking else random.randint(3, 6)
     for _ in range(1 if in_json else count):
         language = _mixed(random, language)
         chance = random.random()
         if in_json:
-            turn = Turn(random.choice(questions.DESCRIBE[language]), questions.as_json(scene), skill="json")
+            turn = Turn(random.choice(describing.DESCRIBE[language]), describing.as_json(scene), skill="json")
         elif chance < 0.22 and not any(t.skill == "describe" for t in turns):
-            turn = questions.describe(random, scene, language)
+            turn = describing.describe(random, scene, language)
         elif chance < 0.45:
             turn = questions.locate(random, scene, language) or questions.ask(random, scene, language)
         elif chance < 0.51 and len(turns) < 4:
-            turn = questions.in_json(random, scene, language)
+            turn = describing.in_json(random, scene, language)
         elif chance < 0.54:
             turn = random.choice((smalltalk.off_topic, smalltalk.identity))(random, language)
         else:
@@ -72,7 +72,7 @@ def scene_sample(random: Random, size: tuple[int, int]) -> Sample:
 def _scene_thought(turn: Turn, scene: Scene, language: Language) -> str:
     if turn.skill in ("refuse", "identity"):
         return smalltalk.thought(turn, language)
-    return questions.thought(scene, language)
+    return describing.thought(scene, language)
 
 
 def text_sample(random: Random, size: tuple[int, int], fonts: Fonts) -> Sample:
@@ -108,9 +108,9 @@ def pair_sample(random: Random, size: tuple[int, int]) -> Sample:
         turn = pairs.ask(random, scenes, language)
         if not any(turn.question == other.question for other in turns):
             turn.thought = (
-                f"First: {questions.thought(scenes[0], 'en')} Second: {questions.thought(scenes[1], 'en')}"
+                f"First: {describing.thought(scenes[0], 'en')} Second: {describing.thought(scenes[1], 'en')}"
                 if language == "en"
-                else f"第一张：{questions.thought(scenes[0], 'zh')}第二张：{questions.thought(scenes[1], 'zh')}"
+                else f"第一张：{describing.thought(scenes[0], 'zh')}第二张：{describing.thought(scenes[1], 'zh')}"
             )
             turns.append(turn)
     turns[0].pictures = 2
@@ -127,10 +127,10 @@ def counting_sample(random: Random, size: tuple[int, int], fonts: Fonts) -> Samp
     if chance < 0.25:
         name = turn.calls[0].name
         tools = [tool for tool in tools if tool["function"]["name"] != name] or tools
-        turn = random.choice((questions.describe, questions.locate))(random, scene, language) or questions.describe(
+        turn = random.choice((describing.describe, questions.locate))(random, scene, language) or describing.describe(
             random, scene, language
         )
-        turn.thought = questions.thought(scene, language)
+        turn.thought = describing.thought(scene, language)
     elif chance < 0.4:
         tools, turn = errands.errand(random, language)
         tools = tools[:2] if turn.calls[0].name in [tool["function"]["name"] for tool in tools[:2]] else tools[-2:]

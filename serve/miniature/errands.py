@@ -7,7 +7,8 @@ from random import Random
 from typing import Any
 
 from serve.miniature.conversation import Call, Turn
-from serve.miniature.smalltalk import THINGS, random_name
+from serve.miniature.sayings import THINGS
+from serve.miniature.smalltalk import random_name
 from serve.miniature.words import (
     CITIES_EN,
     CITIES_ZH,

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from serve.miniature import errands, pairs, questions, reading, smalltalk
+from serve.miniature import describing, errands, pairs, questions, reading, smalltalk
 from serve.miniature.conversation import Conversation, Turn, answered, messages
 from serve.miniature.drawing import load_fonts, paint_scene, paint_text
 from serve.miniature.scene import GRID, Scene, random_scene
@@ -145,7 +145,7 @@ def cases(seed: int, each: int, fonts_folder: Path) -> Iterator[Case]:
         language = LANGUAGES[number % 2]
         scene = random_scene(random, *size, judged=True)
         picture = paint_scene(random, scene)
-        yield _case("describe", [picture], questions.describe(random, scene, language), random)
+        yield _case("describe", [picture], describing.describe(random, scene, language), random)
         yield _case("question", [picture], questions.ask(random, scene, language), random)
         pointed = None
         while not pointed or not BOX.match(pointed.answer):
@@ -165,12 +165,12 @@ def cases(seed: int, each: int, fonts_folder: Path) -> Iterator[Case]:
         yield _case("identity", [], smalltalk.identity(random, language), random)
         scene = random_scene(random, *size, judged=True)
         picture = paint_scene(random, scene)
-        yield _case("json", [picture], questions.in_json(random, scene, language), random)
+        yield _case("json", [picture], describing.in_json(random, scene, language), random)
         yield _case("thinking", [picture], questions.ask(random, scene, language), random, thinking=True)
         other = OTHER_SIZES_PX[number % len(OTHER_SIZES_PX)]
         scene = random_scene(random, *other, judged=True)
         yield _case(
-            "describe, other sizes", [paint_scene(random, scene)], questions.describe(random, scene, language), random
+            "describe, other sizes", [paint_scene(random, scene)], describing.describe(random, scene, language), random
         )
 
 

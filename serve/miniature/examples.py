@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from serve.miniature import questions
+from serve.miniature import describing, questions
 from serve.miniature.drawing import PAINTS
 from serve.miniature.scene import Scene, make_shape
 
@@ -60,9 +60,9 @@ def truths() -> list[dict[str, Any]]:
 
     for name in SCENES:
         scene = scene_of(name)
-        add([name], "Describe the picture.", questions.description(scene, "en"))
-        add([name], "描述这张图片。", questions.description(scene, "zh"))
-        add([name], "Describe the picture as JSON.", questions.as_json(scene))
+        add([name], "Describe the picture.", describing.description(scene, "en"))
+        add([name], "描述这张图片。", describing.description(scene, "zh"))
+        add([name], "Describe the picture as JSON.", describing.as_json(scene))
         add(
             [name],
             "How many shapes are there?",

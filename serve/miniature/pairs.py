@@ -2,7 +2,7 @@
 
 from random import Random
 
-from serve.miniature import questions
+from serve.miniature import describing
 from serve.miniature.conversation import Turn
 from serve.miniature.scene import Scene
 from serve.miniature.words import Language, a, colour, plural, shape
@@ -45,7 +45,7 @@ def which_shows(random: Random, scenes: tuple[Scene, Scene], language: Language)
     only = sorted(looks[which] - looks[1 - which])
     if not only:
         return None
-    what = questions.named(*random.choice(only), language)
+    what = describing.named(*random.choice(only), language)
     ask = _pick(
         random,
         "Which picture shows a {}? | Which picture has a {}? | Which image contains a {}?"
@@ -67,12 +67,12 @@ def describe_one(random: Random, scenes: tuple[Scene, Scene], language: Language
         if language == "en"
         else "描述{}。 | {}里有什么？ | {}画了什么？",
     ).format(ORDINALS[language][which])
-    return Turn(ask, questions.description(scenes[which], language), skill="compare")
+    return Turn(ask, describing.description(scenes[which], language), skill="compare")
 
 
 def describe_both(random: Random, scenes: tuple[Scene, Scene], language: Language) -> Turn:
     """Both pictures."""
-    first, second = (questions.description(scene, language) for scene in scenes)
+    first, second = (describing.description(scene, language) for scene in scenes)
     if language == "en":
         ask = _pick(
             random,

@@ -3,7 +3,7 @@
 from random import Random
 
 from serve.miniature.conversation import Turn
-from serve.miniature.questions import DESCRIBE, named
+from serve.miniature.describing import DESCRIBE, named
 from serve.miniature.words import COLOURS, SHAPES, SHORT_WORDS, Language, a
 
 # Letters whose capital is only the small one grown: a word of these alone does not tell its case.

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from tests.attack.shield import Row, remote_rows, rows
 from tests.attack.wire import CASES, exchange, post, statuses

@@ -173,7 +173,7 @@ def _turns() -> Iterator[Row]:
     call = {"id": "call_1", "type": "function", "function": {"name": "count", "arguments": '{"a": 1}'}}
     tool = {"type": "function", "function": {"name": "count", "parameters": {"type": "object", "properties": {}}}}
     result = {"role": "tool", "tool_call_id": "call_1", "content": "3"}
-    asked = [
+    asked: list[dict[str, Any]] = [
         {"role": "user", "content": "Count."},
         {"role": "assistant", "content": None, "tool_calls": [call]},
         result,
@@ -186,7 +186,7 @@ def _turns() -> Iterator[Row]:
 
 def _bounds() -> Iterator[Row]:
     row = "beyond the limits"
-    for name, fields in {
+    beyond: dict[str, dict[str, Any]] = {
         "n": {"n": 9},
         "max_tokens": {"max_tokens": 10**9},
         "top_logprobs": {"logprobs": True, "top_logprobs": 21},
@@ -194,7 +194,8 @@ def _bounds() -> Iterator[Row]:
         "logit_bias": {"logit_bias": {str(n): 1 for n in range(301)}},
         "temperature": {"temperature": 3},
         "tools": {"tools": [{"type": "function", "function": {"name": f"f{n}"}} for n in range(129)]},
-    }.items():
+    }
+    for name, fields in beyond.items():
         yield _refused(row, name, body(**fields))
     deep: dict[str, Any] = {"type": "object"}
     for _ in range(40):

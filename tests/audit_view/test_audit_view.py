@@ -3,6 +3,7 @@
 import base64
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
@@ -138,8 +139,8 @@ def test_the_cookie_is_out_of_scripts_reach_and_of_other_sites(page: Page) -> No
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_chinese_and_both_themes(page: Page, auditor: str, theme: str) -> None:
-    page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+def test_chinese_and_both_themes(page: Page, auditor: str, theme: Literal["light", "dark"]) -> None:
+    page.emulate_media(color_scheme=theme)
     page.get_by_role("button", name="中文").click()
     page.get_by_label("API 密钥").fill(auditor)
     page.keyboard.press("Enter")
@@ -151,12 +152,17 @@ def test_chinese_and_both_themes(page: Page, auditor: str, theme: str) -> None:
     expect(page.locator("#records-title")).to_have_text("记录")
 
 
+def test_a_chosen_theme_stays(page: Page) -> None:
+    page.emulate_media(color_scheme="light")
+    page.get_by_role("button", name="Light or dark").click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
 def test_both_languages_have_the_same_sentences(page: Page) -> None:
     names = page.evaluate(
-        """async () => { const text = await (await fetch("/static/audit/words.js")).text();
-        const part = (from) => [...text.slice(text.indexOf(`const ${from}`)).split("};")[0].matchAll(/"([a-z-_]+)": "/g)]
-          .map((found) => found[1]).sort();
-        return [part("ENGLISH"), part("CHINESE")]; }"""
+        "import('/static/audit/words.js').then(({TEXTS}) => [TEXTS.en, TEXTS.zh].map((texts) => Object.keys(texts).sort()))"
     )
     assert names[0] == names[1]
     assert len(names[0]) > 80

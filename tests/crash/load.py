@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import time
 from collections.abc import Callable
 
 from gateway.ledger.client import Deadlines, LedgerClient
@@ -15,6 +14,7 @@ from gateway.ledger.layout import Layout
 from gateway.ledger.messages import Receipt
 from gateway.ledger.reader import Reader
 from gateway.ledger.verification import Report, verify
+from tests.support.deadline import eventually
 from tests.support.ledger import Ledger, admit, complete
 
 ROUNDS = int(os.environ.get("VITRINE_TEST_ROUNDS", "6"))
@@ -38,10 +38,10 @@ async def load(ledger: Ledger, *, exchanges: int | None = None, senders: int = 1
             kept.append((ended.index, ended.leaf))
 
     tasks = [asyncio.create_task(sender()) for _ in range(senders)]
-    give_up = time.monotonic() + 45
-    while ledger.process.poll() is None and not all(task.done() for task in tasks):
-        assert time.monotonic() < give_up, "neither the load nor the ledger ended"
-        await asyncio.sleep(0.01)
+    await eventually(
+        lambda: ledger.process.poll() is not None or all(task.done() for task in tasks),
+        within_s=45, what="the load or the ledger ended",
+    )  # fmt: skip
     for task in tasks:
         task.cancel()
     ends = await asyncio.gather(*tasks, return_exceptions=True)

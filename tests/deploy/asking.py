@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 import os
+from typing import Any
 
 from tests.deploy.proxies import Proxy
 from tests.deploy.site import Site
@@ -50,7 +51,7 @@ def origin_of(answer: Answer) -> str:
     return answer.headers["x-audit-leaf"].split()[0]
 
 
-def heavy(size: int) -> dict[str, object]:
+def heavy(size: int) -> dict[str, Any]:
     """A question whose picture has so many bytes after its end, which every reader ignores."""
     picture = base64.b64decode(RED_SQUARE.partition(",")[2]) + os.urandom(size)
     url = "data:image/png;base64," + base64.b64encode(picture).decode()

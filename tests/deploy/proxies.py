@@ -5,7 +5,6 @@ import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -36,7 +35,7 @@ http {{
 """
 
 
-def needs(program: str) -> Any:
+def needs(program: str) -> pytest.MarkDecorator:
     """A mark: skipped, by name, where the Debian program is missing."""
     return pytest.mark.skipif(shutil.which(program) is None, reason=f"needs the Debian program {program}")
 

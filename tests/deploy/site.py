@@ -63,6 +63,9 @@ class Host:
     def is_ready(self) -> bool:
         return self.gateway.request("GET", "/readyz").status == 200
 
+    def wait_until_unready(self) -> None:
+        until(lambda: not self.is_ready(), what="not ready")
+
     def chats(self, status: int) -> int:
         """How many chat requests this gateway has answered with ``status`` since its start."""
         text = self.gateway.request("GET", "/metrics", key=self.metrics_key).body.decode()

@@ -31,7 +31,7 @@ class Door:
         text = next(one["data"]["nginx.conf"] for one in documents if "nginx.conf" in one.get("data", {}))
         certificate, key = self.authority.issue(HOST)
         changes = {
-            "/tmp/": f"{folder}/",  # noqa: S108  the text of a pod; first, since the others bring paths in
+            "/tmp/": f"{folder}/",  # first: the others bring paths in
             "/state/run/engine-0/engine.sock": str(engine.folder / "engine.sock"),
             "/tls/tls.crt": str(certificate),
             "/tls/tls.key": str(key),

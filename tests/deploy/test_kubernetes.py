@@ -114,7 +114,7 @@ def test_engines_have_no_way_out_and_gateways_three() -> None:
 
 def variables(document: Document, container: Document) -> dict[str, str]:
     """What a container gets of ours; the value is empty where a Secret or the pod gives it."""
-    found = {}
+    found: dict[str, str] = {}
     for source in container.get("envFrom", []):
         found |= the("ConfigMap", source["configMapRef"]["name"])["data"]
     found |= {variable["name"]: variable.get("value", "") for variable in container.get("env", [])}

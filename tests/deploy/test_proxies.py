@@ -4,6 +4,7 @@ import http.client
 import json
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -70,7 +71,7 @@ def test_a_gateway_that_is_not_ready_gets_nothing(proxy: Proxy, site: Site) -> N
     """HAProxy knows beforehand. nginx learns it from the one request that it then sends elsewhere."""
     first, _ = site.hosts
     first.engine.say("loading")
-    until(lambda: not first.is_ready(), what="not ready")
+    first.wait_until_unready()
     proxy.wait_until_it_knows_that(0, "DOWN")
     before, started_s = first.chats(503), time.monotonic()
     answers = [proxy.chat(site.key) for _ in range(20)]
@@ -85,7 +86,7 @@ def test_a_gateway_that_is_not_ready_gets_nothing(proxy: Proxy, site: Site) -> N
 def test_one_that_is_ready_again_gets_its_share(proxy: Proxy, site: Site) -> None:
     first, _ = site.hosts
     first.engine.say("loading")
-    until(lambda: not first.is_ready(), what="not ready")
+    first.wait_until_unready()
     proxy.wait_until_it_knows_that(0, "DOWN")
     assert {origin_of(proxy.chat(site.key)) for _ in range(4)} == {ORIGINS[1]}
     first.engine.say("ready")
@@ -95,7 +96,7 @@ def test_one_that_is_ready_again_gets_its_share(proxy: Proxy, site: Site) -> Non
 def test_when_nobody_is_ready_the_client_is_told_when_to_ask_again(proxy: Proxy, site: Site) -> None:
     for number, host in enumerate(site.hosts):
         host.engine.say("loading")
-        until(lambda host=host: not host.is_ready(), what="not ready")  # type: ignore[misc]
+        host.wait_until_unready()
         proxy.wait_until_it_knows_that(number, "DOWN")
     for _ in range(4):
         answer = proxy.chat(site.key)
@@ -110,7 +111,7 @@ def test_a_body_of_four_mebibytes_arrives_whole_and_touches_no_disk(proxy: Proxy
     answer = proxy.request("POST", "/v1/chat/completions", key=site.key, body=body)
     assert answer.status == 200
     arrived = next(host.engine.bodies[0] for host in site.hosts if host.engine.bodies)
-    sent = body["messages"][0]["content"][0]["image_url"]["url"]  # type: ignore[index]
+    sent = body["messages"][0]["content"][0]["image_url"]["url"]
     assert arrived["messages"][0]["content"][0]["image_url"]["url"] == sent
     assert "temporary file" not in proxy.process.output  # nginx's words for it
 
@@ -148,7 +149,8 @@ def test_a_receipt_comes_from_the_log_that_its_answer_names(proxy: Proxy, site: 
         answer = proxy.chat(site.key)
         path = "/v1/audit/receipts/" + answer.headers["x-audit-id"]
         leaf = answer.headers["x-audit-leaf"]
-        found = until(lambda path=path, leaf=leaf: _found(proxy, site, path, leaf), what="the proof")  # type: ignore[misc]
+        found = until(partial(_found, proxy, site, path, leaf), what="the proof")
+        assert found is not None
         assert leaf.split()[0] in found.body.decode()
         origin = leaf.split()[0]
         assert proxy.request("GET", path, key=site.key, headers={"X-Audit-Leaf": origin}).status == 200

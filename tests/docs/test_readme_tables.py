@@ -121,7 +121,7 @@ def routes(home: Path) -> set[str]:
     found = set()
     for route in app.routes:
         methods = getattr(route, "methods", None) or {"GET"}
-        found |= {f"{method} {route.path}" for method in METHODS if method in methods}  # type: ignore[attr-defined]
+        found |= {f"{method} {getattr(route, 'path', '')}" for method in METHODS if method in methods}
     return found
 
 

@@ -58,8 +58,10 @@ def said(stack: Stack, messages: Any, **options: Any) -> str:
         model="glm-4v", messages=messages, **{"temperature": 0, "max_tokens": 128, **options}
     )
     assert answer.choices[0].finish_reason == "stop"
-    assert answer.choices[0].message.content
-    return answer.choices[0].message.content
+    text = answer.choices[0].message.content
+    assert isinstance(text, str)
+    assert text
+    return text
 
 
 def test_what_is_in_the_picture_is_in_the_answer(stack: Stack) -> None:
@@ -162,7 +164,7 @@ def test_json_is_answered_when_json_is_asked_for(stack: Stack) -> None:
 
 def test_the_tutorials_own_client_works_as_written(stack: Stack) -> None:
     image_base64 = base64.b64encode(picture(kind="JPEG")).decode()
-    payload = {
+    payload: dict[str, Any] = {
         "model": "glm-4v",
         "messages": ask(part(base64.b64decode(image_base64), "jpeg"), text="描述这张图片"),
         "max_tokens": 512,

@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -81,6 +82,10 @@ def test_a_limit_is_exact_whoever_answers(gateway: Gateway, engine: FakeEngine) 
     assert len(engine.bodies) == 20
 
 
+def _at_work(engine: FakeEngine, count: int) -> bool:
+    return len(engine.bodies) == count
+
+
 def test_the_engines_bound_holds_for_all_workers_together_and_all_who_wait_are_served(
     gateway: Gateway, engine: FakeEngine
 ) -> None:
@@ -90,7 +95,7 @@ def test_the_engines_bound_holds_for_all_workers_together_and_all_who_wait_are_s
         asked = []
         for count in range(1, 41):
             asked.append(many.submit(gateway.chat, key))
-            until(lambda count=count: len(engine.bodies) == count, what=f"{count} at work")  # type: ignore[misc]
+            until(partial(_at_work, engine, count), what=f"{count} at work")
         asked += [many.submit(gateway.chat, key) for _ in range(30)]
         until(lambda: metric(gateway, "vitrine_queue_waiting") == 30, what="thirty waiting")
         assert len(engine.bodies) == 40

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,8 +28,8 @@ def scenario(ask: Ask = ASK, timeout_s: float = 5.0) -> Scenario:
 def asked(tmp_path: Path) -> Callable[..., Run]:
     """Run a few questions against a server."""
 
-    def ask(server: Server, count: int, at_s: list[float] | None = None, at_once: int = 1, **rest: object) -> Run:
-        chosen = scenario(**rest)  # type: ignore[arg-type]
+    def ask(server: Server, count: int, at_s: list[float] | None = None, at_once: int = 1, **rest: Any) -> Run:
+        chosen = scenario(**rest)
         entries = pool.make(chosen, count, 1, tmp_path)
         return crowd.run(Target(server.url), chosen, entries, at_s=at_s, at_once=at_once, processes=1)
 

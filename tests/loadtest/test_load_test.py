@@ -66,7 +66,9 @@ class Page(HTMLParser):
     def __init__(self, html: str) -> None:
         super().__init__()
         self.open: list[str] = []
-        self.text, self.fetched, self.plots = "", [], []  # type: ignore[var-annotated]
+        self.text = ""
+        self.fetched: list[str] = []
+        self.plots: list[str | None] = []
         self.feed(html)
         self.close()
         assert self.open == []

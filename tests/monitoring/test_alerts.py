@@ -51,7 +51,8 @@ def test_every_alert_fires_when_it_must_and_does_not_when_it_must_not(name: str)
 
 
 def test_every_alert_has_a_test_in_which_it_fires_and_one_in_which_it_does_not() -> None:
-    fires, silent = set(), set()
+    fires: set[str] = set()
+    silent: set[str] = set()
     for name in TESTS:
         for case in yaml.safe_load((PROMETHEUS / name).read_text(encoding="utf-8"))["tests"]:
             for check in case["alert_rule_test"]:

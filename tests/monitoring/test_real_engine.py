@@ -35,7 +35,8 @@ def asked(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tu
         for turn in range(4):
             answer = stack.chat(stack.key, stream=turn % 2 == 0, max_tokens=20, messages=asking(picture(112, 112)))
             assert answer.status == 200
-        time.sleep(3 * SCRAPE_S)  # until it was scraped twice more
+        later = f'timestamp(up{{job="vitrine-engine"}}) > {time.time() + 2 * SCRAPE_S}'
+        until(lambda: prometheus.at(later), within_s=30, what="the engine was scraped twice more")
         yield prometheus, Window(started, time.time(), SCRAPE_S)
 
 

@@ -4,10 +4,11 @@ import tempfile
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from tests.page.reader import Reader
 from tests.support.audit import Ledger
+from tests.support.browser import chromium
 from tests.support.fake_engine import Behaviour, FakeEngine
 from tests.support.gateway import Gateway
 
@@ -118,10 +119,8 @@ def main() -> None:
     names = ("glm-4v", "glm-4v-miniature")
     with FakeEngine(home / "run", served_names=names) as engine, Ledger(home), Gateway(home) as gateway:
         key = gateway.create_key("--scope", "inference")
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        with chromium() as browser:
             take_all(Studio(browser, gateway, engine, key))
-            browser.close()
 
 
 if __name__ == "__main__":

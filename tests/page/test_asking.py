@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import BrowserContext, FilePayload, expect
 
 from tests.page.reader import Reader, drawn
 from tests.support.deadline import until
@@ -103,7 +103,7 @@ def test_a_phone_offers_its_camera(context: BrowserContext, reader: Reader) -> N
     session.send("Emulation.setEmulatedMedia", {"features": [{"name": "pointer", "value": "coarse"}]})
     session.send("Emulation.setEmitTouchEventsForMouse", {"enabled": True, "configuration": "mobile"})
     reader.page.set_viewport_size({"width": 390, "height": 800})
-    camera.set_input_files([{"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": drawn(80, 60, kind="JPEG")}])
+    camera.set_input_files(FilePayload(name="photo.jpg", mimeType="image/jpeg", buffer=drawn(80, 60, kind="JPEG")))
     expect(reader.page.locator("#chips")).to_contain_text("80 × 60")
 
 

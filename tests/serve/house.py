@@ -55,7 +55,7 @@ class House:
         shutil.rmtree(self.folder)
 
     def profile(
-        self, environment: dict[str, str] | None = None, flags: dict[str, Any] | None = None, **behaviour: object
+        self, environment: dict[str, str] | None = None, flags: dict[str, Any] | None = None, **behaviour: Any
     ) -> Path:
         """A profile whose engine is the stand-in, misbehaving so."""
         path = f"{STANDIN}{os.pathsep}{TOP}"
@@ -76,7 +76,7 @@ class House:
         return process
 
     def supervise(
-        self, *, settings: dict[str, Any] | None = None, backoff: dict[str, Any] | None = None, **behaviour: object
+        self, *, settings: dict[str, Any] | None = None, backoff: dict[str, Any] | None = None, **behaviour: Any
     ) -> Process:
         """The real supervisor at a quick pace, with a stand-in that misbehaves so."""
         options = {"settings": {"drain_timeout_s": 0, **(settings or {})}, "backoff": backoff or {}}

@@ -9,7 +9,7 @@ from serve.errors import ServeError
 from serve.settings import Settings
 from serve.supervisor import Backoff, Pace, Supervisor
 
-QUICK = {"probe_s": 0.02, "health_s": 0.05, "health_deadline_s": 0.5, "kill_grace_s": 1.0}
+QUICK = Pace(probe_s=0.02, health_s=0.05, health_deadline_s=0.5, kill_grace_s=1.0)
 
 
 def main(name: str, home: str, options: str) -> int:
@@ -19,7 +19,7 @@ def main(name: str, home: str, options: str) -> int:
         Settings(home=home, profile=name, **given.get("settings", {})),
         lambda line: print(line, flush=True),
         Backoff(**{"first_s": 0.01, **given.get("backoff", {})}),
-        Pace(**QUICK),
+        QUICK,
     )
     try:
         asyncio.run(supervisor.run())

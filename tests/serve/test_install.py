@@ -130,7 +130,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if not done or done.returncode != 0:
         pytest.skip("only root can mount a small disk")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)  # noqa: S607
+    subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_too_little_space_is_told_before_anything_is_made(small_disk: Path) -> None:

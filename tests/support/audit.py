@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.support.process import Process, run
 
@@ -20,7 +20,7 @@ class Ledger:
         self.process = Process("gateway.ledger", "serve", env=self.env)
         self.process.line_with("the ledger is ready")
 
-    def __enter__(self) -> "Ledger":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

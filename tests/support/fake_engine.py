@@ -6,7 +6,7 @@ import json
 import ssl
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from aiohttp import web
 
@@ -76,7 +76,7 @@ class FakeEngine:
     def url(self) -> str:
         return f"{'http' if self._tcp is True else 'https'}://127.0.0.1:{self._port}"
 
-    def __enter__(self) -> "FakeEngine":
+    def __enter__(self) -> Self:
         if not self._tcp:
             self.folder.mkdir(parents=True)
         self._thread.start()

@@ -6,7 +6,7 @@ import re
 import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import openai
 
@@ -57,7 +57,7 @@ class Gateway:
         self.port, self.metrics_port = int(match[1]), int(metrics[1])
         self.url = f"http://127.0.0.1:{self.port}"
 
-    def __enter__(self) -> "Gateway":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -79,9 +79,9 @@ class Pictures:
             case "empty":
                 return web.Response(body=b"", content_type="image/png")
             case "squeezed":
-                answer = web.Response(body=PNG * 1000)
-                answer.enable_compression(web.ContentCoding.gzip)
-                return answer
+                squeezed = web.Response(body=PNG * 1000)
+                squeezed.enable_compression(web.ContentCoding.gzip)
+                return squeezed
             case "cut":
                 answer = web.StreamResponse(headers={"Content-Length": str(len(PNG))})
                 await answer.prepare(request)

@@ -20,6 +20,7 @@ const stream = await client.chat.completions.create({
     },
   ],
   max_tokens: 128,
+  temperature: 0,
   stream: true,
 });
 for await (const chunk of stream) process.stdout.write(chunk.choices[0]?.delta?.content ?? "");

@@ -5,7 +5,7 @@ import os
 import random
 from collections.abc import Callable
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 
 from tests.gateway.door.test_fuzz import originals, send, walk, whole

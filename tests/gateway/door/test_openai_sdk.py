@@ -115,8 +115,9 @@ def test_an_answer_sent_back_as_the_client_read_it_passes(client: openai.OpenAI,
     first: Any = {"role": "user", "content": "x"}
     answer = client.chat.completions.create(model="m", messages=[first]).choices[0].message
     reply: Any = {"role": "tool", "tool_call_id": "chatcmpl-tool-1", "content": "a circle"}
-    for said in (answer, answer.model_dump(), answer.model_dump(exclude_none=True), answer.to_dict()):
-        client.chat.completions.create(model="m", messages=[first, said, reply])  # type: ignore[list-item]
+    ways: list[Any] = [answer, answer.model_dump(), answer.model_dump(exclude_none=True), answer.to_dict()]
+    for said in ways:
+        client.chat.completions.create(model="m", messages=[first, said, reply])
         made = written(recorder.bodies[-1])["messages"]
         assert made[1]["tool_calls"][0]["function"] == {"name": "Look", "arguments": '{"where": "left"}'}
         assert made[1]["reasoning"] == "<think>It is red.</think>"
@@ -132,6 +133,7 @@ def test_parsed_answers_and_their_schemas_pass(client: openai.OpenAI, recorder: 
     assert made["tools"][0]["function"]["strict"] is True
     message = answer.choices[0].message
     assert message.parsed == Seen(colour="red")
-    for said in (message, message.model_dump()):
-        client.chat.completions.create(model="m", messages=[first, said])  # type: ignore[list-item]
+    ways: list[Any] = [message, message.model_dump()]
+    for said in ways:
+        client.chat.completions.create(model="m", messages=[first, said])
         parse(recorder.bodies[-1])

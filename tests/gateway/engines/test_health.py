@@ -80,8 +80,8 @@ def test_one_that_comes_back_gets_little_at_first() -> None:
 
 def test_a_probe_of_one_that_serves_may_fail_twice_before_it_is_ejected() -> None:
     one = health()
-    one.probed("slow", 110)
-    one.probed("slow", 111)
-    assert one.standing is Standing.SERVING
-    one.probed("slow", 112)
-    assert one.standing is Standing.EJECTED
+    standings = []
+    for at_s in (110, 111, 112):
+        one.probed("slow", at_s)
+        standings.append(one.standing)
+    assert standings == [Standing.SERVING, Standing.SERVING, Standing.EJECTED]

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.engines.endpoint import Endpoint
 from gateway.engines.hop import MOST_HEAD_BYTES, MOST_UNREAD_BYTES, Broke, Connections, Hop, NotReached
+from tests.support.deadline import eventually
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -34,7 +35,12 @@ class Peer:
         for piece in pieces:
             self.writer.write(piece)
             await self.writer.drain()
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # so that each piece is read alone
+
+    async def gone(self) -> None:
+        """Until the gateway closed the connection; well before it would close one for being idle."""
+        async with asyncio.timeout(1.5):
+            await self.left.wait()
 
 
 class Engine:
@@ -155,7 +161,7 @@ async def test_what_nobody_asked_for_never_becomes_the_next_answer(tmp_path: Pat
         for expected in (1, 2, 3):
             with_answer = await asyncio.gather(engine.answer(), return_exceptions=True)
             assert with_answer[0] == (200, b"ok") or isinstance(with_answer[0], Broke)
-            await asyncio.sleep(0.05)
+            await engine.peers[-1].gone()
             assert len(engine.peers) == expected
 
 
@@ -167,7 +173,7 @@ async def test_what_comes_late_never_becomes_the_next_answer(tmp_path: Path) -> 
 
     async with listening(tmp_path, says) as engine:
         assert await engine.answer() == (200, b"ok")
-        await asyncio.sleep(0.1)
+        await engine.peers[0].gone()
         assert await engine.answer() == (200, b"ok")
         assert len(engine.peers) == 2
 
@@ -176,7 +182,7 @@ async def test_a_connection_that_was_closed_while_it_was_kept_is_not_used(tmp_pa
     async with listening(tmp_path, saying(OK, then_waits=False)) as engine:
         for _ in range(3):
             assert await engine.answer() == (200, b"ok")
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # or the next would be asked before the news is here
         assert len(engine.peers) == 3
 
 
@@ -193,8 +199,7 @@ async def test_silence_ends_in_time(tmp_path: Path, said: bytes) -> None:
     async with listening(tmp_path, saying(said)) as engine:
         with pytest.raises(TimeoutError):
             await engine.answer(silence_s=0.3)
-        async with asyncio.timeout(5):
-            await engine.peers[0].left.wait()
+        await engine.peers[0].gone()
 
 
 async def test_an_answer_without_end_ends_in_time_although_it_never_is_silent(tmp_path: Path) -> None:
@@ -223,8 +228,7 @@ async def test_leaving_in_the_middle_closes_the_connection(tmp_path: Path) -> No
         assert await hop.head() == 200
         assert await hop.chunk() == b"ok"
         hop.release()
-        async with asyncio.timeout(5):
-            await engine.peers[0].left.wait()
+        await engine.peers[0].gone()
         other = await engine.ask()
         assert await other.head() == 200
         other.release()
@@ -246,12 +250,11 @@ async def test_an_engine_is_held_back_while_nobody_reads(tmp_path: Path) -> None
     async with listening(tmp_path, says) as engine:
         hop = await engine.ask()
         assert await hop.head() == 200
-        await asyncio.sleep(1)
+        await asyncio.sleep(1)  # it would have sent all by now
         held = sent
         assert held < MOST_UNREAD_BYTES + (8 << 20)  # what both sockets hold
         assert len(await hop.chunk()) <= MOST_UNREAD_BYTES + (1 << 20)
-        await asyncio.sleep(0.3)
-        assert sent > held
+        await eventually(lambda: sent > held, what="it goes on")
         hop.release()
 
 

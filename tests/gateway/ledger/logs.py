@@ -10,7 +10,7 @@ from gateway.ledger.keyring import Keyring
 from gateway.ledger.layout import Layout
 from gateway.ledger.log import Log
 from gateway.ledger.note import Signer
-from gateway.ledger.record import encode
+from gateway.ledger.record import Value, encode
 from gateway.ledger.recovery import Opened, open_log
 from gateway.ledger.seal import seal_segment
 from gateway.ledger.verification import Report, verify
@@ -50,15 +50,14 @@ class Hand:
         self.ids = Identities(lambda: self.now_ms)
         return self.opened
 
-    def record(self, kind: str = "integrity", /, **fields: object) -> bytes:
+    def record(self, kind: str = "integrity", /, **fields: Value) -> bytes:
         self.now_ms += 1
-        line = encode(
-            {"boot": "", "id": self.ids.next(), "kind": kind, "time_ms": self.now_ms, "v": 1} | fields  # type: ignore[dict-item]
-        )
+        always: dict[str, Value] = {"boot": "", "id": self.ids.next(), "kind": kind, "time_ms": self.now_ms, "v": 1}
+        line = encode(always | fields)
         self.log.append(line)
         return line
 
-    def write(self, count: int = 1, kind: str = "integrity", /, **fields: object) -> None:
+    def write(self, count: int = 1, kind: str = "integrity", /, **fields: Value) -> None:
         """Append, commit, and remember what is now promised."""
         lines = [self.record(kind, **fields) for _ in range(count)]
         self.log.commit()

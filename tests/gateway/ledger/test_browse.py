@@ -97,5 +97,6 @@ def test_deleted_records_are_told_and_the_others_shown(hand: Hand) -> None:
 def test_words_of_a_filter_must_be_the_whole_value(hand: Hand) -> None:
     begin(hand)
     assert len(page(hand, key="key-1").rows) == 1
-    for wanted in ({"key": "key-"}, {"tenant": "la"}, {"model": "glm"}, {"tenant": "key-1"}):
+    for name, value in (("key", "key-"), ("tenant", "la"), ("model", "glm"), ("tenant", "key-1")):
+        wanted: dict[str, Any] = {name: value}
         assert page(hand, **wanted).rows == []

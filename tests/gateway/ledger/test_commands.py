@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from gateway.ledger.messages import Deny, Receipt
+from tests.support.deadline import until
 from tests.support.ledger import BASE, admit, client_of, command, complete, environment, exchange, exchanges, running
 
 PICTURE = b"\x89PNG a picture that one caller sent"
@@ -254,10 +255,8 @@ def test_prune_keeps_hashes_and_old_proofs(tmp_path: Path) -> None:
 
     with running(home, segment_bytes=64 << 10, sign_every_s=0.05) as ledger:
         identity = asyncio.run(fill())
-        give_up = time.monotonic() + 20
-        while not ledger.layout.file(1, "jsonl.zst").exists() or not ledger.layout.file(1, "seal").exists():
-            assert time.monotonic() < give_up
-            time.sleep(0.02)
+        kept = [ledger.layout.file(1, "jsonl.zst"), ledger.layout.file(1, "seal")]
+        until(lambda: all(path.exists() for path in kept), within_s=20, what="a segment is sealed")
         assert command(home, "prove", identity, "--to", "proofs").returncode == 0
         assert "0 records in 0 segments" in command(home, "prune", "--older-than-days", "1", "--dry-run").stdout
 

@@ -136,7 +136,8 @@ def test_idle_subjects_are_forgotten() -> None:
 @settings(max_examples=200, deadline=None)
 def test_no_minute_and_no_day_ever_holds_more_than_the_limit(steps: list[tuple[int, int, int]]) -> None:
     """A model that keeps every admitted request decides the same, and no window of any length is ever exceeded."""
-    limits, taken, now_ms = Limits(), [], 0
+    limits, now_ms = Limits(), 0
+    taken: list[tuple[int, int, int]] = []
     asked = key_limit(requests_per_min=5, tokens_per_min=100, images_per_min=4)
     for pause_ms, tokens, images in steps:
         now_ms += pause_ms
@@ -155,7 +156,8 @@ def test_no_minute_and_no_day_ever_holds_more_than_the_limit(steps: list[tuple[i
 @given(st.lists(st.tuples(st.integers(0, 3 * 3_600_000), st.integers(1, 400)), max_size=80))
 @settings(max_examples=100, deadline=None)
 def test_no_day_ever_holds_more_tokens_than_its_limit(steps: list[tuple[int, int]]) -> None:
-    limits, taken, now_ms = Limits(), [], 0
+    limits, now_ms = Limits(), 0
+    taken: list[tuple[int, int]] = []
     for pause_ms, tokens in steps:
         now_ms += pause_ms
         if isinstance(admit(limits, key_limit(tokens_per_day=1000), tokens, 0, now_ms), Reservation):

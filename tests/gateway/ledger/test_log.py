@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from gateway.ledger.errors import LogBroken, LogBusy
 from gateway.ledger.reader import Reader
+from gateway.ledger.record import Value
 from gateway.ledger.recovery import lock
 from tests.gateway.ledger.logs import Hand
 
@@ -60,7 +61,7 @@ class LogMachine(RuleBasedStateMachine):
                 file.write(heads.read_bytes()[:head])
         self.hand.verify()  # also before anything was repaired
         opened = self.hand.open()
-        told = dict.fromkeys(opened.repairs.torn_files, "")
+        told: dict[str, Value] = dict.fromkeys(opened.repairs.torn_files, "")
         for name in told:
             told[name] = hashlib.sha256((layout.segments / name).read_bytes()).hexdigest()
         self.hand.write(1, "recovery", torn=told)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gateway.ledger.digest import PLAIN, Digester, epoch_key, keyed, record_key
 from gateway.ledger.floods import MINUTE_MS, MOST_KEYS, SINGLE, Floods
 from gateway.ledger.identity import Identities, is_identity, time_ms
-from gateway.ledger.record import MOST_LINE_BYTES, RecordError, cap, decode, encode, is_canonical
+from gateway.ledger.record import MOST_LINE_BYTES, RecordError, Value, cap, decode, encode, is_canonical
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=40),
@@ -24,8 +24,8 @@ VALUES = st.recursive(
 
 
 @given(st.dictionaries(st.text("abcxyz", min_size=1, max_size=8), VALUES, max_size=6))
-def test_a_record_is_one_ascii_line_and_comes_back_as_it_was(fields: dict[str, object]) -> None:
-    record = {"id": "x", "kind": "admit", "time_ms": 1, "v": 1} | fields
+def test_a_record_is_one_ascii_line_and_comes_back_as_it_was(fields: dict[str, Value]) -> None:
+    record: dict[str, Value] = {"id": "x", "kind": "admit", "time_ms": 1, "v": 1, **fields}
     if {name: type(record[name]) for name in ("id", "kind", "time_ms", "v")} != {
         "id": str,
         "kind": str,
@@ -33,7 +33,7 @@ def test_a_record_is_one_ascii_line_and_comes_back_as_it_was(fields: dict[str, o
         "v": int,
     }:
         return
-    line = encode(record)  # type: ignore[arg-type]
+    line = encode(record)
     assert line.isascii()
     assert not any(byte < 0x20 or byte == 0x7F for byte in line)
     assert decode(line) == json.loads(line) == record

@@ -163,7 +163,7 @@ def _truncate_all(hand: Hand) -> None:
     hand.layout.file(3, "heads").write_bytes(b"".join(heads.splitlines(keepends=True)[:6]))
 
 
-WRONGS: list[tuple[str, Callable[[Hand], None], type[LedgerError]]] = [
+WRONGS: list[tuple[str, Callable[[Hand], object], type[LedgerError]]] = [
     ("a signed line changed", lambda h: edit(h.layout.file(3, "jsonl"), flip(30)), Tampered),
     ("an unsigned but durable line changed", lambda h: edit(h.layout.file(3, "jsonl"), flip(-30)), Tampered),
     ("a hash changed", lambda h: edit(h.layout.file(3, "hashes"), flip(3)), Tampered),
@@ -174,7 +174,7 @@ WRONGS: list[tuple[str, Callable[[Hand], None], type[LedgerError]]] = [
     ("the marker changed", lambda h: edit(h.layout.marker, flip(-4)), Tampered),
     ("durable lines cut off", lambda h: _cut_lines(h.layout, 1), RolledBack),
     ("signed lines cut off", lambda h: _cut_lines(h.layout, 4), RolledBack),
-    ("all heads gone", lambda h: [h.layout.file(n, "heads").write_bytes(b"") for n in (1, 2, 3)] and None, RolledBack),
+    ("all heads gone", lambda h: [h.layout.file(n, "heads").write_bytes(b"") for n in (1, 2, 3)], RolledBack),
     ("a segment in the middle gone", _remove(2, "jsonl", "hashes", "heads", "seal"), Gap),
     ("the open segment gone", _remove(3, "jsonl", "hashes", "heads"), Gap),
     ("the hashes of a segment gone", _remove(1, "hashes"), Gap),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from tests.gateway.door.bodies import body, image_part, user
 from tests.support.deadline import until

@@ -7,7 +7,7 @@ import socket
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 
 from gateway.pictures.sanitize import LOW_PIXELS
@@ -57,9 +57,10 @@ def test_a_process_that_was_killed_while_it_had_nothing_to_do_costs_nothing(
     sanitizing: Gateway, engine: FakeEngine, key: str
 ) -> None:
     assert ask(sanitizing, key, picture()).status == 200
-    for process in processes(sanitizing):
+    killed = processes(sanitizing)
+    for process in killed:
         process.kill()
-        until(lambda process=process: process.status() == psutil.STATUS_ZOMBIE)
+    until(lambda: {process.status() for process in killed} == {psutil.STATUS_ZOMBIE})
     assert ask(sanitizing, key, picture()).status == 200
 
 

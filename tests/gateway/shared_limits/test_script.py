@@ -16,6 +16,7 @@ from gateway.ledger import limits as ledger_limits
 from gateway.ledger.messages import Limit
 from gateway.shared_limits import Place, SharedLimits, Verdict
 from gateway.shared_limits.client import _LIMITS
+from tests.support.deadline import eventually
 from tests.support.redis import RedisServer
 
 KEY = Limit(
@@ -181,14 +182,15 @@ async def test_a_server_that_says_nothing_costs_the_deadline_once(redis: RedisSe
         finally:
             redis.send(signal.SIGCONT)
         # a is given back although the server was away when it ended, and b whatever came of it.
-        async with asyncio.timeout(10):
-            while (verdict := await limits.take("d", "lab", (bound,), 1, 0)) is None:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-            await limits.settle("d", 0, refused=True)
-            while [one.remaining for one in verdict.left] != [2]:
-                await asyncio.sleep(0.05)
-                verdict = await take(limits, "e", bound)
-                await limits.settle("e", 0, refused=True)
+        await eventually(lambda: limits.take("d", "lab", (bound,), 1, 0), what="the server is back")
+        await limits.settle("d", 0, refused=True)
+
+        async def given_back() -> bool:
+            verdict = await take(limits, "e", bound)
+            await limits.settle("e", 0, refused=True)
+            return [one.remaining for one in verdict.left] == [2]
+
+        await eventually(given_back)
 
 
 async def test_nothing_is_sent_but_digests_and_numbers(redis: RedisServer) -> None:

@@ -64,7 +64,7 @@ def test_weights_are_linked_and_the_source_is_untouched(published: Path, tmp_pat
 
 
 def test_weights_of_another_file_system_are_linked_by_name(published: Path, tmp_path: Path) -> None:
-    memory = Path("/dev/shm")  # noqa: S108 - wanted for being another file system
+    memory = Path("/dev/shm")
     if not os.access(memory, os.W_OK) or memory.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("no second file system here")
     elsewhere = memory / f"vitrine-{os.getpid()}-{tmp_path.name}"

@@ -1,6 +1,7 @@
 """tokenizer.model is read whole or refused with the line's number; needs no engine."""
 
 import base64
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def test_what_was_written_is_read_back(longer: list[bytes]) -> None:
     ],
     ids=["lost", "blank", "jump", "no rank", "third column", "not base64", "zero-padded", "repeated", "cut", "empty"],
 )
-def test_a_changed_line_is_refused_by_number(mutate, said: str) -> None:
+def test_a_changed_line_is_refused_by_number(mutate: Callable[[list[str]], list[str]], said: str) -> None:
     with pytest.raises(VocabularyBroken, match=said):
         parse_ranks(mutate(lines_of(BYTES)))
 

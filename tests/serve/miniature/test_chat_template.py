@@ -46,7 +46,7 @@ def test_pictures_stand_before_the_text_wherever_they_were_put(tokenizer: Any) -
 
 
 def test_a_past_thought_is_forgotten_and_a_present_one_is_kept(tokenizer: Any) -> None:
-    past = [
+    past: list[dict[str, Any]] = [
         {"role": "user", "content": "A"},
         {"role": "assistant", "content": "B", "reasoning_content": "old"},
         {"role": "user", "content": "C"},

@@ -6,11 +6,11 @@ from random import Random
 
 import pytest
 
-from serve.miniature import dialogue, exam, pairs, questions, reading
+from serve.miniature import describing, dialogue, exam, pairs, questions, reading
 from serve.miniature.conversation import Turn
 from serve.miniature.drawing import PAINTS, load_fonts, paint_scene, paint_text
 from serve.miniature.scene import GRID, HELD_OUT, Scene, held_out, make_shape, place_class, random_scene, size_class
-from serve.miniature.words import COLOURS, LANGUAGES, PLACES, SHAPES
+from serve.miniature.words import COLOURS, LANGUAGES, PLACES, SHAPES, Language
 
 SIZE = (336, 336)
 # A picture of known content: a small red circle on the left, a large blue square on the right, a small red star below.
@@ -80,19 +80,19 @@ def test_the_plainest_combinations_are_trained() -> None:
 
 
 def test_a_known_scene_is_told_in_both_languages() -> None:
-    assert questions.description(KNOWN, "en") == (
+    assert describing.description(KNOWN, "en") == (
         "A small red circle on the left, a large blue square on the right, a small red star at the bottom."
     )
     assert (
-        questions.description(KNOWN, "zh")
+        describing.description(KNOWN, "zh")
         == "左边有一个红色的小圆形，右边有一个蓝色的大正方形，下方有一个红色的小五角星。"
     )
-    assert questions.as_json(KNOWN).startswith(
+    assert describing.as_json(KNOWN).startswith(
         '{"shapes":[{"shape":"circle","color":"red","size":"small","position":"left"}'
     )
 
 
-def _answers(asker: questions.Asker, language: questions.Language) -> set[str]:
+def _answers(asker: questions.Asker, language: Language) -> set[str]:
     turns = (asker(Random(seed), KNOWN, language) for seed in range(300))
     return {turn.answer for turn in turns if turn}
 
@@ -178,7 +178,7 @@ def test_a_raw_answer_is_taken_apart_as_the_parsers_do() -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_every_scene_answers_some_question(language: questions.Language) -> None:
+def test_every_scene_answers_some_question(language: Language) -> None:
     for seed in range(50):
         turn: Turn = questions.ask(Random(seed), random_scene(Random(seed), *SIZE), language)
         assert turn.question

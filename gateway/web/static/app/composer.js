@@ -1,7 +1,7 @@
 // Where a question is put together: text, and pictures that are chosen, dropped, pasted or photographed.
 
+import { t } from "../reader/language.js";
 import { button, byId, el } from "./dom.js";
-import { t } from "./language.js";
 import { MOST_PICTURES, takePicture } from "./pictures.js";
 import { nameOf, sizeText, thumbnail } from "./picture_view.js";
 import { Failure } from "./server.js";

@@ -1,7 +1,7 @@
 // The drawer with the model and its parameters.
 
+import { t } from "../reader/language.js";
 import { byId, el } from "./dom.js";
-import { t } from "./language.js";
 import { keepPreferences, readPreferences } from "./preferences.js";
 
 export class Drawer {

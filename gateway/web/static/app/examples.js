@@ -1,7 +1,7 @@
 // Pictures to begin with, and good questions about them. The miniature is asked what it can answer.
 
+import { language } from "../reader/language.js";
 import { byId, el } from "./dom.js";
-import { language } from "./language.js";
 
 /** @typedef {{file: string, en: string, zh: string}} Example */
 

@@ -1,7 +1,7 @@
 // What went wrong, as people meet it: a sentence in their language and the ways out.
 
+import { t } from "../reader/language.js";
 import { button, el, icon } from "./dom.js";
-import { t } from "./language.js";
 
 /** Those after which the same question may be asked again; the others need a change first. */
 const AGAIN = new Set(["over_limit", "busy", "loading", "unreachable", "lost", "broke", "timed_out", "too_many_logins"]);

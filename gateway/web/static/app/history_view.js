@@ -1,7 +1,7 @@
 // The list of conversations: open, delete, export, wipe.
 
+import { locale, t } from "../reader/language.js";
 import { button, byId, el, save } from "./dom.js";
-import { locale, t } from "./language.js";
 
 export class HistoryView {
   /**

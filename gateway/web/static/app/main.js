@@ -1,20 +1,22 @@
 // Puts the page together: what is made once, and what happens when someone asks.
 
+import { chooseLanguage, switchLanguage, t } from "../reader/language.js";
+import { applyTheme, switchTheme } from "../reader/theme.js";
 import { Announcer } from "./announcer.js";
+import { CHINESE } from "./chinese.js";
 import { Composer } from "./composer.js";
 import { hear, messagesOf, newAnswer, newConversation, newQuestion, picturesBefore } from "./conversation.js";
 import { byId } from "./dom.js";
 import { Drawer } from "./drawer.js";
+import { ENGLISH } from "./english.js";
 import { showExamples } from "./examples.js";
 import { History } from "./history.js";
 import { HistoryView } from "./history_view.js";
-import { chooseLanguage, switchLanguage, t } from "./language.js";
 import { bodyOf } from "./preferences.js";
 import { Readiness } from "./readiness.js";
 import { Failure, Server } from "./server.js";
 import { Session } from "./session.js";
 import { SignIn } from "./sign_in.js";
-import { applyTheme, switchTheme } from "./theme.js";
 import { AnswerView, questionView } from "./turn_view.js";
 
 /** @typedef {import("./conversation.js").Answer} Answer */
@@ -259,7 +261,7 @@ function closeDialogs() {
 }
 
 applyTheme();
-chooseLanguage();
+chooseLanguage({ en: ENGLISH, zh: CHINESE });
 closeDialogs();
 const page = new Page(await History.open().catch(() => null));
 await page.signIn.begin();

@@ -1,9 +1,9 @@
 // From a model's text to elements: Markdown, formulas, code. Whatever the text holds, nothing of it runs or is fetched.
 
+import { t } from "../reader/language.js";
 import { Marked } from "../vendor/marked.js";
 import "../vendor/dompurify.js";
 import { button, copy, el } from "./dom.js";
-import { t } from "./language.js";
 
 const DOMPurify = /** @type {any} */ (globalThis).DOMPurify;
 /** @type {Promise<any> | null} */

@@ -1,7 +1,7 @@
 // Shows pictures: small, large, and with the boxes that an answer named.
 
+import { language, locale, t } from "../reader/language.js";
 import { button, byId, el } from "./dom.js";
-import { language, locale, t } from "./language.js";
 import { shownUrl } from "./pictures.js";
 
 /** @typedef {import("./pictures.js").Picture} Picture */

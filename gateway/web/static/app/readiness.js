@@ -1,7 +1,7 @@
 // Watches whether questions can be answered, and says what is waited for until they can.
 
+import { t } from "../reader/language.js";
 import { byId, el } from "./dom.js";
-import { t } from "./language.js";
 
 const EVERY_MS = 2000;
 

@@ -1,7 +1,7 @@
 // The line under an answer that says what was recorded, and what "verify" found.
 
+import { locale, t } from "../reader/language.js";
 import { button, el, icon, save } from "./dom.js";
-import { locale, t } from "./language.js";
 import { checkReceipt, Refused } from "./proof.js";
 
 const TRIES = 12;

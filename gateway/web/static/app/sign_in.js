@@ -1,8 +1,8 @@
 // The way in: an API key, or a name and a password of the organisation's directory where the server has one.
 
+import { t } from "../reader/language.js";
 import { byId, el } from "./dom.js";
 import { countdown } from "./failures.js";
-import { t } from "./language.js";
 
 /** @typedef {{id: string, max_model_len: number | null}[]} Models */
 

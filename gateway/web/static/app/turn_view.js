@@ -1,9 +1,9 @@
 // Shows one turn of a conversation: a question, or an answer as it grows.
 
+import { t } from "../reader/language.js";
 import { findBoxes } from "./boxes.js";
 import { button, copy, el, icon } from "./dom.js";
 import { notice } from "./failures.js";
-import { t } from "./language.js";
 import { rendered } from "./markdown.js";
 import { boxedPicture, sizeText, thumbnail } from "./picture_view.js";
 import { receiptLine } from "./receipt_view.js";

@@ -1,6 +1,7 @@
 // The head: green, red or not known yet, and what exactly was checked and when.
 
-import { count, t, when } from "./words.js";
+import { t } from "../reader/language.js";
+import { count, when } from "./words.js";
 
 const byId = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
 

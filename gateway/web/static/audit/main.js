@@ -1,12 +1,13 @@
 // The auditor's view: who may look, the head, the records. Puts the parts together.
 
+import { chooseLanguage, switchLanguage, t } from "../reader/language.js";
+import { applyTheme, switchTheme } from "../reader/theme.js";
 import { showHead } from "./head.js";
 import { Picture } from "./picture.js";
 import { Refused, Server } from "./server.js";
 import { rowsOf } from "./table.js";
-import { chooseLanguage, count, switchLanguage, t } from "./words.js";
+import { TEXTS, count } from "./words.js";
 
-const THEME = "vitrine.theme";
 const KINDS = ["exchange", "deny", "key", "boot", "integrity", "gap", "recovery", "seal", "prune", "shutdown"];
 const OUTCOMES = ["completed", "client_left", "engine_broke", "refused", "timed_out", "running", "denied"];
 const HEAD_EVERY_MS = 15_000;
@@ -167,13 +168,6 @@ function drawAll() {
   draw();
 }
 
-function switchTheme() {
-  const systems = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
-  const next = (document.documentElement.dataset.theme ?? systems) === "dark" ? "light" : "dark";
-  document.documentElement.dataset.theme = next;
-  localStorage.setItem(THEME, next);
-}
-
 function listen() {
   byId("language").addEventListener("click", () => {
     switchLanguage();
@@ -214,9 +208,8 @@ function listen() {
 }
 
 async function begin() {
-  const theme = localStorage.getItem(THEME);
-  if (theme) document.documentElement.dataset.theme = theme;
-  chooseLanguage();
+  applyTheme();
+  chooseLanguage(TEXTS);
   drawAll();
   listen();
   await server.discover().catch((error) => fail("way-in-fault", sentenceOf(error)));

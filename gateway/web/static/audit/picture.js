@@ -1,6 +1,6 @@
 // A picture's SHA-256, made in this browser; the picture itself goes nowhere.
 
-import { t } from "./words.js";
+import { t } from "../reader/language.js";
 
 const MOST_BYTES = 64 << 20;
 const byId = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));

@@ -1,6 +1,7 @@
 // One row for each record, newest first; its digests and lengths unfold below it.
 
-import { count, t, when } from "./words.js";
+import { t } from "../reader/language.js";
+import { count, when } from "./words.js";
 
 const GOOD = ["completed"];
 const BAD = ["engine_broke", "refused", "timed_out", "denied", "integrity", "gap"];

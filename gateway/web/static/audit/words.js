@@ -1,6 +1,6 @@
-// The page's sentences in both languages, and which of them is read.
+// The page's sentences in both languages, and how it writes times and numbers.
 
-const STORED = "vitrine.language";
+import { locale } from "../reader/language.js";
 
 const ENGLISH = {
   "page": "Vitrine: the log", "title": "The log", "skip": "To the records", "ask": "Ask about pictures", "other-language": "中文",
@@ -72,45 +72,7 @@ const CHINESE = {
 };
 
 /** @type {Record<string, Record<string, string>>} */
-const TEXTS = { en: ENGLISH, zh: CHINESE };
-let current = "en";
-
-/** The reader's own choice, or the browser's first language that we have. */
-export function chooseLanguage() {
-  const wishes = [localStorage.getItem(STORED) ?? "", ...navigator.languages];
-  apply(wishes.map((tag) => tag.slice(0, 2).toLowerCase()).find((tag) => tag in TEXTS) ?? "en");
-}
-
-export function switchLanguage() {
-  const next = current === "en" ? "zh" : "en";
-  localStorage.setItem(STORED, next);
-  apply(next);
-}
-
-/** The locale for numbers and times. */
-export function locale() {
-  return current === "zh" ? "zh-CN" : "en-GB";
-}
-
-/**
- * A sentence in the reader's language.
- * @param {string} name @param {Record<string, string | number>} [values] for its {places}
- */
-export function t(name, values = {}) {
-  const text = TEXTS[current][name];
-  if (text === undefined) throw new Error(`no text ${name}`);
-  return text.replace(/\{(\w+)\}/g, (_, place) => String(values[place] ?? ""));
-}
-
-/** @param {string} next */
-function apply(next) {
-  current = next;
-  document.documentElement.lang = next === "zh" ? "zh-CN" : "en";
-  document.title = t("page");
-  for (const element of document.querySelectorAll("[data-t]")) {
-    element.textContent = t(/** @type {HTMLElement} */ (element).dataset.t ?? "");
-  }
-}
+export const TEXTS = { en: ENGLISH, zh: CHINESE };
 
 export function when(/** @type {number | null | undefined} */ ms) {
   if (!ms) return "–";

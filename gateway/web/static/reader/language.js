@@ -1,18 +1,18 @@
-// The language that people read, and how it is chosen.
+// The language that people read, and how it is chosen; a page brings its own sentences.
 
-import { CHINESE } from "./chinese.js";
-import { ENGLISH } from "./english.js";
-
-/** @type {Record<string, Record<string, string>>} */
-export const TEXTS = { en: ENGLISH, zh: CHINESE };
 const STORED = "vitrine.language";
+/** @type {Record<string, Record<string, string>>} */
+let texts = {};
 let current = "en";
 
-/** The reader's own choice, or the browser's first language that we have. */
-export function chooseLanguage() {
+/**
+ * The reader's own choice, or the browser's first language that we have.
+ * @param {Record<string, Record<string, string>>} sentences the page's, by language and name
+ */
+export function chooseLanguage(sentences) {
+  texts = sentences;
   const wishes = [localStorage.getItem(STORED) ?? "", ...navigator.languages];
-  const wish = wishes.map((tag) => tag.slice(0, 2).toLowerCase()).find((tag) => tag in TEXTS);
-  apply(wish ?? "en");
+  apply(wishes.map((tag) => tag.slice(0, 2).toLowerCase()).find((tag) => tag in texts) ?? "en");
 }
 
 export function switchLanguage() {
@@ -35,7 +35,7 @@ export function locale() {
  * @param {string} name @param {Record<string, string | number>} [values] for its {places}
  */
 export function t(name, values = {}) {
-  const text = TEXTS[current][name];
+  const text = texts[current][name];
   if (text === undefined) throw new Error(`no text ${name}`);
   return text.replace(/\{(\w+)\}/g, (_, place) => String(values[place] ?? ""));
 }
@@ -44,7 +44,6 @@ export function t(name, values = {}) {
 function apply(next) {
   current = next;
   document.documentElement.lang = next === "zh" ? "zh-CN" : "en";
-  document.title = t("title");
   for (const element of document.querySelectorAll("[data-t]")) {
     element.textContent = t(/** @type {HTMLElement} */ (element).dataset.t ?? "");
   }
