@@ -1,6 +1,9 @@
 """The real ledger process, and its records as an auditor reads them."""
 
+import contextlib
 import json
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,6 +30,15 @@ class Ledger:
         assert self.process.end() == 0, self.process.output
         verified = run("gateway.ledger", "verify", env=self.env)
         assert verified.returncode == 0, verified.stderr
+
+    @contextlib.contextmanager
+    def silent(self) -> Iterator[None]:
+        """In this block it is there and answers nothing."""
+        self.process.send(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send(signal.SIGCONT)
 
     def records(self, **wanted: Any) -> list[dict[str, Any]]:
         """All records whose fields are as wanted, oldest first."""
