@@ -51,6 +51,11 @@ def summary(folder: Path, since_s: float = 0.0, within_s: float = 60.0, most: in
     }
 
 
+def _written(folder: Path, since_s: float) -> list[Path]:
+    found = [(path, path.stat()) for path in folder.rglob("*.json*")]
+    return [path for path, stat in found if stat.st_size > 0 and stat.st_mtime >= since_s]
+
+
 def _steps(events: list[Event], work: list[tuple[float, float]]) -> dict[str, dict[str, float]]:
     """Means of the steps with prompts and of those with none, in ms: ``launched`` by the processor, ``span`` of it on the card,
     ``busy`` the kernels within that span."""

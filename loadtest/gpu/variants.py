@@ -32,10 +32,11 @@ class Wanted(_Table):
 
 
 class Variant(_Table):
-    """``flags`` replace those of ``base``; an empty string takes one away. ``predicts``: what was expected, and why. ``engines``
-    of more than one get a GPU each, of those that CUDA_VISIBLE_DEVICES names or in order."""
+    """``flags`` replace those of ``base``, and of the variant that it is ``like``; an empty string takes one away. ``predicts``:
+    what was expected, and why. ``engines`` of more than one get a GPU each: those that CUDA_VISIBLE_DEVICES names, or in order."""
 
     predicts: str
+    like: str = ""
     engines: Annotated[int, Field(ge=1)] = 1
     flags: dict[str, Flag] = {}
     environment: dict[str, str] = {}
@@ -77,6 +78,14 @@ def read(path: Path) -> Campaign:
         fault = error.errors(include_url=False)[0]
         raise WrongUsage(f"{path}: {'.'.join(map(str, fault['loc']))} = {fault['input']!r}: {fault['msg']}") from None
     for name, variant in campaign.variants.items():
+        if variant.like:
+            model = campaign.variants.get(variant.like)
+            if model is None or model.like:
+                raise WrongUsage(
+                    f"{path}: variant {name} is like {variant.like}, which is no variant with flags of its own"
+                )
+            flags, environment = {**model.flags, **variant.flags}, {**model.environment, **variant.environment}
+            campaign.variants[name] = variant.model_copy(update={"flags": flags, "environment": environment})
         if unknown := set(variant.loads) - set(campaign.loads):
             raise WrongUsage(f"{path}: variant {name} has no such loads: {', '.join(sorted(unknown))}")
     return campaign

@@ -27,7 +27,7 @@ def test_every_load_asks_a_scenario_that_there_is_and_is_used(name: str) -> None
         assert variant.predicts
         # vLLM's profiler is there only where the flags ask for it.
         traced = any(campaign.loads[label].trace for label in variant.loads)
-        assert traced == ("profiler-config" in variant.flags)
+        assert traced == bool(variant.flags.get("profiler-config"))
 
 
 def test_a_table_of_variants_that_can_not_be_is_refused(tmp_path: Path) -> None:
@@ -38,6 +38,19 @@ def test_a_table_of_variants_that_can_not_be_is_refused(tmp_path: Path) -> None:
     done = run("loadtest.gpu", "model", "--variants", str(path), "--out", str(tmp_path), env={})
     assert done.returncode == 64
     assert done.stderr.startswith("error: ")
+
+
+def test_a_variant_that_is_like_another_has_its_flags_and_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "two.toml"
+    one = '[variants.one]\npredicts = "x"\nloads = []\nflags = { a = 1, b = 2 }\nenvironment = { E = "1" }\n'
+    two = '[variants.two]\npredicts = "y"\nlike = "one"\nloads = []\nflags = { b = "", c = 3 }\n'
+    path.write_text(f"max_model_len = 1\n[base]\n[loads]\n{one}{two}")
+    campaign = read(path)
+    assert campaign.variants["two"].environment == {"E": "1"}
+    assert campaign.arguments(campaign.variants["two"]) == ["--max-model-len", "1", "--a", "1", "--c", "3"]
+    path.write_text(f"max_model_len = 1\n[base]\n[loads]\n{two}")
+    with pytest.raises(WrongUsage, match="variant two is like one, which is no variant"):
+        read(path)
 
 
 def test_a_tokenizers_own_words_are_whole_tokens(tmp_path: Path) -> None:
