@@ -1,9 +1,12 @@
 """How the gateway ends: from the signal on it takes no new work, running answers may end, for a while; starts nothing."""
 
 import asyncio
+import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
@@ -49,6 +52,20 @@ class Server(uvicorn.Server):
         if self.started:
             self._say()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, but for who has connected and was not accepted yet: a listening socket that closes would reset them."""
+        listeners = sockets or []
+        late = [one for listener in listeners for one in _not_accepted(listener)]
+        for server in self.servers:
+            server.close()
+        for listener in listeners:
+            listener.close()
+        made: Any = self.config.http_protocol_class
+        protocol = partial(made, config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        for one in late:
+            await asyncio.get_running_loop().connect_accepted_socket(protocol, one)
+        await super().shutdown(sockets)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._end.begun:
             super().handle_exit(sig, frame)  # a second signal means now
@@ -68,6 +85,13 @@ class Server(uvicorn.Server):
                 self._end.end_running()
                 self.should_exit = True
         return await super().on_tick(counter)
+
+
+def _not_accepted(listener: socket.socket) -> Iterator[socket.socket]:
+    listener.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            yield listener.accept()[0]
 
 
 def closing() -> Unavailable:

@@ -162,6 +162,8 @@ class Workers:
 
     def _finish(self) -> int:
         """End all workers; 0 if each ended as it should."""
+        # Only they accept from now on: whoever connected when the last had gone would wait here, and be reset at our end.
+        self._listener.close()
         running = [(worker, worker.process) for worker in self._workers if worker.process is not None]
         told, until_s = 0, time.monotonic() + self._settings.drain_timeout_s + LAST_BYTES_S + LAST_MOMENT_S
         statuses = []

@@ -21,7 +21,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 from gateway.ledger.limits import Over
 from gateway.ledger.messages import Left, Limit
@@ -80,8 +80,8 @@ class SharedLimits:
         self._renew_every_s = min(RENEW_EVERY_S, lease_s / 3)
         self._pool = _pool(place, tls)
         self._redis = Redis(connection_pool=self._pool)
-        source = resources.files("gateway.shared_limits").joinpath("limits.lua").read_text(encoding="utf-8")
-        self._script = self._redis.register_script(source)
+        self._script = resources.files("gateway.shared_limits").joinpath("limits.lua").read_text(encoding="utf-8")
+        self._digest = hashlib.sha1(self._script.encode(), usedforsecurity=False).hexdigest()  # as Redis names a script
         self._answers = True
         self._running: dict[str, _Held] = {}
         self._unsettled: deque[tuple[_Held, int, bool]] = deque(maxlen=MOST_UNSETTLED)
@@ -150,7 +150,11 @@ class SharedLimits:
         """The script's answer; None if there is none in time."""
         try:
             async with asyncio.timeout(within_s or self._timeout_s):
-                said: list[int] = await self._script(keys=keys, args=words)
+                try:
+                    said: list[int] = await self._redis.evalsha(self._digest, len(keys), *keys, *words)
+                except NoScriptError:
+                    # With its text: to load it first and ask again would fail where others flush the scripts in between.
+                    said = await self._redis.eval(self._script, len(keys), *keys, *words)
         except (RedisError, OSError, TimeoutError) as error:
             self._failures.inc()
             if self._answers:
