@@ -193,7 +193,7 @@ class Envelope:
         except GatewayError as error:  # raised only while nothing was sent
             self._metrics.refuse(error)
             await _send(error, send_with_headers)
-        except Exception as error:
+        except Exception as error:  # a fault of ours: told without its words, and raised for the log
             if not begun:
                 await _send(_fault(identifier, error), send_with_headers)
             raise

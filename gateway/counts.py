@@ -224,7 +224,7 @@ class Metrics:
 def gathered(folder: Path) -> CollectorRegistry:
     """What all workers that write into ``folder`` have counted."""
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]
+    MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]  # the library has no types
     return registry
 
 

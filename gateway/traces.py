@@ -91,7 +91,7 @@ class Traces:
         self._over = True
         self._wake.set()
         self._thread.join(LAST_EXPORT_S)
-        self._exporter.shutdown()  # type: ignore[no-untyped-call]
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]  # the library has no types
 
     def tell(self, exchange: Exchange) -> None:
         """Trace an exchange that has ended."""

@@ -158,7 +158,7 @@ class Workers:
         process.stdin.close()
         self._watch.clear(worker.number)
         # Its gauges go, its counters stay.
-        mark_process_dead(process.pid, str(self._folder / METRICS))  # type: ignore[no-untyped-call]
+        mark_process_dead(process.pid, str(self._folder / METRICS))  # type: ignore[no-untyped-call]  # no types there
 
     def _finish(self) -> int:
         """End all workers; 0 if each ended as it should."""

@@ -117,7 +117,7 @@ class _Clients:
 
     async def _until(self, at_s: float) -> None:
         """Never returns before. uvloop's timers count in whole milliseconds and may be early: the rest goes turn by turn."""
-        while (wait_s := self._start + at_s - time.monotonic()) > 0:  # noqa: ASYNC110
+        while (wait_s := self._start + at_s - time.monotonic()) > 0:  # noqa: ASYNC110  the clock is what is waited for
             await asyncio.sleep(wait_s if wait_s > 0.001 else 0)
 
     async def _closed(self) -> None:

@@ -38,7 +38,7 @@ def _converter(ranks: dict[bytes, int]) -> Any:
     # Here and not above: a machine that only checks a profile may have no engine installed.
     from transformers.convert_slow_tokenizer import TikTokenConverter
 
-    class RanksInHand(TikTokenConverter):  # type: ignore[misc]
+    class RanksInHand(TikTokenConverter):  # type: ignore[misc]  # its base has no types
         # The inherited loader keeps files in a shared temporary folder, found again by path alone: it would serve
         # yesterday's vocabulary, or a stranger's.
         @staticmethod

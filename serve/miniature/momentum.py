@@ -28,13 +28,13 @@ def orthogonal(matrices: Tensor) -> Tensor:
     return (x.mT if tall else x).to(matrices.dtype)
 
 
-class Muon(torch.optim.Optimizer):  # type: ignore[misc]
+class Muon(torch.optim.Optimizer):  # type: ignore[misc]  # its base has no types
     """One group of matrices; `lr` and `weight_decay` as AdamW's."""
 
     def __init__(self, matrices: list[Tensor], lr: float, weight_decay: float, momentum: float = 0.95) -> None:
         super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
+    @torch.no_grad()  # type: ignore[untyped-decorator]  # torch types it so
     def step(self, closure: Any = None) -> None:
         """Move every matrix that has a gradient."""
         for group in self.param_groups:

@@ -94,7 +94,7 @@ def rate_at(done: float, decay: float) -> float:
     return min(1.0, max(0.0, (1 - done) / decay))
 
 
-@torch.no_grad()  # type: ignore[untyped-decorator]
+@torch.no_grad()  # type: ignore[untyped-decorator]  # torch types it so
 def exact(network: Network, one: Loaded, rows: int = 64) -> dict[str, tuple[int, int]]:
     """By skill, how many answers the model would give exactly, and of how many.
 

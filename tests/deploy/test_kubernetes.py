@@ -214,7 +214,7 @@ def test_the_engines_are_found_and_scraped_through_the_gateways(tmp_path: Path) 
     assert where.path == PATH + "/engines"
     told = engines.discovered(where.netloc)
     assert len(told) == listed.count("=") == 8
-    assert {*told[0]["targets"]} == {where.netloc}  # type: ignore[misc]
+    assert {*told[0]["targets"]} == {where.netloc}  # type: ignore[misc]  # its type is object: it is what goes out as JSON
     # As in the configuration that dashboards and alerts are tested with.
     jobs = [
         job["job_name"]

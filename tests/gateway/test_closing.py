@@ -21,7 +21,9 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def test_who_connected_and_was_not_accepted_yet_is_answered_all_the_same() -> None:
     porter = Porter(Patience(10, 10, 5, 5, 5), Proxies(""), Metrics("0"))
-    config = uvicorn.Config(_answer, http=partial(Connection, porter), ws="none", lifespan="off", log_level="warning")  # type: ignore[arg-type]
+    config = uvicorn.Config(
+        _answer, http=partial(Connection, porter), ws="none", lifespan="off", log_level="warning",  # type: ignore[arg-type]  # as worker.py
+    )  # fmt: skip
     config.load()
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))

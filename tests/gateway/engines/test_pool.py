@@ -1,9 +1,7 @@
 """Several engines behind one real gateway: which is asked, who takes over, who comes and goes while it runs."""
 
 import base64
-import datetime
 import io
-import ipaddress
 import json
 import ssl
 import urllib.request
@@ -13,12 +11,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from PIL import Image
 
 from tests.support.audit import Ledger
+from tests.support.certificate import certificate
 from tests.support.deadline import until
 from tests.support.fake_engine import Behaviour, FakeEngine
 from tests.support.gateway import Gateway, question
@@ -337,25 +333,6 @@ def test_a_wrong_command_is_one_sentence(house: House, words: tuple[str, ...], s
     assert done.stderr.count("\n") == 1
 
 
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that signs itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "engine")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(1).not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True).sign(key, hashes.SHA256())
-    )  # fmt: skip
-    paths = folder / "engine.crt", folder / "engine.key"
-    paths[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return paths
-
-
 def test_engines_from_the_settings_speak_tls_and_only_to_who_proves_itself(tmp_path: Path) -> None:
     good, bad = tmp_path / "good", tmp_path / "bad"
     for folder in (good, bad):
@@ -363,7 +340,7 @@ def test_engines_from_the_settings_speak_tls_and_only_to_who_proves_itself(tmp_p
     contexts = []
     for folder in (good, bad):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*certificate(folder))
+        context.load_cert_chain(*certificate(folder, "127.0.0.1"))
         contexts.append(context)
     home = tmp_path / "home"
     home.mkdir()
@@ -371,7 +348,7 @@ def test_engines_from_the_settings_speak_tls_and_only_to_who_proves_itself(tmp_p
         trusted, impostor = (stack.enter_context(FakeEngine(home, tcp=context)) for context in contexts)
         ledger = stack.enter_context(Ledger(home))
         listed = f"gpu-1={trusted.url},gpu-2={impostor.url}"
-        settings = {"VITRINE_ENGINES": listed, "VITRINE_ENGINES_CA": str(good / "engine.crt"), **CARE}
+        settings = {"VITRINE_ENGINES": listed, "VITRINE_ENGINES_CA": str(good / "chain.pem"), **CARE}
         gateway = stack.enter_context(Gateway(home, **settings))
         house = House(home, [trusted, impostor], ledger, gateway)
         until(lambda: list(house.ready()) == ["gpu-1"], what="the trusted engine ready")
