@@ -21,12 +21,8 @@ def summary(folder: Path, since_s: float = 0.0, within_s: float = 60.0, most: in
     """Of the traces in a folder that were written since then: GPU time by kernel, in ms, the time from the first kernel to
     the last, and the steps."""
     end = time.monotonic() + within_s
-    paths: list[Path] = []
-    while not paths and time.monotonic() < end:
-        paths = [
-            path for path in folder.rglob("*.json*") if path.stat().st_size > 0 and path.stat().st_mtime >= since_s
-        ]
-        time.sleep(0.5)
+    while not (paths := _written(folder, since_s)) and time.monotonic() < end:
+        time.sleep(0.5)  # the profiler writes when it is told to stop, and takes a while
     sums: dict[str, float] = defaultdict(float)
     counts: dict[str, int] = defaultdict(int)
     work: list[tuple[float, float]] = []
