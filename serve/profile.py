@@ -34,6 +34,8 @@ FORBIDDEN = frozenset(
         "worker-extension-cls",
     }
 )
+# Named in VLLM_PLUGINS, these are all that an engine may load: serve/plugin.py, as pyproject.toml names it.
+PLUGIN = "vitrine"
 
 
 class Needs(BaseModel):
@@ -132,6 +134,11 @@ def load(name: str) -> Profile:
             fault = _flag_fault(flag, value)
             if fault:
                 raise BadSettings(f"profile {path}: {fault}")
+    if profile.environment.get("VLLM_PLUGINS", "") not in ("", PLUGIN):
+        raise BadSettings(
+            f"profile {path}: environment.VLLM_PLUGINS = {profile.environment['VLLM_PLUGINS']!r}: an engine loads no plugin but "
+            f"Vitrine's own; write {PLUGIN!r} or remove it"
+        )
     if profile.model and not Path(profile.model).is_absolute():
         profile = profile.model_copy(update={"model": str((path.parent / profile.model).resolve())})
     return profile

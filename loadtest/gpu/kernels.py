@@ -24,7 +24,7 @@ from vllm.model_executor.model_loader import get_model
 _OPS = {"custom_ops": ["none", "+quant_fp8", "+silu_and_mul"]}
 _NORMS = {"rms_norm": ["vllm_c"], "fused_add_rms_norm": ["vllm_c"]}
 _LAYERS = ("self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj")
-_TOKENS = (1, 16, 256, 704, 2048)
+_TOKENS = (1, 16, 256, 704, 2048, 16384)
 _ROUNDS = 10
 
 
@@ -37,31 +37,28 @@ class Setting:
     matrices: bool = True
 
 
+_CHANNEL = {"quantization": "fp8_per_channel"}
+_TENSOR = {"quantization": "fp8_per_tensor"}
+_BLOCK = {"quantization": "fp8_per_block"}
+_COMPILED = {"compilation_config": {"compile_mm_encoder": True}}
+
 SETTINGS = {
     "bf16": Setting(),
+    "bf16, compiled": Setting(_COMPILED, matrices=False),
     "bf16, vLLM's own kernels": Setting({"compilation_config": _OPS, "ir_op_priority": _NORMS}, matrices=False),
-    "fp8": Setting({"quantization": "fp8_per_channel"}),
-    "fp8, vLLM's own norms": Setting({"quantization": "fp8_per_channel", "ir_op_priority": _NORMS}, matrices=False),
-    "fp8, vLLM's own kernels": Setting(
-        {"quantization": "fp8_per_channel", "compilation_config": _OPS, "ir_op_priority": _NORMS}
-    ),
-    "fp8, one scale a matrix": Setting(
-        {"quantization": "fp8_per_tensor", "compilation_config": _OPS, "ir_op_priority": _NORMS}
-    ),
-    "fp8, torch's matrices": Setting(
-        {
-            "quantization": "fp8_per_channel",
-            "linear_backend": "torch",
-            "compilation_config": _OPS,
-            "ir_op_priority": _NORMS,
-        }
-    ),
-    "fp8, Marlin, one scale a matrix": Setting(
-        {"quantization": "fp8_per_tensor", "linear_backend": "marlin", "ir_op_priority": _NORMS}
-    ),
-    "fp8, the encoder in bf16": Setting(
-        {"quantization": "fp8_per_channel", "quantization_config": {"ignore": ["visual.*"]}}, matrices=False
-    ),
+    "fp8": Setting(_CHANNEL),
+    "fp8, compiled": Setting({**_CHANNEL, **_COMPILED}, matrices=False),
+    "fp8, vLLM's own kernels": Setting({**_CHANNEL, "compilation_config": _OPS, "ir_op_priority": _NORMS}),
+    "fp8, Humming": Setting({**_CHANNEL, "linear_backend": "humming"}, encoder=False),
+    "fp8, one scale a matrix": Setting(_TENSOR, encoder=False),
+    "fp8, one scale a matrix, torch": Setting({**_TENSOR, "linear_backend": "torch"}, encoder=False),
+    "fp8, one scale a matrix, Marlin": Setting({**_TENSOR, "linear_backend": "marlin"}, encoder=False),
+    "fp8, one scale a matrix, Humming": Setting({**_TENSOR, "linear_backend": "humming"}, encoder=False),
+    "fp8, a scale a block": Setting(_BLOCK, encoder=False),
+    "fp8, a scale a block, DeepGEMM": Setting({**_BLOCK, "linear_backend": "deep_gemm"}, encoder=False),
+    "fp8, a scale a block, CUTLASS": Setting({**_BLOCK, "linear_backend": "cutlass"}, encoder=False),
+    "fp8, a scale a block, torch": Setting({**_BLOCK, "linear_backend": "torch"}, encoder=False),
+    "fp8, a scale a block, Humming": Setting({**_BLOCK, "linear_backend": "humming"}, encoder=False),
 }
 
 
@@ -178,8 +175,13 @@ def main(
     out: Annotated[Path | None, typer.Option(help="Where the figures go as JSON.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only this setting; repeat for several.")] = None,
     photos: Annotated[str, typer.Option(help="Photos at once, several with commas.")] = "1,4",
+    plugin: Annotated[bool, typer.Option(help="With Vitrine's plugin of vLLM, or vLLM as it is.")] = True,
 ) -> None:
     """Time the parts."""
+    if plugin:
+        from serve.plugin import register  # not without being asked: it stays for the process's life
+
+        register()
     cuda = torch.cuda.is_available()
     clock = Clock(cuda)
     if cuda:

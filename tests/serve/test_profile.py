@@ -108,6 +108,10 @@ def test_an_unknown_profile_lists_the_known_ones() -> None:
         ({"flags": {"served": ["a", "-O3"]}}, "flags.served = '-O3': vLLM would read it as one more flag"),
         ({"capability_flags": {"8.9": {"api-key": "x"}}}, "flags.api-key is not allowed, Vitrine sets it itself"),
         ({"capability_flags": {"ada": {}}}, "string should match pattern"),
+        (
+            {"environment": {"VLLM_PLUGINS": "vitrine,other"}},
+            "VLLM_PLUGINS = 'vitrine,other': an engine loads no plugin but",
+        ),
     ],
 )
 def test_a_fault_is_told_with_key_value_and_what_was_expected(

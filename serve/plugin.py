@@ -1,0 +1,88 @@
+"""What vLLM 0.32 lacks for GLM-4V's vision encoder, as a plugin of vLLM (entry point ``vitrine``); the same arithmetic in fewer steps.
+
+vLLM loads it in every process of an engine whose profile says ``VLLM_PLUGINS = "vitrine"``. It imports vLLM, so nothing else of
+``serve`` imports it. docs/decisions/0062 has the measurements.
+"""
+
+import functools
+
+import torch
+from vllm.compilation.decorators import should_torch_compile_mm_encoder, support_torch_compile
+from vllm.model_executor.layers.rotary_embedding.common import ApplyRotaryEmb
+from vllm.model_executor.models import glm4_1v
+
+# The constant of bicubic interpolation in torch (aten/src/ATen/native/GridSampler.h), of which grid_sample makes use.
+_BICUBIC_A = -0.75
+
+_attention = glm4_1v.Glm4vVisionAttention.forward
+
+
+def register() -> None:
+    """Let ``compile_mm_encoder`` mean GLM-4V's encoder too, and find positions without ``grid_sample``; a second time does nothing."""
+    support_torch_compile(
+        dynamic_arg_dims={"x": 0, "cu_seqlens": 0, "rotary_pos_emb_cos": 0, "rotary_pos_emb_sin": 0},
+        enable_if=should_torch_compile_mm_encoder,
+        is_encoder=True,
+    )(glm4_1v.Glm4vVisionBlock)
+    glm4_1v.Glm4vVisionAttention.forward = _attention_compiled
+    glm4_1v.Glm4vVisionTransformer.pos_embeds_interpolate = _positions_of
+
+
+def _attention_compiled(
+    self: glm4_1v.Glm4vVisionAttention,
+    x: torch.Tensor,
+    cu_seqlens: torch.Tensor,
+    rotary_pos_emb_cos: torch.Tensor,
+    rotary_pos_emb_sin: torch.Tensor,
+    max_seqlen: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """``x`` (patches, 1, channels) in and out. Queries and keys are rotated in the kernel that takes them out of ``qkv``, values are
+    read from where they lie; vLLM copies all three first. Not compiled, that would be slower, so it is vLLM's own."""
+    if not torch.compiler.is_compiling():
+        return _attention(self, x, cu_seqlens, rotary_pos_emb_cos, rotary_pos_emb_sin, max_seqlen)
+    q, k, v = (part.transpose(0, 1) for part in self.split_qkv(self.qkv(x)[0]))
+    q, k = (ApplyRotaryEmb.forward_static(part, rotary_pos_emb_cos, rotary_pos_emb_sin) for part in (q, k))
+    seen = self.attn(query=q, key=k, value=v, cu_seqlens=cu_seqlens, max_seqlen=max_seqlen)
+    return self.proj(seen.transpose(0, 1).flatten(2))[0]
+
+
+def _positions_of(encoder: glm4_1v.Glm4vVisionTransformer, grid_thw: list[list[int]]) -> torch.Tensor:
+    table = encoder.embeddings.position_embedding.weight
+    merge = encoder.spatial_merge_size
+    return torch.cat([positions(table, t, h, w, merge) for t, h, w in grid_thw]).to(encoder.dtype)
+
+
+def positions(table: torch.Tensor, frames: int, height: int, width: int, merge: int) -> torch.Tensor:
+    """The position embeddings of one picture or film: ``table`` (size², channels) stretched over ``height`` × ``width`` patches.
+
+    Bicubic, in float32, as ``torch.nn.functional.grid_sample`` with ``padding_mode="border"`` does it, but rows first and then
+    columns: two small products of matrices. Returns (frames · height · width, channels) in the table's dtype, patches in
+    the encoder's order: the ``merge`` × ``merge`` of one token lie together.
+    """
+    size, channels = round(table.shape[0] ** 0.5), table.shape[1]
+    rows = taps(height, size, table.device) @ table.float().view(size, size * channels)
+    grid = taps(width, size, table.device) @ rows.view(height, size, channels)
+    grid = grid.to(table.dtype).view(height // merge, merge, width // merge, merge, channels)
+    return grid.permute(0, 2, 1, 3, 4).reshape(height * width, channels).repeat(frames, 1)
+
+
+# A side has 6,000 pixels at most here, 428 patches: 41 KB; a picture of a new size costs one small copy to the card.
+@functools.lru_cache(maxsize=512)
+def taps(length: int, size: int, device: torch.device) -> torch.Tensor:
+    """How much each of ``size`` points is worth at each of ``length`` places between them: (length, size) in float32."""
+    place = (torch.arange(length, dtype=torch.float32) + 0.5) / length * 2 - 1
+    place = ((place + 1) * size - 1) / 2
+    left = place.floor()
+    beyond = place - left
+    weights = torch.zeros(length, size)
+    for step in (-1, 0, 1, 2):
+        point = (left.long() + step).clamp(0, size - 1)  # past the border lies the border
+        weights.scatter_add_(1, point.unsqueeze(1), _worth((beyond - step).abs()).unsqueeze(1))
+    return weights.to(device)
+
+
+def _worth(distance: torch.Tensor) -> torch.Tensor:
+    a, d = _BICUBIC_A, distance
+    near = ((a + 2) * d - (a + 3)) * d * d + 1
+    far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+    return torch.where(d <= 1, near, far)
