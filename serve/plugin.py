@@ -1,4 +1,4 @@
-"""What vLLM 0.32 lacks for GLM-4V's vision encoder, as a plugin of vLLM (entry point ``vitrine``); the same arithmetic in fewer steps.
+"""What vLLM 0.32 lacks for GLM-4V's vision encoder, as its plugin (entry point ``vitrine``); the same arithmetic in fewer steps.
 
 vLLM loads it in every process of an engine whose profile says ``VLLM_PLUGINS = "vitrine"``. It imports vLLM, so nothing else of
 ``serve`` imports it. docs/decisions/0062 has the measurements.
@@ -18,7 +18,7 @@ _attention = glm4_1v.Glm4vVisionAttention.forward
 
 
 def register() -> None:
-    """Let ``compile_mm_encoder`` mean GLM-4V's encoder too, and find positions without ``grid_sample``; a second time does nothing."""
+    """Let ``compile_mm_encoder`` mean GLM-4V's encoder too, and find positions without ``grid_sample``; twice is once."""
     support_torch_compile(
         dynamic_arg_dims={"x": 0, "cu_seqlens": 0, "rotary_pos_emb_cos": 0, "rotary_pos_emb_sin": 0},
         enable_if=should_torch_compile_mm_encoder,
@@ -36,8 +36,8 @@ def _attention_compiled(
     rotary_pos_emb_sin: torch.Tensor,
     max_seqlen: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """``x`` (patches, 1, channels) in and out. Queries and keys are rotated in the kernel that takes them out of ``qkv``, values are
-    read from where they lie; vLLM copies all three first. Not compiled, that would be slower, so it is vLLM's own."""
+    """``x`` (patches, 1, channels) in and out. Queries and keys are rotated in the kernel that takes them out of ``qkv``, values
+    are read from where they lie; vLLM copies all three first. Not compiled, that would be slower, so it is vLLM's own."""
     if not torch.compiler.is_compiling():
         return _attention(self, x, cu_seqlens, rotary_pos_emb_cos, rotary_pos_emb_sin, max_seqlen)
     q, k, v = (part.transpose(0, 1) for part in self.split_qkv(self.qkv(x)[0]))
