@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from loadtest.faults import WrongUsage
+from serve.errors import BadSettings
+from serve.profile import load
 
 Flag = bool | int | float | str
 
@@ -32,10 +34,12 @@ class Wanted(_Table):
 
 
 class Variant(_Table):
-    """``flags`` replace those of ``base``, and of the variant that it is ``like``; an empty string takes one away. ``predicts``:
-    what was expected, and why. ``engines`` of more than one get a GPU each: those that CUDA_VISIBLE_DEVICES names, or in order."""
+    """``flags`` replace those of ``base``, and of the variant that it is ``like``; an empty string takes one away. ``profile``: one
+    of the house's, as it is but for what ``base`` says. ``predicts``: what was expected, and why. ``engines`` of more than one get
+    a GPU each: those that CUDA_VISIBLE_DEVICES names, or in order."""
 
     predicts: str
+    profile: str = ""
     like: str = ""
     engines: Annotated[int, Field(ge=1)] = 1
     flags: dict[str, Flag] = {}
@@ -78,6 +82,9 @@ def read(path: Path) -> Campaign:
         fault = error.errors(include_url=False)[0]
         raise WrongUsage(f"{path}: {'.'.join(map(str, fault['loc']))} = {fault['input']!r}: {fault['msg']}") from None
     for name, variant in campaign.variants.items():
+        if variant.profile:
+            campaign.variants[name] = _with_profile(variant, campaign, path)
+    for name, variant in campaign.variants.items():
         if variant.like:
             model = campaign.variants.get(variant.like)
             if model is None or model.like:
@@ -89,3 +96,15 @@ def read(path: Path) -> Campaign:
         if unknown := set(variant.loads) - set(campaign.loads):
             raise WrongUsage(f"{path}: variant {name} has no such loads: {', '.join(sorted(unknown))}")
     return campaign
+
+
+def _with_profile(variant: Variant, campaign: Campaign, path: Path) -> Variant:
+    try:
+        profile = load(variant.profile)
+    except BadSettings as error:
+        raise WrongUsage(f"{path}: {error}") from None
+    base = {**campaign.base, "max-model-len": 0}
+    flags = {flag: value for flag, value in profile.flags.items() if flag not in base and not isinstance(value, list)}
+    return variant.model_copy(
+        update={"flags": {**flags, **variant.flags}, "environment": {**profile.environment, **variant.environment}}
+    )

@@ -12,6 +12,7 @@ from loadtest.faults import WrongUsage
 from loadtest.gpu import report, trace, watch
 from loadtest.gpu.variants import read
 from loadtest.words import of_tokenizer
+from serve.profile import load
 from tests.support.process import TOP, run
 
 FOLDER = TOP / "loadtest" / "gpu"
@@ -50,6 +51,26 @@ def test_a_variant_that_is_like_another_has_its_flags_and_its_own(tmp_path: Path
     assert campaign.arguments(campaign.variants["two"]) == ["--max-model-len", "1", "--a", "1", "--c", "3"]
     path.write_text(f"max_model_len = 1\n[base]\n[loads]\n{two}")
     with pytest.raises(WrongUsage, match="variant two is like one, which is no variant"):
+        read(path)
+
+
+def test_a_variant_is_a_profile_but_for_what_the_campaign_says(tmp_path: Path) -> None:
+    path = tmp_path / "profile.toml"
+    one = (
+        '[variants.one]\npredicts = "x"\nprofile = "glm-4.6v-flash-fp8"\nloads = []\nflags = { api-server-count = 3 }\n'
+    )
+    two = '[variants.two]\npredicts = "y"\nlike = "one"\nloads = []\nenvironment = { OMP_NUM_THREADS = "4" }\n'
+    path.write_text(f'max_model_len = 7\n[base]\nload-format = "dummy"\n[loads]\n{one}{two}')
+    campaign = read(path)
+    shipped = load("glm-4.6v-flash-fp8")
+    variant = campaign.variants["two"]
+    words = campaign.arguments(variant)
+    assert words[words.index("--load-format") + 1] == "dummy"
+    assert [words[place + 1] for place, word in enumerate(words) if word == "--max-model-len"] == ["7"]
+    assert {**shipped.flags, **variant.flags} == {**shipped.flags, "api-server-count": 3}
+    assert variant.environment == {**shipped.environment, "OMP_NUM_THREADS": "4"}
+    path.write_text(path.read_text().replace("glm-4.6v-flash-fp8", "none"))
+    with pytest.raises(WrongUsage, match="there is no profile 'none'; choose one of"):
         read(path)
 
 
