@@ -10,6 +10,7 @@ import torch
 from vllm.compilation.decorators import should_torch_compile_mm_encoder, support_torch_compile
 from vllm.model_executor.layers.rotary_embedding.common import ApplyRotaryEmb
 from vllm.model_executor.models import glm4_1v
+from vllm.utils.torch_utils import async_tensor_h2d
 
 # The constant of bicubic interpolation in torch (aten/src/ATen/native/GridSampler.h), of which grid_sample makes use.
 _BICUBIC_A = -0.75
@@ -47,7 +48,9 @@ def _attention_compiled(
 
 
 def _positions_of(encoder: glm4_1v.Glm4vVisionTransformer, grid_thw: list[list[int]]) -> torch.Tensor:
-    table = encoder.embeddings.position_embedding.weight
+    table = (
+        encoder.embeddings.position_embedding.weight.detach()
+    )  # vLLM's older runner captures graphs outside of inference mode
     merge = encoder.spatial_merge_size
     return torch.cat([positions(table, t, h, w, merge) for t, h, w in grid_thw]).to(encoder.dtype)
 
@@ -66,7 +69,7 @@ def positions(table: torch.Tensor, frames: int, height: int, width: int, merge: 
     return grid.permute(0, 2, 1, 3, 4).reshape(height * width, channels).repeat(frames, 1)
 
 
-# A side has 6,000 pixels at most here, 428 patches: 41 KB; a picture of a new size costs one small copy to the card.
+# One for each length of a side, not for each size of a picture: 41 KB for the longest side of 6,000 pixels.
 @functools.lru_cache(maxsize=512)
 def taps(length: int, size: int, device: torch.device) -> torch.Tensor:
     """How much each of ``size`` points is worth at each of ``length`` places between them: (length, size) in float32."""
@@ -74,11 +77,11 @@ def taps(length: int, size: int, device: torch.device) -> torch.Tensor:
     place = ((place + 1) * size - 1) / 2
     left = place.floor()
     beyond = place - left
-    weights = torch.zeros(length, size)
+    weights = torch.zeros(length, size, dtype=torch.float32)
     for step in (-1, 0, 1, 2):
         point = (left.long() + step).clamp(0, size - 1)  # past the border lies the border
         weights.scatter_add_(1, point.unsqueeze(1), _worth((beyond - step).abs()).unsqueeze(1))
-    return weights.to(device)
+    return async_tensor_h2d(weights, device=device)
 
 
 def _worth(distance: torch.Tensor) -> torch.Tensor:

@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "serve.engine": {"serve.profile", "serve.settings"},
     "serve.launcher": {"serve.errors", "serve.isolation"},
+    "serve.plugin": set(),  # vLLM loads it, in the engine's processes
     "serve.checks": {"serve.errors", "serve.estimate", "serve.machine", "serve.profile", "serve.weights"},
     "serve.estimate": {"serve.weights"},  # pure
     "serve.weights": {"serve.errors"},
@@ -41,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 ALONE = ("gateway.door", "gateway.ledger", "gateway.pictures.worker", "serve.chatglm", "serve.miniature")
 # The engine's own packages are imported by those that become an engine, or that make its models.
 HEAVY = ("vllm", "torch", "transformers", "tokenizers", "safetensors")
-MAY_BE_HEAVY = ("serve.launcher", "serve.chatglm", "serve.miniature", "loadtest")
+MAY_BE_HEAVY = ("serve.launcher", "serve.plugin", "serve.chatglm", "serve.miniature", "loadtest")
 
 
 def within(name: str, package: str) -> bool:

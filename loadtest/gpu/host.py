@@ -1,6 +1,7 @@
 """Lets the gateway run from a plain copy of this repository, on a machine where nothing can be installed."""
 
 import os
+import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -9,8 +10,8 @@ _TOP = Path(__file__).parents[2]
 
 
 def make_up_for_the_installation(place: Path) -> None:
-    """Where the distribution is not installed, write what an installation would say of it, for processes to come: the gateway
-    asks for its own version, vLLM for its plugin."""
+    """Where the distribution is not installed, write what an installation would say of it, for this process and those to come: the
+    gateway asks for its own version, vLLM for its plugin."""
     try:
         metadata.version("vitrine")
     except metadata.PackageNotFoundError:
@@ -25,3 +26,4 @@ def make_up_for_the_installation(place: Path) -> None:
         (folder / "entry_points.txt").write_text("\n".join(points))
         paths = [os.environ.get("PYTHONPATH", ""), str(place / "site")]
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+        sys.path.append(str(place / "site"))

@@ -6,6 +6,7 @@ of the encoder when Python launches it kernel by kernel.
 """
 
 import json
+import os
 import sys
 import tempfile
 import time
@@ -20,6 +21,8 @@ from vllm.config import VllmConfig, set_current_vllm_config
 from vllm.distributed import init_distributed_environment, initialize_model_parallel
 from vllm.engine.arg_utils import EngineArgs
 from vllm.model_executor.model_loader import get_model
+
+from loadtest.gpu.host import make_up_for_the_installation
 
 _OPS = {"custom_ops": ["none", "+quant_fp8", "+silu_and_mul"]}
 _NORMS = {"rms_norm": ["vllm_c"], "fused_add_rms_norm": ["vllm_c"]}
@@ -178,10 +181,8 @@ def main(
     plugin: Annotated[bool, typer.Option(help="With Vitrine's plugin of vLLM, or vLLM as it is.")] = True,
 ) -> None:
     """Time the parts."""
-    if plugin:
-        from serve.plugin import register  # not without being asked: it stays for the process's life
-
-        register()
+    os.environ["VLLM_PLUGINS"] = "vitrine" if plugin else ""  # read when vLLM first makes a configuration
+    make_up_for_the_installation(Path(tempfile.mkdtemp()))
     cuda = torch.cuda.is_available()
     clock = Clock(cuda)
     if cuda:

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from loadtest.faults import WrongUsage
-from serve.errors import BadSettings
-from serve.profile import load
+
+PROFILES = Path(__file__).parents[2] / "serve" / "profiles"
 
 Flag = bool | int | float | str
 
@@ -100,11 +100,17 @@ def read(path: Path) -> Campaign:
 
 def _with_profile(variant: Variant, campaign: Campaign, path: Path) -> Variant:
     try:
-        profile = load(variant.profile)
-    except BadSettings as error:
-        raise WrongUsage(f"{path}: {error}") from None
-    base = {**campaign.base, "max-model-len": 0}
-    flags = {flag: value for flag, value in profile.flags.items() if flag not in base and not isinstance(value, list)}
-    return variant.model_copy(
-        update={"flags": {**flags, **variant.flags}, "environment": {**profile.environment, **variant.environment}}
+        profile = tomllib.loads((PROFILES / f"{variant.profile}.toml").read_text(encoding="utf-8"))
+    except OSError:
+        names = ", ".join(sorted(file.stem for file in PROFILES.glob("*.toml")))
+        raise WrongUsage(f"{path}: there is no profile {variant.profile!r}; choose one of {names}") from None
+    if profile.get("capability_flags"):
+        raise WrongUsage(
+            f"{path}: profile {variant.profile} has flags for some cards only; name what this one gets as flags"
+        )
+    ours = {*campaign.base, "max-model-len"}
+    flags = {flag: value for flag, value in profile["flags"].items() if flag not in ours}
+    environment = {**profile["environment"], **variant.environment}
+    return Variant.model_validate(
+        {**variant.model_dump(), "flags": {**flags, **variant.flags}, "environment": environment}
     )

@@ -1,9 +1,11 @@
 """The plugin against vLLM's own encoder: the same positions, the same attention, compiled where the engine is told to compile."""
 
 import contextlib
+import copy
 import tempfile
 from collections.abc import Iterator
 from importlib import metadata
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,19 +20,24 @@ GRIDS = [[[1, 60, 40]], [[1, 24, 24]], [[1, 2, 428]], [[2, 4, 6], [1, 120, 160],
 
 
 @pytest.fixture(scope="module")
-def vllms_own() -> dict[str, Any]:
+def vllms_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """What the plugin replaces, as vLLM has it."""
-    from vllm.model_executor.models import glm4_1v
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VLLM_CACHE_ROOT", str(tmp_path_factory.mktemp("vllm")))
+        patch.setenv("VLLM_PLUGINS", "")  # where the word is not set, vLLM loads all plugins that are installed
+        from vllm.model_executor.models import glm4_1v
 
-    return {
-        "attention": glm4_1v.Glm4vVisionAttention.forward,
-        "positions": glm4_1v.Glm4vVisionTransformer.pos_embeds_interpolate,
-    }
+        own = {
+            "attention": glm4_1v.Glm4vVisionAttention.forward,
+            "positions": glm4_1v.Glm4vVisionTransformer.pos_embeds_interpolate,
+        }
+        assert {function.__module__ for function in own.values()} == {glm4_1v.__name__}
+        yield own
 
 
 @contextlib.contextmanager
 def engine(**flags: Any) -> Iterator[Any]:
-    """The miniature's encoder, two blocks of it, as an engine with these flags and the plugin would have it."""
+    """The miniature's encoder, trained, as an engine with these flags and the plugin would have it."""
     from vllm.config import set_current_vllm_config
     from vllm.distributed import init_distributed_environment, initialize_model_parallel
     from vllm.engine.arg_utils import EngineArgs
@@ -38,17 +45,11 @@ def engine(**flags: Any) -> Iterator[Any]:
 
     from serve import plugin
 
-    def shorter(config: Any) -> Any:
-        if hasattr(config, "vision_config"):  # vLLM tries it first on a configuration that has none
-            config.vision_config.depth = 2
-        return config
-
     plugin.register()
     plugin.register()  # a second time must change nothing: vLLM says that it may happen
     arguments = EngineArgs(
-        model=str(MODEL), load_format="dummy", hf_overrides=shorter, dtype="float32", max_model_len=2048,
-        limit_mm_per_prompt={"image": 8, "video": 0}, **flags,
-    )  # fmt: skip
+        model=str(MODEL), dtype="float32", max_model_len=2048, limit_mm_per_prompt={"image": 8, "video": 0}, **flags
+    )
     config = arguments.create_engine_config()
     with set_current_vllm_config(config), torch.inference_mode():
         if not torch.distributed.is_initialized():
@@ -92,17 +93,28 @@ def test_positions_are_those_of_vllm_in_the_same_order(
     ).abs().max() < 2e-5 * spread  # where a patch lies is rounded to float32 on both sides, in other steps
 
 
-def test_positions_in_bfloat16_differ_by_their_last_bit_in_one_of_a_thousand_at_most(
-    encoder: Any, vllms_own: dict[str, Any]
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+def test_positions_in_bfloat16_differ_by_their_last_bit_and_hardly_ever(
+    encoder: Any, vllms_own: dict[str, Any], grid: list[list[int]]
 ) -> None:
-    from serve.plugin import positions
+    half = SimpleNamespace(
+        embeddings=copy.deepcopy(encoder.embeddings).bfloat16(), dtype=torch.bfloat16, hidden_size=encoder.hidden_size,
+        spatial_merge_size=encoder.spatial_merge_size,
+    )  # fmt: skip
+    theirs, ours = (find(half, grid) for find in (vllms_own["positions"], type(encoder).pos_embeds_interpolate))
+    assert (ours.shape, ours.dtype) == (theirs.shape, torch.bfloat16)
+    # Apart by one in the order of all bfloat16 numbers; near 0 the step is finer than float32's rounding of the sum.
+    apart = (ours.view(torch.int16).int() - theirs.view(torch.int16).int()).abs()
+    assert apart[theirs.abs() > 1e-3].max() <= 1
+    assert (apart > 0).float().mean() < 1e-3
 
-    table = encoder.embeddings.position_embedding.weight
-    theirs = vllms_own["positions"](encoder, [[1, 60, 40]])
-    ours = positions(table.bfloat16(), 1, 60, 40, 2)
-    exact = positions(table.bfloat16().float(), 1, 60, 40, 2)
-    assert torch.equal(ours, exact.bfloat16())
-    assert ((ours - theirs.bfloat16()).abs() > 2**-7 * theirs.abs().clamp(min=1e-3)).float().mean() < 1e-3
+
+def test_positions_are_found_inside_of_inference_mode_and_then_outside(encoder: Any) -> None:
+    grid = [[1, 14, 22]]
+    inside = encoder.pos_embeds_interpolate(grid)
+    with torch.inference_mode(False):
+        outside = encoder.pos_embeds_interpolate(grid)
+    assert torch.equal(inside, outside)
 
 
 def test_how_much_each_point_is_worth_sums_to_one_and_a_table_of_the_same_size_is_itself() -> None:
@@ -124,7 +136,8 @@ def test_the_compiled_encoder_sees_the_same_in_pictures_of_any_size(encoder: Any
         plain = encoder(words, grid)
         for block in encoder.blocks:
             block.do_not_compile = False
-        assert torch.allclose(compiled, plain, atol=1e-5 * float(plain.abs().max()))
+        assert plain.std() > 1e-3
+        assert torch.allclose(compiled, plain, rtol=1e-4, atol=1e-4 * float(plain.std()))
 
 
 def test_no_block_is_compiled_where_the_engine_is_not_told_to(encoder: Any) -> None:
