@@ -48,9 +48,8 @@ def _attention_compiled(
 
 
 def _positions_of(encoder: glm4_1v.Glm4vVisionTransformer, grid_thw: list[list[int]]) -> torch.Tensor:
-    table = (
-        encoder.embeddings.position_embedding.weight.detach()
-    )  # vLLM's older runner captures graphs outside of inference mode
+    # Detached: vLLM's older model runner captures graphs outside of inference mode.
+    table = encoder.embeddings.position_embedding.weight.detach()
     merge = encoder.spatial_merge_size
     return torch.cat([positions(table, t, h, w, merge) for t, h, w in grid_thw]).to(encoder.dtype)
 

@@ -34,7 +34,7 @@ FORBIDDEN = frozenset(
         "worker-extension-cls",
     }
 )
-# Named in VLLM_PLUGINS, these are all that an engine may load: serve/plugin.py, as pyproject.toml names it.
+# The one plugin of vLLM that VLLM_PLUGINS may name: serve/plugin.py, by its entry point in pyproject.toml.
 PLUGIN = "vitrine"
 
 
