@@ -15,6 +15,8 @@ from tests.support.process import TOP
 
 torch = pytest.importorskip("torch", reason="the gateway's installation has no engine")
 
+pytestmark = pytest.mark.xdist_group("plugin")  # importing vLLM and compiling take a minute: once is enough
+
 MODEL = TOP / "serve/miniature/checkpoint"
 GRIDS = [[[1, 60, 40]], [[1, 24, 24]], [[1, 2, 428]], [[2, 4, 6], [1, 120, 160], [1, 36, 48]]]
 
