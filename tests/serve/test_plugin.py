@@ -15,8 +15,6 @@ from tests.support.process import TOP
 
 torch = pytest.importorskip("torch", reason="the gateway's installation has no engine")
 
-pytestmark = pytest.mark.xdist_group("plugin")  # importing vLLM and compiling take a minute: once is enough
-
 MODEL = TOP / "serve/miniature/checkpoint"
 GRIDS = [[[1, 60, 40]], [[1, 24, 24]], [[1, 2, 428]], [[2, 4, 6], [1, 120, 160], [1, 36, 48]]]
 
@@ -85,7 +83,7 @@ def test_the_name_that_profiles_say_is_the_plugin_that_is_installed() -> None:
     assert found.load() is plugin.register
 
 
-@pytest.mark.parametrize("grid", GRIDS, ids=str)
+@pytest.mark.parametrize("grid", GRIDS, ids=["photo", "as large as the table", "strip", "film and pictures"])
 def test_positions_are_those_of_vllm_in_the_same_order(
     encoder: Any, vllms_own: dict[str, Any], grid: list[list[int]]
 ) -> None:
@@ -98,7 +96,7 @@ def test_positions_are_those_of_vllm_in_the_same_order(
     ).abs().max() < 2e-5 * spread  # where a patch lies is rounded to float32 on both sides, in other steps
 
 
-@pytest.mark.parametrize("grid", GRIDS, ids=str)
+@pytest.mark.parametrize("grid", GRIDS, ids=["photo", "as large as the table", "strip", "film and pictures"])
 def test_positions_in_bfloat16_differ_by_their_last_bit_and_hardly_ever(
     encoder: Any, vllms_own: dict[str, Any], grid: list[list[int]]
 ) -> None:
