@@ -99,7 +99,7 @@ class Workers:
         for worker in self._workers:
             self._start(worker)
         while not self._signals:
-            time.sleep(TICK_S)
+            time.sleep(TICK_S)  # between two looks; a signal cuts it short
             for worker in self._workers:
                 self._look_at(worker)
                 if worker.process is None and not worker.served and not self._signals:
@@ -180,6 +180,6 @@ class Workers:
             if time.monotonic() > until_s:
                 for _, process in running:
                     process.kill()
-            time.sleep(TICK_S if running else 0)
+            time.sleep(TICK_S if running else 0)  # between two looks
         # One that was told before it had its handlers dies of the signal: nothing was lost with it.
         return 0 if all(status in (0, -signal.SIGTERM) for status in statuses) else 1

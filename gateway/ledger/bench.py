@@ -105,7 +105,7 @@ class Process:
             except OSError:
                 if self.process.poll() is not None or time.monotonic() > give_up:
                     raise SystemExit("the ledger did not start: see ledger.log") from None
-                time.sleep(0.01)
+                time.sleep(0.01)  # between two looks
             else:
                 return
             finally:

@@ -114,4 +114,4 @@ def wait(ready: Callable[[], bool], process: "subprocess.Popen[bytes]", log: Pat
             raise NotStarted(f"{process.args!s} ended with {process.returncode}:\n{said}")
         if time.monotonic() > end_s:
             raise NotStarted(f"{process.args!s} was not ready within {within_s:.0f} s:\n{said}")
-        time.sleep(0.02)
+        time.sleep(0.02)  # between two looks

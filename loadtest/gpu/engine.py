@@ -113,7 +113,7 @@ def _await(process: "subprocess.Popen[bytes]", socket: Path, log: Path, end: flo
                 return
         if time.monotonic() > end:
             raise LoadTestError(f"the engine was not ready in time: {_why(log)}")
-        time.sleep(0.5)
+        time.sleep(0.5)  # between two looks
 
 
 def _why(log: Path) -> str:
@@ -147,4 +147,4 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
     # The card's memory is free only when the last of them is gone.
     end = time.monotonic() + _STOP_S
     while any(Path(f"/proc/{pid}/fd").exists() and pid != process.pid for pid in members) and time.monotonic() < end:
-        time.sleep(0.1)
+        time.sleep(0.1)  # between two looks

@@ -118,7 +118,7 @@ def test_a_pause_in_a_stream_is_its_longest_silence_and_spread_over_its_tokens(
     asking = threading.Thread(target=gateway.chat, args=(key,), kwargs={"stream": True})
     asking.start()
     until(lambda: scrape(gateway.metrics_port)["vitrine_exchanges_in_flight"] == 1)
-    time.sleep(0.5)
+    time.sleep(0.5)  # so long is the gap that the metrics must show
     engine.go_on.set()
     asking.join(20)
     after_one(gateway, before)

@@ -98,7 +98,7 @@ def slowly(*parts: bytes, pause_s: float) -> Callable[[socket.socket], None]:
             theirs.recv(4096)
             for part in parts:
                 theirs.sendall(part)
-                time.sleep(pause_s)
+                time.sleep(pause_s)  # the slowness that is tested
 
     return serve
 

@@ -86,7 +86,7 @@ def test_scrapes_that_hang_are_given_up_and_delay_no_question(gateway: Gateway, 
     engine.behaviour = Behaviour.MEASURES_SLOWLY
     with ThreadPoolExecutor(12) as many:
         hanging = [many.submit(gateway.request, "GET", ENGINE, key=scraper) for _ in range(12)]
-        time.sleep(0.5)
+        time.sleep(0.5)  # all of them hang by now
         began_s = time.monotonic()
         assert gateway.chat(key).status == 200  # its picture is digested in a thread
         assert time.monotonic() - began_s < 3

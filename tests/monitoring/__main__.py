@@ -101,9 +101,9 @@ def _day(gateway: Gateway, home: Path, seconds: float) -> None:
     with ThreadPoolExecutor(16) as many:
         tasks = [many.submit(user, number) for number in range(12)] + [many.submit(stranger), many.submit(accident)]
         try:
-            time.sleep(seconds)
+            time.sleep(seconds)  # the traffic that the pictures show
             until(lambda: gateway.request("GET", "/readyz").status == 200, within_s=LOAD_S, what="the engine is back")
-            time.sleep(seconds * 0.15)
+            time.sleep(seconds * 0.15)  # and calm after the accident
         finally:
             over.set()
     for task in tasks:

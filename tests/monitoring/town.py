@@ -72,7 +72,7 @@ def town(folder: Path) -> Iterator[Town]:
         # One scrape before anything happened: what comes next is an increase.
         until(lambda: living.prometheus.at("count(up == 1) == 5"), within_s=20, what="everything is scraped")
         _work(living)
-        time.sleep(REST_S)
+        time.sleep(REST_S)  # the last scrapes see the end
         living.ended = time.time()
         yield living
 
@@ -88,13 +88,13 @@ def _make_keys(living: Town) -> None:
 
 def _work(living: Town) -> None:
     with _traffic(living):
-        time.sleep(2)
+        time.sleep(2)  # ordinary traffic before trouble
         _refusals(living)
         _misbehaviour(living)
         _a_late_ledger(living)
         _a_queue(living)
         living.engines[1].say("restarting", "it died")
-        time.sleep(3)
+        time.sleep(3)  # scrapes see the engine that restarts
 
 
 @contextmanager
@@ -108,7 +108,7 @@ def _traffic(living: Town) -> Iterator[None]:
             drawn = picture(28 + 28 * (number % 4), 28)
             with contextlib.suppress(OSError):
                 living.gateway.chat(living.keys[tenant], stream=number % 2 == 0, messages=asking(drawn))
-            time.sleep(0.05)
+            time.sleep(0.05)  # a person's pause
 
     with ThreadPoolExecutor(6) as many:
         for number in range(6):
@@ -140,7 +140,7 @@ def _refusals(living: Town) -> None:
     for _ in range(2):
         for _ in range(4):
             gateway.chat(living.keys["trial"])
-        time.sleep(SCRAPE_S)
+        time.sleep(SCRAPE_S)  # into the next scrape
     for number in range(25):
         gateway.chat(f"vt_{number:040}")
 
@@ -156,7 +156,7 @@ def _misbehaviour(living: Town) -> None:
         time.sleep(1)  # the others' questions fail too: more than the objective allows
         for engine in living.engines:
             engine.behaviour = Behaviour.ANSWERS
-        time.sleep(0.5)
+        time.sleep(0.5)  # the others' questions are answered again
     _leave(living)
 
 
@@ -194,7 +194,7 @@ def _a_queue(living: Town) -> None:
         engine.behaviour = Behaviour.WAITS_FOR_LEAVE
     with ThreadPoolExecutor(24) as many:
         asked = [many.submit(living.gateway.chat, living.keys["radiology"]) for _ in range(24)]
-        time.sleep(2.5)
+        time.sleep(2.5)  # scrapes see the queue
         for engine in living.engines:
             engine.behaviour = Behaviour.ANSWERS
             engine.go_on.set()

@@ -16,7 +16,12 @@ from tests.support.process import TOP
 torch = pytest.importorskip("torch", reason="the gateway's installation has no engine")
 
 MODEL = TOP / "serve/miniature/checkpoint"
-GRIDS = [[[1, 60, 40]], [[1, 24, 24]], [[1, 2, 428]], [[2, 4, 6], [1, 120, 160], [1, 36, 48]]]
+GRIDS = {
+    "photo": [[1, 60, 40]],
+    "as large as the table": [[1, 24, 24]],
+    "strip": [[1, 2, 428]],
+    "film and pictures": [[2, 4, 6], [1, 120, 160], [1, 36, 48]],
+}
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +88,7 @@ def test_the_name_that_profiles_say_is_the_plugin_that_is_installed() -> None:
     assert found.load() is plugin.register
 
 
-@pytest.mark.parametrize("grid", GRIDS, ids=["photo", "as large as the table", "strip", "film and pictures"])
+@pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
 def test_positions_are_those_of_vllm_in_the_same_order(
     encoder: Any, vllms_own: dict[str, Any], grid: list[list[int]]
 ) -> None:
@@ -91,12 +96,11 @@ def test_positions_are_those_of_vllm_in_the_same_order(
     ours = encoder.pos_embeds_interpolate(grid)
     assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)
     spread = encoder.embeddings.position_embedding.weight.std()
-    assert (
-        ours - theirs
-    ).abs().max() < 2e-5 * spread  # where a patch lies is rounded to float32 on both sides, in other steps
+    # Where a patch lies is rounded to float32 on both sides, in other steps.
+    assert (ours - theirs).abs().max() < 2e-5 * spread
 
 
-@pytest.mark.parametrize("grid", GRIDS, ids=["photo", "as large as the table", "strip", "film and pictures"])
+@pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
 def test_positions_in_bfloat16_differ_by_their_last_bit_and_hardly_ever(
     encoder: Any, vllms_own: dict[str, Any], grid: list[list[int]]
 ) -> None:

@@ -114,7 +114,7 @@ class Ledger:
                 raise AssertionError(f"the ledger ended with {self.process.returncode}:\n{self.said()}")
             if time.monotonic() > give_up:
                 raise AssertionError(f"the ledger was not ready within {READY_S} s:\n{self.said()}")
-            time.sleep(0.01)
+            time.sleep(0.01)  # between two looks
 
     def said(self) -> str:
         return self._log_path.read_text()

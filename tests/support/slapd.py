@@ -115,7 +115,7 @@ class Slapd:
             except OSError:
                 assert self._process.poll() is None, "slapd ended"
                 assert time.monotonic() < end, "slapd does not listen"
-                time.sleep(0.02)
+                time.sleep(0.02)  # between two looks
 
     def add(self, ldif: str) -> None:
         self._tool("ldapadd", ldif)

@@ -197,7 +197,7 @@ def _grow(layout: Layout, number: int, offset: int) -> Iterator[bytes]:
             number, rest = number + 1, b""
             file = layout.file(number, "jsonl").open("rb")
         else:
-            time.sleep(POLL_S)
+            time.sleep(POLL_S)  # the log's end: between two looks for more
 
 
 def _access_line(record: dict[str, Any], admits: dict[str, dict[str, Any]]) -> str | None:
