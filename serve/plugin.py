@@ -1,4 +1,4 @@
-"""What vLLM 0.32 lacks for GLM-4V's vision encoder, as its plugin (entry point ``vitrine``); the same arithmetic in fewer steps.
+"""What vLLM 0.32 lacks for GLM-4V's pictures, as its plugin (entry point ``vitrine``): the same results in fewer steps.
 
 vLLM loads it in every process of an engine whose profile says ``VLLM_PLUGINS = "vitrine"``. It imports vLLM, so nothing else of
 ``serve`` imports it. docs/decisions/0062 has the measurements.
@@ -6,7 +6,10 @@ vLLM loads it in every process of an engine whose profile says ``VLLM_PLUGINS = 
 
 import functools
 
+import numpy as np
 import torch
+from transformers.models.glm46v.image_processing_glm46v import Glm46VImageProcessor
+from transformers.models.glm46v.processing_glm46v import Glm46VProcessor
 from vllm.compilation.decorators import should_torch_compile_mm_encoder, support_torch_compile
 from vllm.model_executor.layers.rotary_embedding.common import ApplyRotaryEmb
 from vllm.model_executor.models import glm4_1v
@@ -19,7 +22,8 @@ _attention = glm4_1v.Glm4vVisionAttention.forward
 
 
 def register() -> None:
-    """Let ``compile_mm_encoder`` mean GLM-4V's encoder too, and find positions without ``grid_sample``; twice is once."""
+    """Let ``compile_mm_encoder`` mean GLM-4V's encoder too, find positions without ``grid_sample``, cut pictures by whole lines;
+    twice is once."""
     support_torch_compile(
         dynamic_arg_dims={"x": 0, "cu_seqlens": 0, "rotary_pos_emb_cos": 0, "rotary_pos_emb_sin": 0},
         enable_if=should_torch_compile_mm_encoder,
@@ -27,6 +31,8 @@ def register() -> None:
     )(glm4_1v.Glm4vVisionBlock)
     glm4_1v.Glm4vVisionAttention.forward = _attention_compiled
     glm4_1v.Glm4vVisionTransformer.pos_embeds_interpolate = _positions_of
+    Glm46VImageProcessor.patchify = _patchify
+    Glm46VProcessor.replace_image_token = _one_placeholder
 
 
 def _attention_compiled(
@@ -88,3 +94,32 @@ def _worth(distance: torch.Tensor) -> torch.Tensor:
     near = ((a + 2) * d - (a + 3)) * d * d + 1
     far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
     return torch.where(d <= 1, near, far)
+
+
+def _patchify(
+    self: Glm46VImageProcessor, images: torch.Tensor, patch_size: int, merge_size: int, temporal_patch_size: int
+) -> tuple[torch.Tensor, int, int]:
+    return patches(images, patch_size, merge_size, temporal_patch_size)
+
+
+def patches(images: torch.Tensor, size: int, merge: int, frames: int) -> tuple[torch.Tensor, int, int]:
+    """Pictures cut into patches: ``images`` (pictures, channels, height, width) on the CPU, of any dtype that numpy has, both sides
+    multiples of ``size`` · ``merge``. Returns (pictures, patches, channels · ``frames`` · ``size``²), and how many patches are
+    above and beside one another; a picture is ``frames`` times the same frame, patches are in the encoder's order (``positions``).
+
+    A line of a patch is moved whole, where torch moves byte after byte.
+    """
+    count, channels, height, width = images.shape
+    down, across = height // size // merge, width // size // merge
+    pixels = images.contiguous().numpy()
+    line = np.dtype((np.void, size * pixels.itemsize))
+    lines = pixels.view(line).reshape(count, channels, down, merge, size, across, merge)
+    cut = np.empty((count, down, across, merge, merge, channels, frames, size), line)
+    cut[:] = lines.transpose(0, 2, 5, 3, 6, 1, 4)[..., None, :]
+    flat = cut.view(pixels.dtype).reshape(count, down * merge * across * merge, channels * frames * size * size)
+    return torch.from_numpy(flat), down * merge, across * merge
+
+
+def _one_placeholder(self: Glm46VProcessor, image_inputs: object, image_idx: int, **kwargs: object) -> str:
+    # vLLM throws this text away and counts placeholders by itself: one is tokenized sooner than a photo's six hundred.
+    return str(self.image_token)

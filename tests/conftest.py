@@ -27,6 +27,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist writes the groups into the tests' names in its own, and would find none
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # The stack's start is waited for once: its tests come last, so that all others fail first.
     items.sort(key=_needs_stack)

@@ -24,19 +24,31 @@ GRIDS = {
 }
 
 
+PICTURES = {
+    "photo": (560, 840),
+    "strip": (28, 700),
+    "to be made smaller": (1999, 3001),
+    "to be made larger": (31, 17),
+}
+
+
 @pytest.fixture(scope="module")
 def vllms_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """What the plugin replaces, as vLLM has it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VLLM_CACHE_ROOT", str(tmp_path_factory.mktemp("vllm")))
         patch.setenv("VLLM_PLUGINS", "")  # where the word is not set, vLLM loads all plugins that are installed
+        from transformers.models.glm46v.image_processing_glm46v import Glm46VImageProcessor
+        from transformers.models.glm46v.processing_glm46v import Glm46VProcessor
         from vllm.model_executor.models import glm4_1v
 
         own = {
             "attention": glm4_1v.Glm4vVisionAttention.forward,
             "positions": glm4_1v.Glm4vVisionTransformer.pos_embeds_interpolate,
+            "patchify": Glm46VImageProcessor.patchify,
+            "placeholders": Glm46VProcessor.replace_image_token,
         }
-        assert {function.__module__ for function in own.values()} == {glm4_1v.__name__}
+        assert not any(function.__module__.startswith("serve") for function in own.values())
         yield own
 
 
@@ -165,3 +177,59 @@ def test_attention_as_it_is_compiled_is_vllms_own(encoder: Any, vllms_own: dict[
     traced = torch.compile(lambda *given: layer.forward(*given), backend="eager", fullgraph=True)
     assert torch.equal(traced(*words), theirs)
     assert torch.equal(layer.forward(*words), theirs)
+
+
+def test_patches_are_those_of_transformers_whatever_the_picture_is(vllms_own: dict[str, Any]) -> None:
+    from serve.plugin import patches
+
+    bytes_ = torch.randint(0, 256, (2, 3, 84, 140), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
+    turned = bytes_.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # channels last, as a decoded picture lies
+    for images in (bytes_, turned, bytes_.float(), bytes_[:1, :1]):
+        for size, merge, frames in ((14, 2, 2), (7, 2, 1), (14, 1, 3)):
+            theirs, *grid = vllms_own["patchify"](None, images, size, merge, frames)
+            ours, *counts = patches(images, size, merge, frames)
+            assert counts == grid
+            assert ours.dtype == theirs.dtype
+            assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("size", PICTURES.values(), ids=PICTURES)
+def test_vllm_prepares_the_same_prompt_and_pixels_with_the_plugin(
+    vllms_own: dict[str, Any], size: tuple[int, int]
+) -> None:
+    import numpy as np
+    from PIL import Image
+    from transformers.models.glm46v.image_processing_glm46v import Glm46VImageProcessor
+    from transformers.models.glm46v.processing_glm46v import Glm46VProcessor
+    from vllm.engine.arg_utils import EngineArgs
+    from vllm.multimodal import MULTIMODAL_REGISTRY
+
+    from serve import plugin
+
+    random = np.random.default_rng(size)
+    pictures = [
+        Image.fromarray(random.integers(0, 256, (*size, 3), np.uint8)),
+        Image.fromarray(random.integers(0, 256, (56, 84, 3), np.uint8)),
+    ]
+    processor = MULTIMODAL_REGISTRY.create_processor(EngineArgs(model=str(MODEL)).create_model_config())
+    one = processor.info.get_hf_processor().image_token_id
+    prepared = []
+    plugin.register()
+    for patchify, placeholders in (
+        (Glm46VImageProcessor.patchify, Glm46VProcessor.replace_image_token),
+        (vllms_own["patchify"], vllms_own["placeholders"]),
+    ):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Glm46VImageProcessor, "patchify", patchify)
+            patch.setattr(Glm46VProcessor, "replace_image_token", placeholders)
+            prepared.append(processor([5, one, 6, one, 7], processor.data_parser.parse_mm_data({"image": pictures})))
+    ours, theirs = prepared
+    assert ours["prompt_token_ids"].count(one) > 2
+    assert ours["prompt_token_ids"] == theirs["prompt_token_ids"]
+    assert ours["mm_placeholders"] == theirs["mm_placeholders"]
+    assert ours["mm_hashes"] == theirs["mm_hashes"]
+    assert len(ours["mm_kwargs"]["image"]) == len(pictures)
+    for mine, other in zip(ours["mm_kwargs"]["image"], theirs["mm_kwargs"]["image"], strict=True):
+        assert mine.keys() == other.keys() == {"pixel_values", "image_grid_thw"}
+        for name in mine:
+            assert torch.equal(mine[name].data, other[name].data)
