@@ -13,17 +13,19 @@ from transformers.models.glm46v.processing_glm46v import Glm46VProcessor
 from vllm.compilation.decorators import should_torch_compile_mm_encoder, support_torch_compile
 from vllm.model_executor.layers.rotary_embedding.common import ApplyRotaryEmb
 from vllm.model_executor.models import glm4_1v
+from vllm.parser.engine import streaming_parser_engine
 from vllm.utils.torch_utils import async_tensor_h2d
 
 # The constant of bicubic interpolation in torch (aten/src/ATen/native/GridSampler.h), of which grid_sample makes use.
 _BICUBIC_A = -0.75
 
 _attention = glm4_1v.Glm4vVisionAttention.forward
+_drop_info = streaming_parser_engine._build_drop_info
 
 
 def register() -> None:
-    """Let ``compile_mm_encoder`` mean GLM-4V's encoder too, find positions without ``grid_sample``, cut pictures by whole lines;
-    twice is once."""
+    """Let ``compile_mm_encoder`` mean GLM-4V's encoder too, find positions without ``grid_sample``, cut pictures by whole lines,
+    and prepare parsers of answers once; twice is once."""
     support_torch_compile(
         dynamic_arg_dims={"x": 0, "cu_seqlens": 0, "rotary_pos_emb_cos": 0, "rotary_pos_emb_sin": 0},
         enable_if=should_torch_compile_mm_encoder,
@@ -33,6 +35,7 @@ def register() -> None:
     glm4_1v.Glm4vVisionTransformer.pos_embeds_interpolate = _positions_of
     Glm46VImageProcessor.patchify = _patchify
     Glm46VProcessor.replace_image_token = _one_placeholder
+    streaming_parser_engine._build_drop_info = _drop_info_kept
 
 
 def _attention_compiled(
@@ -123,3 +126,16 @@ def patches(images: torch.Tensor, size: int, merge: int, frames: int) -> tuple[t
 def _one_placeholder(self: Glm46VProcessor, image_inputs: object, image_idx: int, **kwargs: object) -> str:
     # vLLM throws this text away and counts placeholders by itself: one is tokenized sooner than a photo's six hundred.
     return str(self.image_token)
+
+
+# By identity: a configuration is frozen but has no hash, and a process has one for each way to think, and one tokenizer. Both are
+# kept, so that no other object gets their place in memory.
+_kept: dict[tuple[int, int], tuple[object, object, object]] = {}
+
+
+def _drop_info_kept(config: object, tokenizer: object) -> object:
+    # A regular expression for each special token, compiled anew for four parsers of every request.
+    key = (id(config), id(tokenizer))
+    if key not in _kept:
+        _kept[key] = (_drop_info(config, tokenizer), config, tokenizer)
+    return _kept[key][0]

@@ -41,12 +41,14 @@ def vllms_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, An
         from transformers.models.glm46v.image_processing_glm46v import Glm46VImageProcessor
         from transformers.models.glm46v.processing_glm46v import Glm46VProcessor
         from vllm.model_executor.models import glm4_1v
+        from vllm.parser.engine import streaming_parser_engine
 
         own = {
             "attention": glm4_1v.Glm4vVisionAttention.forward,
             "positions": glm4_1v.Glm4vVisionTransformer.pos_embeds_interpolate,
             "patchify": Glm46VImageProcessor.patchify,
             "placeholders": Glm46VProcessor.replace_image_token,
+            "drop_info": streaming_parser_engine._build_drop_info,
         }
         assert not any(function.__module__.startswith("serve") for function in own.values())
         yield own
@@ -233,3 +235,28 @@ def test_vllm_prepares_the_same_prompt_and_pixels_with_the_plugin(
         assert mine.keys() == other.keys() == {"pixel_values", "image_grid_thw"}
         for name in mine:
             assert torch.equal(mine[name].data, other[name].data)
+
+
+def test_what_parsers_drop_is_prepared_once_for_each_way_to_think(vllms_own: dict[str, Any]) -> None:
+    from transformers import AutoTokenizer
+    from vllm.parser.engine import streaming_parser_engine
+    from vllm.parser.glm47_moe import Glm47MoeParser, glm47_moe_config
+
+    from serve import plugin
+
+    plugin.register()
+    tokenizer = AutoTokenizer.from_pretrained(MODEL)
+    prepared = []
+    for thinks in (True, False):
+        config = glm47_moe_config(thinking=thinks)
+        theirs = vllms_own["drop_info"](config, tokenizer)
+        ours = streaming_parser_engine._build_drop_info(config, tokenizer)
+        assert ours.extra_token_ids == theirs.extra_token_ids != {}
+        for part in type(ours.lexer_shape).__slots__:
+            assert getattr(ours.lexer_shape, part) == getattr(theirs.lexer_shape, part)
+        prepared.append(ours)
+        words = {"chat_template_kwargs": {"enable_thinking": thinks}}
+        parsers = [Glm47MoeParser(tokenizer, **words) for _ in range(2)]
+        assert all(parser._engine._lexer._shape is ours.lexer_shape for parser in parsers)
+        assert parsers[0]._engine._lexer is not parsers[1]._engine._lexer
+    assert prepared[0] is not prepared[1]
