@@ -26,9 +26,9 @@ from gateway.proxies import Proxies
 from gateway.reading import ReadingRoom
 from gateway.remote_images.fetcher import Fetcher
 from gateway.settings import Settings
-from gateway.shared_limits import SharedLimits
 
 if TYPE_CHECKING:
+    from gateway.shared_limits.client import SharedLimits
     from gateway.traces import Traces
 
 
@@ -50,7 +50,7 @@ class House:
     proxies: Proxies
     workshop: Workshop | None
     fetcher: Fetcher
-    shared: SharedLimits | None = None
+    shared: "SharedLimits | None" = None
     traces: "Traces | None" = None
     desk: Desk | None = None
     reading: ReadingRoom | None = None
@@ -63,7 +63,7 @@ class House:
         pool: Pool,
         ledger: LedgerClient,
         metrics: Metrics,
-        shared: SharedLimits | None = None,
+        shared: "SharedLimits | None" = None,
         traces: "Traces | None" = None,
         desk: Desk | None = None,
         reading: ReadingRoom | None = None,

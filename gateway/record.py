@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Awaitable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from gateway import limits
 from gateway.door import ChatRequest
@@ -20,7 +20,9 @@ from gateway.ledger.client import LedgerClient
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.messages import Admit, Complete, Deny, Fact, Image, Left, Limit, Receipt, Refusal, Text
 from gateway.metrics import Stage
-from gateway.shared_limits import SharedLimits, Verdict
+
+if TYPE_CHECKING:
+    from gateway.shared_limits.client import SharedLimits, Verdict
 
 Header = tuple[bytes, bytes]
 T = TypeVar("T")
@@ -30,7 +32,7 @@ class Recording:
     """The records of one exchange. ``admit`` is asked for at once and runs while the engine is being asked."""
 
     def __init__(
-        self, ledger: LedgerClient, exchange: Exchange, bounds: tuple[Limit, ...], shared: SharedLimits | None = None
+        self, ledger: LedgerClient, exchange: Exchange, bounds: tuple[Limit, ...], shared: "SharedLimits | None" = None
     ) -> None:
         self._ledger, self._exchange, self._bounds = ledger, exchange, bounds
         self._left: tuple[Left, ...] | None = None  # after an end that gave something back

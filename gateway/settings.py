@@ -17,18 +17,14 @@ from urllib.parse import urlsplit
 from prometheus_client import Counter
 from pydantic import ConfigDict, Field, ValidationError, field_validator
 
-from gateway import shared_limits
 from gateway.body import Bodies
 from gateway.brake import Brake
 from gateway.engines.affinity import Policy
 from gateway.engines.board import Board
 from gateway.engines.endpoint import BadEndpoint, tls_context
-from gateway.engines.engine import Care
-from gateway.engines.pool import Plan
 from gateway.engines.queue import Bounds
 from gateway.engines.roster import BadRoster, listed
 from gateway.engines.scrape import Engines
-from gateway.facts import Crew, Sources
 from gateway.keys.allowance import BOUNDS, Allowance
 from gateway.keys.store import KeyStore
 from gateway.people.desk import Desk
@@ -39,9 +35,14 @@ from gateway.pictures.workshop import Workshop
 from gateway.porter import Patience
 from gateway.proxies import Proxies
 from gateway.remote_images.allowlist import Allowlist
-from gateway.remote_images.fetcher import Fetcher
+from gateway.shared_limits.place import Place
 
+# What makes these imports them: aiohttp, redis and structlog are half of a command's start, and commands make none of them.
 if TYPE_CHECKING:
+    from gateway.engines.pool import Plan
+    from gateway.facts import Crew, Sources
+    from gateway.remote_images.fetcher import Fetcher
+    from gateway.shared_limits.client import SharedLimits
     from gateway.traces import Traces
 
 PREFIX = "VITRINE_"
@@ -153,7 +154,7 @@ class Settings(PeopleSettings):
     @classmethod
     def _names_a_place(cls, url: str) -> str:
         if url:
-            shared_limits.Place.read(url)
+            Place.read(url)
         return url
 
     @field_validator("engines")
@@ -198,7 +199,9 @@ class Settings(PeopleSettings):
         told = (collector(self.otlp_endpoint),) if self.otlp_endpoint else ()
         return (*Allowlist(self.remote_images).origins, *self.directory_outbound, *told)
 
-    def fetcher(self) -> Fetcher:
+    def fetcher(self) -> "Fetcher":
+        from gateway.remote_images.fetcher import Fetcher
+
         return Fetcher(Allowlist(self.remote_images), self.remote_images_timeout_s)
 
     def brake(self) -> Brake:
@@ -231,8 +234,11 @@ class Settings(PeopleSettings):
         seats = min(_MOST_SEATS, os.cpu_count() or 1)
         return Workshop(self._share(seats), most_pixels, self.sanitize_timeout_s)
 
-    def plan(self, board: Board) -> Plan:
+    def plan(self, board: Board) -> "Plan":
         """What the pool is made of. Raises BadSettings."""
+        from gateway.engines.engine import Care
+        from gateway.engines.pool import Plan
+
         tls = self.engines_tls()
         care = Care(self.probe_interval_s, self.probe_timeout_s, self.slow_start_s)
         return Plan(self.home.absolute(), self.queue_bounds(), board, self.routing, care, listed(self.engines), tls)
@@ -241,16 +247,20 @@ class Settings(PeopleSettings):
         """The engines whose own metrics may be asked for. Raises BadSettings."""
         return Engines(self.home.absolute(), listed(self.engines), self.engines_tls())
 
-    def sources(self, ledger: Path, workers: Callable[[], Crew] | None = None) -> Sources:
+    def sources(self, ledger: Path, workers: "Callable[[], Crew] | None" = None) -> "Sources":
         """Where is asked what no worker counts."""
+        from gateway.facts import Sources
+
         return Sources(self.home.absolute(), ledger.absolute(), self.engines_cert, workers)
 
-    def shared_limits(self, failures: Counter) -> shared_limits.SharedLimits | None:
+    def shared_limits(self, failures: Counter) -> "SharedLimits | None":
         """The limits that several hosts share, if there are any."""
         if not self.shared_limits_url:
             return None
-        place = shared_limits.Place.read(self.shared_limits_url)
-        return shared_limits.SharedLimits(
+        from gateway.shared_limits.client import SharedLimits
+
+        place = Place.read(self.shared_limits_url)
+        return SharedLimits(
             place, self.shared_limits_timeout_s, failures, tls=self.shared_limits_tls() if place.tls else None
         )
 
@@ -290,7 +300,7 @@ class Settings(PeopleSettings):
         Without the password that may stand in an address: a digest in a log would be a way to guess it.
         """
         url = self.shared_limits_url
-        shown = self.model_copy(update={"shared_limits_url": shared_limits.Place.read(url).shown if url else ""})
+        shown = self.model_copy(update={"shared_limits_url": Place.read(url).shown if url else ""})
         return hashlib.sha256(shown.model_dump_json().encode()).hexdigest()
 
 

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
-from redis.asyncio.connection import parse_url
-
 _FORMS = "redis://HOST:PORT/0, rediss://HOST:PORT/0 or unix:///PATH"
 
 
@@ -28,6 +26,9 @@ class Place:
         """Raises BadURL."""
         if not url.startswith(("redis://", "rediss://", "unix://")):
             raise BadURL(f"the address must be {_FORMS}")
+        # Only where there is an address: who has none waits for redis at no start.
+        from redis.asyncio.connection import parse_url
+
         try:
             parts = urlsplit(url)
             parse_url(url)

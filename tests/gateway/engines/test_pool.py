@@ -22,7 +22,7 @@ from tests.support.process import run
 from tests.support.scrape import moves, scrape
 
 CARE = {"VITRINE_PROBE_INTERVAL_S": "0.2", "VITRINE_PROBE_TIMEOUT_S": "1", "VITRINE_SLOW_START_S": "0",
-        "VITRINE_SILENCE_TIMEOUT_S": "8", "VITRINE_ANSWER_TIMEOUT_S": "16"}  # fmt: skip
+        "VITRINE_SILENCE_TIMEOUT_S": "16", "VITRINE_ANSWER_TIMEOUT_S": "32"}  # fmt: skip
 
 
 class House:

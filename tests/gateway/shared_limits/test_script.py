@@ -14,8 +14,8 @@ from prometheus_client import CollectorRegistry, Counter
 
 from gateway.ledger import limits as ledger_limits
 from gateway.ledger.messages import Limit
-from gateway.shared_limits import Place, SharedLimits, Verdict
-from gateway.shared_limits.client import _LIMITS
+from gateway.shared_limits.client import _LIMITS, SharedLimits, Verdict
+from gateway.shared_limits.place import Place
 from tests.support.deadline import eventually
 from tests.support.redis import RedisServer
 

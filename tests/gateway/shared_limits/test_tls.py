@@ -12,8 +12,8 @@ import pytest
 
 from gateway.engines.endpoint import tls_context
 from gateway.ledger.messages import Limit
-from gateway.shared_limits import Place, SharedLimits
-from gateway.shared_limits.client import CONNECTIONS
+from gateway.shared_limits.client import CONNECTIONS, SharedLimits
+from gateway.shared_limits.place import Place
 from tests.gateway.shared_limits.test_hosts import USED, failures, hosts
 from tests.support.audit import Ledger
 from tests.support.certificate import certificate
