@@ -6,16 +6,18 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import structlog
 import typer
 
 from gateway.ledger.clerk import Clock
 from gateway.ledger.commands.terminal import AsJson, plan_of, say, say_json, target
 from gateway.ledger.errors import LogBroken
 from gateway.ledger.founding import found
-from gateway.ledger.service import Service
+
+# The process alone needs a logger, which is a third of a command's start.
+if TYPE_CHECKING:
+    import structlog
 
 app = typer.Typer()
 
@@ -43,6 +45,8 @@ def init(
 @app.command()
 def serve() -> None:
     """Run the ledger process until SIGTERM. Makes the log on the first start."""
+    from gateway.ledger.service import Service
+
     logger = make_logger()
     here = target()
     if not here.layout.marker.exists():
@@ -81,6 +85,8 @@ class Ending:
 
 def make_logger() -> structlog.stdlib.BoundLogger:
     """JSON lines on standard error, or text where somebody watches."""
+    import structlog
+
     renderer: structlog.types.Processor = (
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
         if sys.stderr.isatty()
