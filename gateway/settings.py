@@ -37,7 +37,8 @@ from gateway.proxies import Proxies
 from gateway.remote_images.allowlist import Allowlist
 from gateway.shared_limits.place import Place
 
-# What makes these imports them: aiohttp, redis and structlog are half of a command's start, and commands make none of them.
+# The method that makes one of these imports it: commands make none, and with aiohttp, redis and structlog they start in 1.8 s
+# instead of 1.1.
 if TYPE_CHECKING:
     from gateway.engines.pool import Plan
     from gateway.facts import Crew, Sources

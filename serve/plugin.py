@@ -1,4 +1,6 @@
-"""What vLLM 0.32 lacks for GLM-4V's pictures, as its plugin (entry point ``vitrine``): the same results in fewer steps.
+"""What vLLM 0.32 lacks for GLM-4V, as its plugin (entry point ``vitrine``): pictures and parsers prepared in fewer steps.
+
+It changes no result but the last bit of a position, and reads no setting and no request.
 
 vLLM loads it in every process of an engine whose profile says ``VLLM_PLUGINS = "vitrine"``. It imports vLLM, so nothing else of
 ``serve`` imports it. docs/decisions/0062 has the measurements.
@@ -128,8 +130,8 @@ def _one_placeholder(self: Glm46VProcessor, image_inputs: object, image_idx: int
     return str(self.image_token)
 
 
-# By identity: a configuration is frozen but has no hash, and a process has one for each way to think, and one tokenizer. Both are
-# kept, so that no other object gets their place in memory.
+# By identity: a configuration is frozen but has no hash. Both are kept, so that no other object gets their place in memory. vLLM
+# keeps one configuration for each way to think (glm47_moe.py) and a process one tokenizer, so that this stays as small.
 _kept: dict[tuple[int, int], tuple[object, object, object]] = {}
 
 

@@ -1,6 +1,8 @@
 """Who may import whom, in the whole house: the rooms never, and inside each from the edge to what is pure."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -133,3 +135,13 @@ def test_a_house_with_a_wrong_import_is_caught(tmp_path: Path, path: str, text: 
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content)
     assert faults(tmp_path) == [fault]
+
+
+@pytest.mark.parametrize("command", ["gateway.keys", "gateway.engines", "gateway.ledger"])
+def test_a_command_starts_without_what_only_a_server_needs(command: str) -> None:
+    server = {"aiohttp", "fastapi", "redis", "structlog"}
+    program = f"import sys; import {command}.__main__; print(*{server} & sys.modules.keys())"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=TOP, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split() == []

@@ -38,20 +38,25 @@ def vllms_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, An
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VLLM_CACHE_ROOT", str(tmp_path_factory.mktemp("vllm")))
         patch.setenv("VLLM_PLUGINS", "")  # where the word is not set, vLLM loads all plugins that are installed
-        from transformers.models.glm46v.image_processing_glm46v import Glm46VImageProcessor
-        from transformers.models.glm46v.processing_glm46v import Glm46VProcessor
-        from vllm.model_executor.models import glm4_1v
-        from vllm.parser.engine import streaming_parser_engine
-
-        own = {
-            "attention": glm4_1v.Glm4vVisionAttention.forward,
-            "positions": glm4_1v.Glm4vVisionTransformer.pos_embeds_interpolate,
-            "patchify": Glm46VImageProcessor.patchify,
-            "placeholders": Glm46VProcessor.replace_image_token,
-            "drop_info": streaming_parser_engine._build_drop_info,
-        }
+        own = known()
         assert not any(function.__module__.startswith("serve") for function in own.values())
         yield own
+
+
+def known() -> dict[str, Any]:
+    """What the plugin replaces, as it is now."""
+    from transformers.models.glm46v.image_processing_glm46v import Glm46VImageProcessor
+    from transformers.models.glm46v.processing_glm46v import Glm46VProcessor
+    from vllm.model_executor.models import glm4_1v
+    from vllm.parser.engine import streaming_parser_engine
+
+    return {
+        "attention": glm4_1v.Glm4vVisionAttention.forward,
+        "positions": glm4_1v.Glm4vVisionTransformer.pos_embeds_interpolate,
+        "patchify": Glm46VImageProcessor.patchify,
+        "placeholders": Glm46VProcessor.replace_image_token,
+        "drop_info": streaming_parser_engine._build_drop_info,
+    }
 
 
 @contextlib.contextmanager
@@ -100,6 +105,15 @@ def test_the_name_that_profiles_say_is_the_plugin_that_is_installed() -> None:
     from serve import plugin
 
     assert found.load() is plugin.register
+
+
+def test_each_thing_that_the_plugin_is_to_replace_is_replaced(vllms_own: dict[str, Any]) -> None:
+    from serve import plugin
+
+    plugin.register()
+    now = known()
+    assert now.keys() == vllms_own.keys()
+    assert {function.__module__ for function in now.values()} == {plugin.__name__}
 
 
 @pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
