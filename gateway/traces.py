@@ -6,6 +6,7 @@ costs nothing but the spans, which are counted. All names of attributes are in t
 https://github.com/open-telemetry/semantic-conventions-genai (docs/gen-ai/gen-ai-spans.md)
 """
 
+import contextlib
 import logging
 import re
 import threading
@@ -17,7 +18,9 @@ from typing import Literal
 
 import requests
 import structlog
+from google.protobuf.message import DecodeError
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
@@ -70,7 +73,7 @@ class Traces:
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # it says every failure, and we say the first
         session = requests.Session()
         session.trust_env, session.max_redirects = False, 0  # to this place and no other
-        session.hooks["response"].append(_refuse_redirect)
+        session.hooks["response"] += [_refuse_redirect, self._note_rejected]
         self._url, self._count = url, count
         self._exporter = OTLPSpanExporter(url, timeout=EXPORT_S, session=session)
         self._resource = Resource(
@@ -80,7 +83,7 @@ class Traces:
         self._ids = RandomIdGenerator()
         self._waiting: deque[Told] = deque()
         self._wake, self._over = threading.Event(), False
-        self._answers = True
+        self._answers, self._rejected = True, 0
         self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
 
     def __enter__(self) -> "Traces":
@@ -113,13 +116,23 @@ class Traces:
     def _export(self, batch: list[Told]) -> None:
         behind_ns = time.time_ns() - time.monotonic_ns()
         spans = [span for told in batch for span in self._spans(told, behind_ns)]
+        self._rejected = 0
         good = self._exporter.export(spans) is SpanExportResult.SUCCESS
-        self._count("exported" if good else "failed", len(spans))
+        failed = min(self._rejected, len(spans)) if good else len(spans)
+        self._count("exported", len(spans) - failed)
+        self._count("failed", failed)
         if good != self._answers:
             self._answers = good
             say = structlog.get_logger().info if good else structlog.get_logger().warning
             said = "takes them again" if good else "does not take them; they are lost until it does"
             say(f"the collector of traces {said}", at=self._url)
+
+    def _note_rejected(self, answer: requests.Response, *_: object, **__: object) -> None:
+        """A collector may take a part of what it gets (OTLP's partial success); the exporter does not look."""
+        with contextlib.suppress(DecodeError):  # an answer that is none of OTLP's rejects nothing
+            self._rejected = max(
+                0, ExportTraceServiceResponse.FromString(answer.content).partial_success.rejected_spans
+            )
 
     def _spans(self, told: Told, behind_ns: int) -> list[ReadableSpan]:
         """The exchange's span and those of its stages. Times are Unix nanoseconds."""

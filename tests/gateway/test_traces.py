@@ -24,14 +24,15 @@ TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
 class Collector:
-    """Takes spans on a port of 127.0.0.1. ``answer`` is the status that it answers with, ``moved`` where it sends others."""
+    """Takes spans on a port of 127.0.0.1. ``answer`` is the status that it answers with, ``moved`` where it sends others,
+    ``rejects`` how many spans it says that it did not take; ``sent`` counts all that ever came."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
         self.bodies: list[bytes] = []
         self.resources: list[dict[str, str]] = []
         self.paths: list[str] = []
-        self.answer, self.moved = 200, ""
+        self.answer, self.moved, self.rejects, self.sent = 200, "", 0, 0
         collector = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -56,15 +57,19 @@ class Collector:
     def take(self, request: BaseHTTPRequestHandler) -> None:
         self.paths.append(request.path)
         body = request.rfile.read(int(request.headers["content-length"]))
+        groups = ExportTraceServiceRequest.FromString(body).resource_spans
+        self.sent += sum(len(scope.spans) for group in groups for scope in group.scope_spans)
         if self.answer == 200 or request.path != "/v1/traces":
             self.bodies.append(body)
-            for group in ExportTraceServiceRequest.FromString(body).resource_spans:
+            for group in groups:
                 self.resources.append({one.key: one.value.string_value for one in group.resource.attributes})
                 self.spans += [span for scope in group.scope_spans for span in scope.spans]
         request.send_response(self.answer if request.path == "/v1/traces" else 200)
         if self.moved:
             request.send_header("location", self.moved)
-        content = ExportTraceServiceResponse().SerializeToString()
+        answer = ExportTraceServiceResponse()
+        answer.partial_success.rejected_spans = self.rejects
+        content = answer.SerializeToString()
         request.send_header("content-length", str(len(content)))
         request.end_headers()
         request.wfile.write(content)
@@ -97,7 +102,7 @@ def collector(running_collector: Collector) -> Collector:
     """The module's collector, with nothing remembered."""
     running_collector.spans.clear()
     running_collector.bodies.clear()
-    running_collector.answer, running_collector.moved = 200, ""
+    running_collector.answer, running_collector.moved, running_collector.rejects = 200, "", 0
     return running_collector
 
 
@@ -206,6 +211,25 @@ def test_a_collector_that_takes_none_costs_the_spans_alone(
     collector.answer, collector.moved = 200, ""
     assert gateway.chat(key).status == 200
     collector.trace()
+
+
+@pytest.mark.parametrize(("says", "takes_none"), [(2, False), (10_000, True), (-1, False)])
+def test_spans_that_a_collector_says_it_did_not_take_are_not_counted_as_exported(
+    gateway: Gateway, engine: FakeEngine, key: str, collector: Collector, says: int, takes_none: bool
+) -> None:
+    def counted() -> list[float]:
+        seen = scrape(gateway.metrics_port)
+        return [seen[f'vitrine_spans_total{{result="{result}"}}'] for result in ("exported", "failed")]
+
+    until(lambda: sum(counted()) == collector.sent, what="all before is counted")
+    before = counted()
+    collector.rejects = says
+    gateway.chat(key)
+    _whole, stages = collector.trace()
+    spans = 1 + len(stages)
+    rejected = spans if takes_none else max(0, says)
+    until(lambda: sum(counted()) == collector.sent, what="all is counted")
+    assert [now - then for now, then in zip(counted(), before, strict=True)] == [spans - rejected, rejected]
 
 
 def test_a_collector_that_is_away_delays_no_answer_and_no_end(tmp_path: Path) -> None:
