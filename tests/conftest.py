@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_needs_stack)
     # With several processes (-n): one of them starts the stack, and the tests of a file share what they start.
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("stack" if _needs_stack(item) else item.path.as_posix()))
+        item.add_marker(pytest.mark.xdist_group("stack" if _needs_stack(item) else item.location[0]))
 
 
 def _needs_stack(item: pytest.Item) -> bool:

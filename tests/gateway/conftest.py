@@ -41,7 +41,7 @@ def ledger(home: Path) -> Iterator[Ledger]:
 
 @pytest.fixture(scope="module")
 def gateway(home: Path, running_engine: FakeEngine, ledger: Ledger) -> Iterator[Gateway]:
-    with Gateway(home, VITRINE_SILENCE_TIMEOUT_S="2", VITRINE_ANSWER_TIMEOUT_S="4") as running:
+    with Gateway(home, VITRINE_SILENCE_TIMEOUT_S="2", VITRINE_ANSWER_TIMEOUT_S="8") as running:
         yield running
 
 

@@ -1,6 +1,7 @@
 """The log's reading process: there while somebody reads, however slowly, and gone once nobody does."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -22,7 +23,10 @@ def room_of(home: Path) -> ReadingRoom:
 
 def children() -> list[int]:
     """The reading processes of this process."""
-    found = [int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
+    found: list[int] = []
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended since it was listed
+            found += map(int, (task / "children").read_text().split())
     return [pid for pid in found if b"reading_room" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 

@@ -40,23 +40,30 @@ def vllms_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, An
         patch.setenv("VLLM_PLUGINS", "")  # where the word is not set, vLLM loads all plugins that are installed
         own = known()
         assert not any(function.__module__.startswith("serve") for function in own.values())
+        for name, place in places().items():
+            patch.setattr(*place, own[name])  # and back again at the end: other tests of this process are vLLM's own
         yield own
 
 
-def known() -> dict[str, Any]:
-    """What the plugin replaces, as it is now."""
+def places() -> dict[str, tuple[Any, str]]:
+    """Where what the plugin replaces is: a class or a module, and its name there."""
     from transformers.models.glm46v.image_processing_glm46v import Glm46VImageProcessor
     from transformers.models.glm46v.processing_glm46v import Glm46VProcessor
     from vllm.model_executor.models import glm4_1v
     from vllm.parser.engine import streaming_parser_engine
 
     return {
-        "attention": glm4_1v.Glm4vVisionAttention.forward,
-        "positions": glm4_1v.Glm4vVisionTransformer.pos_embeds_interpolate,
-        "patchify": Glm46VImageProcessor.patchify,
-        "placeholders": Glm46VProcessor.replace_image_token,
-        "drop_info": streaming_parser_engine._build_drop_info,
+        "attention": (glm4_1v.Glm4vVisionAttention, "forward"),
+        "positions": (glm4_1v.Glm4vVisionTransformer, "pos_embeds_interpolate"),
+        "patchify": (Glm46VImageProcessor, "patchify"),
+        "placeholders": (Glm46VProcessor, "replace_image_token"),
+        "drop_info": (streaming_parser_engine, "_build_drop_info"),
     }
+
+
+def known() -> dict[str, Any]:
+    """What is there now."""
+    return {name: getattr(*place) for name, place in places().items()}
 
 
 @contextlib.contextmanager
