@@ -104,16 +104,14 @@ def _worth(distance: torch.Tensor) -> torch.Tensor:
 def _patchify(
     self: Glm46VImageProcessor, images: torch.Tensor, patch_size: int, merge_size: int, temporal_patch_size: int
 ) -> tuple[torch.Tensor, int, int]:
-    return patches(images, patch_size, merge_size, temporal_patch_size)
-
-
-def patches(images: torch.Tensor, size: int, merge: int, frames: int) -> tuple[torch.Tensor, int, int]:
     """Pictures cut into patches: ``images`` (pictures, channels, height, width) on the CPU, of any dtype that numpy has, both sides
-    multiples of ``size`` · ``merge``. Returns (pictures, patches, channels · ``frames`` · ``size``²), and how many patches are
-    above and beside one another; a picture is ``frames`` times the same frame, patches are in the encoder's order (``positions``).
+    multiples of ``patch_size`` · ``merge_size``. Returns (pictures, patches, channels · ``temporal_patch_size`` · ``patch_size``²),
+    and how many patches are above and beside one another. A picture is the same frame ``temporal_patch_size`` times; patches are
+    in the encoder's order (``positions``).
 
     A line of a patch is moved whole, where torch moves byte after byte.
     """
+    size, merge, frames = patch_size, merge_size, temporal_patch_size
     count, channels, height, width = images.shape
     down, across = height // size // merge, width // size // merge
     pixels = images.contiguous().numpy()
@@ -136,7 +134,7 @@ _kept: dict[tuple[int, int], tuple[object, object, object]] = {}
 
 
 def _drop_info_kept(config: object, tokenizer: object) -> object:
-    # A regular expression for each special token, compiled anew for four parsers of every request.
+    # A regular expression for each special token, compiled anew for two parsers of every answer, four where it is streamed.
     key = (id(config), id(tokenizer))
     if key not in _kept:
         _kept[key] = (_drop_info(config, tokenizer), config, tokenizer)

@@ -203,14 +203,14 @@ def test_attention_as_it_is_compiled_is_vllms_own(encoder: Any, vllms_own: dict[
 
 
 def test_patches_are_those_of_transformers_whatever_the_picture_is(vllms_own: dict[str, Any]) -> None:
-    from serve.plugin import patches
+    from serve.plugin import _patchify
 
     bytes_ = torch.randint(0, 256, (2, 3, 84, 140), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
     turned = bytes_.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # channels last, as a decoded picture lies
     for images in (bytes_, turned, bytes_.float(), bytes_[:1, :1]):
         for size, merge, frames in ((14, 2, 2), (7, 2, 1), (14, 1, 3)):
             theirs, *grid = vllms_own["patchify"](None, images, size, merge, frames)
-            ours, *counts = patches(images, size, merge, frames)
+            ours, *counts = _patchify(None, images, size, merge, frames)
             assert counts == grid
             assert ours.dtype == theirs.dtype
             assert torch.equal(ours, theirs)

@@ -24,7 +24,7 @@ class ServeSubcommand:
             open(first or later, "w").close()
         if (first and lived) or (later and not lived):
             behaviour = {}
-        sleep = [sys.executable, "-c", "import time; time.sleep(300)"]
+        sleep = [sys.executable, "-c", "import time; time.sleep(300)"]  # longer than any test
         if behaviour.get("starts_a_child"):
             subprocess.Popen(sleep)
         if behaviour.get("starts_a_child_that_leaves"):
