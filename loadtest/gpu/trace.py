@@ -19,13 +19,14 @@ Event = dict[str, Any]
 
 def summary(folder: Path, since_s: float = 0.0, within_s: float = 60.0, most: int = 25) -> dict[str, Any]:
     """Of the traces in a folder that were written since then: GPU time by kernel, in ms, the time from the first kernel to
-    the last, and the steps."""
+    the last, the steps, and when the card did nothing."""
     end = time.monotonic() + within_s
     while not (paths := _written(folder, since_s)) and time.monotonic() < end:
         time.sleep(0.5)  # the profiler writes when it is told to stop, and takes a while
     sums: dict[str, float] = defaultdict(float)
     counts: dict[str, int] = defaultdict(int)
     work: list[tuple[float, float]] = []
+    names: dict[float, str] = {}
     events: list[Event] = []
     for path in paths:
         with contextlib.suppress(OSError, ValueError, EOFError):
@@ -37,6 +38,7 @@ def summary(folder: Path, since_s: float = 0.0, within_s: float = 60.0, most: in
             sums[name] += event["dur"] / 1000
             counts[name] += 1
             work.append((event["ts"], event["dur"]))
+            names[event["ts"]] = name
     work.sort()
     ranked = sorted(sums.items(), key=lambda item: -item[1])[:most]
     return {
@@ -44,12 +46,28 @@ def summary(folder: Path, since_s: float = 0.0, within_s: float = 60.0, most: in
         "span_ms": (max(start + length for start, length in work) - work[0][0]) / 1000 if work else 0.0,
         "kernels": [{"name": name, "ms": spent, "count": counts[name]} for name, spent in ranked],
         "steps": _steps(events, work),
+        "idle": _idle(work, names),
     }
 
 
 def _written(folder: Path, since_s: float) -> list[Path]:
     found = [(path, path.stat()) for path in folder.rglob("*.json*")]
     return [path for path, stat in found if stat.st_size > 0 and stat.st_mtime >= since_s]
+
+
+def _idle(work: list[tuple[float, float]], names: dict[float, str], least_us: float = 20.0) -> dict[str, Any]:
+    """How long the card did nothing for ``least_us`` or more, in ms, and by which kernel it was woken, the longest first."""
+    by: dict[str, list[float]] = defaultdict(list)
+    end = work[0][0] if work else 0.0
+    for start, length in work:
+        if start - end >= least_us:
+            by[names[start]].append((start - end) / 1000)
+        end = max(end, start + length)
+    ranked = sorted(by.items(), key=lambda item: -sum(item[1]))
+    return {
+        "ms": sum(sum(gaps) for gaps in by.values()),
+        "before": [{"name": name, "ms": sum(gaps), "count": len(gaps), "most": max(gaps)} for name, gaps in ranked[:8]],
+    }
 
 
 def _steps(events: list[Event], work: list[tuple[float, float]]) -> dict[str, dict[str, float]]:

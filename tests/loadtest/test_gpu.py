@@ -103,6 +103,7 @@ def test_stacks_and_kernels_are_ranked(tmp_path: Path) -> None:
     assert (found["busy_ms"], found["span_ms"]) == (1.1, 1.6)
     assert found["kernels"][0] == {"name": "gemm", "ms": 1.0, "count": 2}
     assert found["steps"] == {}
+    assert found["idle"] == {"ms": 0.5, "before": [{"name": "gemm", "ms": 0.5, "count": 1, "most": 0.5}]}
     assert trace.summary(tmp_path, since_s=time.time() + 60, within_s=0.1)["kernels"] == []
 
 
