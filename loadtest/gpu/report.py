@@ -119,5 +119,7 @@ def _profiles(loads: dict[str, Any]) -> list[str]:
                 parts = ", ".join(f"{part} {step[part]:.1f}" for part in ("launched", "span", "busy") if part in step)
                 lines += [f"  {step['count']:.0f} steps {kind} ({step.get('tokens', 0):.0f} tokens), ms: {parts}", ""]
             lines += [f"  {kernels['idle']['ms']:.1f} ms with nothing to do, of which", ""]
-            lines += [f"  {one['ms']:9.2f} ms {one['count']:6d} × before {one['name']}" for one in kernels["idle"]["before"]] + [""]
+            lines += [
+                f"  {one['ms']:9.2f} ms {one['count']:6d} × before {one['name']}" for one in kernels["idle"]["before"]
+            ] + [""]
     return lines
