@@ -24,7 +24,7 @@ UTILISATION = 0.8  # of what the engines could do without any cache
 
 
 class Speeds(NamedTuple):
-    """Measured on one H100, fp8, four API servers (shared figures of docs/scaling.md): 29.3 requests/s of one picture, 64
+    """Measured on one H100, fp8, four API servers, before the encoder was compiled: 29.3 requests/s of one picture, 64
     tokens in and 128 out; 19,567 tokens/s of text alone; 5.2 ms a token; 232,000 tokens of KV cache at 0.29 of the card.
     What a prompt's token costs is what those leave over."""
 

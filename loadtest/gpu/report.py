@@ -118,8 +118,10 @@ def _profiles(loads: dict[str, Any]) -> list[str]:
             for kind, step in kernels.get("steps", {}).items():
                 parts = ", ".join(f"{part} {step[part]:.1f}" for part in ("launched", "span", "busy") if part in step)
                 lines += [f"  {step['count']:.0f} steps {kind} ({step.get('tokens', 0):.0f} tokens), ms: {parts}", ""]
-            lines += [f"  {kernels['idle']['ms']:.1f} ms with nothing to do, of which", ""]
-            lines += [
-                f"  {one['ms']:9.2f} ms {one['count']:6d} × before {one['name']}" for one in kernels["idle"]["before"]
-            ] + [""]
+            if idle := kernels.get("idle"):
+                lines += [f"  {idle['ms']:.1f} ms with nothing to do, in gaps of 20 µs or more", ""]
+                lines += [
+                    f"  {one['ms']:9.2f} ms {one['count']:6d} × (at most {one['most']:.1f}) before {one['name']}"
+                    for one in idle["before"]
+                ] + [""]
     return lines

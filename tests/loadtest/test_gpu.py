@@ -122,6 +122,21 @@ def test_a_step_is_known_by_its_annotation_on_both_sides(tmp_path: Path) -> None
     }
 
 
+def test_a_card_is_idle_only_while_no_stream_works(tmp_path: Path) -> None:
+    events = [{"cat": "kernel", "name": "long", "ts": 0.0, "dur": 500.0},
+              {"cat": "kernel", "name": "on another stream", "ts": 100.0, "dur": 50.0},
+              {"cat": "kernel", "name": "soon", "ts": 510.0, "dur": 90.0},
+              {"cat": "kernel", "name": "late", "ts": 700.0, "dur": 100.0},
+              {"cat": "kernel", "name": "latest", "ts": 1800.0, "dur": 1.0}]  # fmt: skip
+    (tmp_path / "t.pt.trace.json").write_text(json.dumps({"traceEvents": events}))
+    found = trace.summary(tmp_path, within_s=1)
+    assert found["idle"]["ms"] == 1.1
+    assert [(one["name"], one["ms"]) for one in found["idle"]["before"]] == [("latest", 1.0), ("late", 0.1)]
+    lines = report.variant("a", "x", {"alone": {"failed": "no", "seen": {"kernels": found}}})
+    assert "1.1 ms with nothing to do, in gaps of 20 µs or more" in lines
+    assert "0.10 ms      1 × (at most 0.1) before late" in lines
+
+
 def test_where_a_first_token_comes_from_adds_up() -> None:
     engine = {"server's first token, ms": 40.0, "queue, ms": 1.0, "prefill, ms": 25.0}
     load: dict[str, Any] = {"at_once": 1, "seen": {"engine": engine}, "first_token_ms": {"mean": 50.0}}
