@@ -76,8 +76,9 @@ def test_times_are_those_that_the_server_took(asked: Callable[..., Run]) -> None
     assert (one.events, one.prompt_tokens, one.answer_tokens) == (3, 7, 3)
     assert 0.1 <= one.first_event_s < one.first_s - 0.08
     assert 0.2 <= one.first_s < 0.3
-    assert 0.05 <= one.gaps_s[0] < 0.12
-    assert 0.15 <= one.gaps_s[1] < 0.25
+    # Between two events less may pass than was slept, where the first was read late.
+    assert 0.04 <= one.gaps_s[0] < 0.12
+    assert 0.14 <= one.gaps_s[1] < 0.25
     assert one.per_token_s == pytest.approx(sum(one.gaps_s) / 2)
     assert 0.5 <= one.end_s < 0.7
 
