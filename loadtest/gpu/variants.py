@@ -1,8 +1,9 @@
 """What is tried: variants of an engine's flags, each with the gain that was predicted before, and loads; read from TOML."""
 
+import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -34,9 +35,9 @@ class Wanted(_Table):
 
 
 class Variant(_Table):
-    """``flags`` replace those of ``base``, and of the variant that it is ``like``; an empty string takes one away. ``profile``: one
-    of the house's, as it is but for what ``base`` says. ``predicts``: what was expected, and why. ``engines`` of more than one get
-    a GPU each: those that CUDA_VISIBLE_DEVICES names, or in order."""
+    """``flags`` replace those of ``base``, and of the variant that it is ``like``, JSON objects key by key; an empty string takes
+    one away. ``profile``: one of the house's, as it is but for what ``base`` says. ``predicts``: what was expected, and why.
+    ``engines`` of more than one get a GPU each: those that CUDA_VISIBLE_DEVICES names, or in order."""
 
     predicts: str
     profile: str = ""
@@ -91,7 +92,7 @@ def read(path: Path) -> Campaign:
                 raise WrongUsage(
                     f"{path}: variant {name} is like {variant.like}, which is no variant with flags of its own"
                 )
-            flags, environment = {**model.flags, **variant.flags}, {**model.environment, **variant.environment}
+            flags, environment = _changed(model.flags, variant.flags), {**model.environment, **variant.environment}
             campaign.variants[name] = variant.model_copy(update={"flags": flags, "environment": environment})
         if unknown := set(variant.loads) - set(campaign.loads):
             raise WrongUsage(f"{path}: variant {name} has no such loads: {', '.join(sorted(unknown))}")
@@ -112,5 +113,15 @@ def _with_profile(variant: Variant, campaign: Campaign, path: Path) -> Variant:
     flags = {flag: value for flag, value in profile["flags"].items() if flag not in ours}
     environment = {**profile["environment"], **variant.environment}
     return Variant.model_validate(
-        {**variant.model_dump(), "flags": {**flags, **variant.flags}, "environment": environment}
+        {**variant.model_dump(), "flags": _changed(flags, variant.flags), "environment": environment}
     )
+
+
+def _changed(flags: dict[str, Flag], changes: dict[str, Flag]) -> dict[str, Flag]:
+    objects = {name: _object(flags.get(name)) | given for name in changes if (given := _object(changes[name]))}
+    return {**flags, **changes, **{name: json.dumps(value) for name, value in objects.items()}}
+
+
+def _object(value: Flag | None) -> dict[str, Any]:
+    """Of a flag that is a JSON object; empty for any other."""
+    return dict(json.loads(value)) if isinstance(value, str) and value.startswith("{") else {}

@@ -54,6 +54,16 @@ def test_a_variant_that_is_like_another_has_its_flags_and_its_own(tmp_path: Path
         read(path)
 
 
+def test_an_object_of_a_variant_keeps_the_keys_that_are_not_changed(tmp_path: Path) -> None:
+    path = tmp_path / "two.toml"
+    one = """[variants.one]\npredicts = "x"\nloads = []\nflags = { a = '{"b": 1, "c": 2}', d = '{"e": 1}' }\n"""
+    two = """[variants.two]\npredicts = "y"\nlike = "one"\nloads = []\nflags = { a = '{"c": 3}', d = "", f = '{"g": 4}' }\n"""
+    path.write_text(f"max_model_len = 1\n[base]\n[loads]\n{one}{two}")
+    variants = read(path).variants
+    assert variants["two"].flags == {"a": '{"b": 1, "c": 3}', "d": "", "f": '{"g": 4}'}
+    assert variants["one"].flags["a"] == '{"b": 1, "c": 2}'
+
+
 def test_a_variant_is_a_profile_but_for_what_the_campaign_says(tmp_path: Path) -> None:
     path = tmp_path / "profile.toml"
     one = (
