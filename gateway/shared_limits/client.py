@@ -161,7 +161,7 @@ class SharedLimits:
                 self._answers = False
                 structlog.get_logger().warning(
                     "the shared limits do not answer; each host's own limits hold alone until they do",
-                    at=self.place.shown, reason=_reason(error),
+                    at=self.place.shown, reason=_reason(error, self.place.tls),
                 )  # fmt: skip
             return None
         return said
@@ -237,11 +237,16 @@ class _TLSConnection(SSLConnection):
         self.ssl_context.context = context
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, tls: bool) -> str:
     """What went wrong, for the operator, without the address."""
     found: BaseException | None = error
-    while found is not None and not isinstance(found, ssl.SSLError):
+    while found is not None and not isinstance(found, ssl.SSLError | ConnectionResetError):
         found = found.__cause__ or found.__context__
+    if tls and isinstance(found, ConnectionResetError):
+        # Who wants a certificate says so after the handshake (TLS 1.3); what we wrote meanwhile may reset the connection before we
+        # read that.
+        words = "set VITRINE_SHARED_LIMITS_CERT and VITRINE_SHARED_LIMITS_KEY"
+        return f"it reset the connection; if it wants a certificate of ours, {words}"
     if isinstance(found, ssl.SSLCertVerificationError):
         return f"its certificate was not accepted ({found.verify_message}); check VITRINE_SHARED_LIMITS_CA and the host's name"
     if found is not None and "CERTIFICATE_REQUIRED" in str(found):
