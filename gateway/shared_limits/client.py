@@ -35,6 +35,7 @@ CONNECTIONS = 8  # each is free again within a round trip; opening one in TLS co
 OPEN_S = 5.0  # for the connections that are opened before anybody waits for them
 MOST_UNSETTLED = 10_000
 _PREFIX = "vitrine:limits:1"
+_SET_OURS = "set VITRINE_SHARED_LIMITS_CERT and VITRINE_SHARED_LIMITS_KEY"
 _LIMITS = ("requests_per_min", "tokens_per_min", "tokens_per_day", "images_per_min", "concurrent")
 _WINDOWS = ("minute", "minute-tokens", "pictures", "picture-counts", "day", "day-tokens", "running")
 
@@ -239,20 +240,21 @@ class _TLSConnection(SSLConnection):
 
 def _reason(error: BaseException, tls: bool) -> str:
     """What went wrong, for the operator, without the address."""
+    chain: list[BaseException] = []
     found: BaseException | None = error
-    while found is not None and not isinstance(found, ssl.SSLError | ConnectionResetError):
+    while found is not None:
+        chain.append(found)
         found = found.__cause__ or found.__context__
-    if tls and isinstance(found, ConnectionResetError):
-        # Who wants a certificate says so after the handshake (TLS 1.3); what we wrote meanwhile may reset the connection before we
-        # read that.
-        words = "set VITRINE_SHARED_LIMITS_CERT and VITRINE_SHARED_LIMITS_KEY"
-        return f"it reset the connection; if it wants a certificate of ours, {words}"
-    if isinstance(found, ssl.SSLCertVerificationError):
-        return f"its certificate was not accepted ({found.verify_message}); check VITRINE_SHARED_LIMITS_CA and the host's name"
-    if found is not None and "CERTIFICATE_REQUIRED" in str(found):
-        return "it wants a certificate of ours; set VITRINE_SHARED_LIMITS_CERT and VITRINE_SHARED_LIMITS_KEY"
-    if isinstance(found, ssl.SSLError):
-        return f"no TLS with it ({found.reason or found})"
+    refusal = next((one for one in chain if isinstance(one, ssl.SSLError)), None)
+    if isinstance(refusal, ssl.SSLCertVerificationError):
+        return f"its certificate was not accepted ({refusal.verify_message}); check VITRINE_SHARED_LIMITS_CA and the host's name"
+    if "CERTIFICATE_REQUIRED" in str(refusal):
+        return f"it wants a certificate of ours; {_SET_OURS}"
+    if refusal is not None:
+        return f"no TLS with it ({refusal.reason or refusal})"
+    if tls and any(isinstance(one, ConnectionResetError) for one in chain):
+        # In TLS 1.3 it says what it wants after the handshake; what we wrote meanwhile may reset the connection before that.
+        return f"it reset the connection; if it wants a certificate of ours, {_SET_OURS}"
     return type(error).__name__
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.engines.endpoint import tls_context
 from gateway.ledger.messages import Limit
-from gateway.shared_limits.client import CONNECTIONS, SharedLimits
+from gateway.shared_limits.client import CONNECTIONS, SharedLimits, _reason
 from gateway.shared_limits.place import Place
 from tests.gateway.shared_limits.test_hosts import USED, failures, hosts
 from tests.support.audit import Ledger
@@ -112,6 +112,17 @@ async def test_a_server_that_wants_ours_says_so(
 ) -> None:
     out = await said(redis.url, tls_context(pairs["theirs"].chain, None, None), capsys)
     assert "set VITRINE_SHARED_LIMITS_CERT and VITRINE_SHARED_LIMITS_KEY" in out
+
+
+def test_a_reset_is_told_apart() -> None:
+    """A server's alert may be lost when it closes; which of both is read is the machine's to say, so here both are made."""
+    reset = ConnectionError("while reading")
+    reset.__context__ = ConnectionResetError(104, "reset")
+    assert "it reset the connection; if it wants a certificate of ours, set VITRINE" in _reason(reset, tls=True)
+    assert _reason(reset, tls=False) == "ConnectionError"
+    alert = ssl.SSLError(1, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] certificate required")
+    reset.__context__.__context__ = alert
+    assert _reason(reset, tls=True).startswith("it wants a certificate of ours; set VITRINE")
 
 
 async def test_who_speaks_in_clear_is_no_server_in_tls(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
