@@ -114,10 +114,11 @@ class Supervisor:
                 raise ServeError(
                     "the engine keeps dying soon after its start; its last lines above say why, mend that first"
                 )
-            self._echo(f"starting again in {delay_s:.0f} s")
+            # The state first: who reads the line finds no "ready" of the engine that ended.
             self._state.write(
                 phase=Phase.RESTARTING, pid=0, ready_since_s=None, restarts=self._state.state.restarts + 1
             )
+            self._echo(f"starting again in {delay_s:.0f} s")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), delay_s)
 
