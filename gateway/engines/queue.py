@@ -10,8 +10,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from gateway.engines.board import Board
-from gateway.errors import GatewayError, OverLimit, Unavailable
+from gateway.engines.shared_load import SharedLoad
+from gateway.front.errors import GatewayError, OverLimit, Unavailable
 
 TURN_TOKENS = 1024
 RETRY_AFTER_S = 5
@@ -41,7 +41,7 @@ class Waiter:
 
 
 @dataclass
-class Line:
+class CallerLine:
     """One caller's waiters, oldest first, and the tokens that its turns have left over."""
 
     waiters: deque[Waiter] = field(default_factory=deque)
@@ -52,12 +52,12 @@ class Queue:
     """One worker's queue for one engine. ``exchanges`` and ``tokens`` are this worker's at work, ``waiting`` and
     ``waiting_tokens`` are not yet. The bounds hold for all workers together. One event loop owns it."""
 
-    def __init__(self, engine: str, bounds: Bounds, board: Board) -> None:
+    def __init__(self, engine: str, bounds: Bounds, board: SharedLoad) -> None:
         self._engine, self._bounds, self._board = engine, bounds, board
         self.exchanges = self.tokens = self.waiting = self.waiting_tokens = 0
         self._looking = False
         self._working: dict[str, int] = {}
-        self._lines: dict[str, Line] = {}
+        self._lines: dict[str, CallerLine] = {}
         self._round: deque[str] = deque()
         self._closed = False
 
@@ -128,7 +128,7 @@ class Queue:
             self._make_room(key)
         waiter = Waiter(key, tokens, asyncio.get_running_loop().create_future())
         if line is None:
-            line = self._lines[key] = Line()
+            line = self._lines[key] = CallerLine()
             self._round.append(key)
         line.waiters.append(waiter)
         self.waiting += 1
