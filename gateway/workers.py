@@ -1,7 +1,7 @@
 """Several workers that share one port: starts them, replaces who dies or hangs, ends them; serves nothing itself.
 
 The listener is one, held here: what a dying worker had not yet accepted is accepted by another. Files that the workers
-share (the board, their counters) lie in a folder of their own below ``run/``, locked while the gateway lives.
+share (what they have at work, their counters) lie in a folder of their own below ``run/``, locked while the gateway lives.
 """
 
 import contextlib

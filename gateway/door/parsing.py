@@ -120,9 +120,9 @@ def _check_messages(chat: ChatBody, limits: DoorLimits) -> None:
 def _images(chat: ChatBody, limits: DoorLimits) -> Iterator[Image]:
     for index, message in enumerate(chat.messages):
         if isinstance(message, UserMessage) and not isinstance(message.content, str):
-            for place, part in enumerate(message.content):
+            for number, part in enumerate(message.content):
                 if isinstance(part, ImagePart):
-                    path = f"messages[{index}].content[{place}].image_url.url"
+                    path = f"messages[{index}].content[{number}].image_url.url"
                     yield Image(part.image_url.url, part.image_url.detail, path, limits.remote_images)
 
 
@@ -153,10 +153,10 @@ def _rendered(chat: ChatBody) -> Iterator[Piece]:
         for text in message_texts(message):
             yield f"{path}.content", text
         if isinstance(message, AssistantMessage):
-            for place, call in enumerate(message.tool_calls or ()):
-                yield f"{path}.tool_calls[{place}].id", call.id
-                yield f"{path}.tool_calls[{place}].function.name", call.function.name
-                at = f"{path}.tool_calls[{place}].function.arguments"
+            for number, call in enumerate(message.tool_calls or ()):
+                yield f"{path}.tool_calls[{number}].id", call.id
+                yield f"{path}.tool_calls[{number}].function.name", call.function.name
+                at = f"{path}.tool_calls[{number}].function.arguments"
                 for text in _argument_texts(call.function.arguments, at):
                     yield at, text
         elif hasattr(message, "tool_call_id"):

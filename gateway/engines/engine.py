@@ -36,12 +36,12 @@ class Engine:
     """
 
     def __init__(
-        self, name: str, endpoint: Endpoint, *, bounds: Bounds, board: SharedLoad, care: ProbePlan,
+        self, name: str, endpoint: Endpoint, *, bounds: Bounds, load: SharedLoad, care: ProbePlan,
         state: EngineState | None = None, tls: ssl.SSLContext | None = None,
     ) -> None:  # fmt: skip
         self.name, self.endpoint, self.state = name, endpoint, state
         self.draining = False
-        self.queue = Queue(name, bounds, board)
+        self.queue = Queue(name, bounds, load)
         self._care, self._tls = care, tls
         self._connections = EngineConnections(endpoint, tls)
         self.health = Health(

@@ -34,7 +34,7 @@ class PoolPlan:
 
     home: Path
     bounds: Bounds
-    board: SharedLoad
+    load: SharedLoad
     policy: Policy = Policy.AFFINITY
     care: ProbePlan = field(default_factory=ProbePlan)
     listed: Mapping[str, roster.RosterEntry] = field(default_factory=dict)
@@ -174,14 +174,14 @@ class Pool:
     def _add(self, name: str, endpoint: Endpoint, state: EngineState | None) -> None:
         plan = self._plan
         self.engines[name] = Engine(
-            name, endpoint, bounds=plan.bounds, board=plan.board, care=plan.care, state=state, tls=plan.tls
+            name, endpoint, bounds=plan.bounds, load=plan.load, care=plan.care, state=state, tls=plan.tls
         )
 
     def _read_roster(self) -> None:
         try:
             self._roster = roster.read(self._roster_path)
         except roster.BadRoster as error:
-            # The engines that are there go on: a slip in the file must not take the house down.
+            # The engines that are there go on: a slip in the file must not stop the gateway.
             structlog.get_logger().error("the roster of engines was not taken over", why=str(error))
 
     def _look_after(self) -> None:

@@ -8,7 +8,7 @@ import hashlib
 import mmap
 from pathlib import Path
 
-SLOTS = 256  # engines that can have been there during one life of the board
+SLOTS = 256  # engines that can have been there during one life of the file
 _FIELDS = 4  # tag of the engine's name, exchanges, tokens, waiting
 _ROW = 1 + SLOTS * _FIELDS  # the first word is the worker's pulse
 _WORD_BYTES = 8
@@ -29,7 +29,7 @@ class SharedLoad:
 
     @classmethod
     def shared(cls, path: Path, workers: int, worker: int) -> "SharedLoad":
-        """The view of ``worker`` (from 0) on the board that a SharedLoadReader made for so many."""
+        """The view of ``worker`` (from 0) on the file that a SharedLoadReader made for so many."""
         with path.open("r+b") as file:
             return cls(mmap.mmap(file.fileno(), _size(workers)), workers, worker)
 
@@ -83,7 +83,7 @@ class SharedLoad:
 
 
 class SharedLoadReader:
-    """The supervisor's view: who lives. It makes the board, in a file."""
+    """The supervisor's view: who lives. It makes the file, in a file."""
 
     def __init__(self, path: Path, workers: int) -> None:
         path.write_bytes(b"\0" * _size(workers))

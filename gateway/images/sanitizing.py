@@ -14,12 +14,12 @@ LOW_PIXELS = 512 * 512
 HIGH_PIXELS = 6_144 * 28 * 28  # what GLM-4.1V to 4.6V themselves look at: more would be made smaller there
 
 
-async def sanitize(request: ChatRequest, workshop: WorkerPool, room: MemoryShare) -> None:
+async def sanitize(request: ChatRequest, workers: WorkerPool, share: MemoryShare) -> None:
     """Replace what the engine sees of each picture. Raises BadRequest, Unavailable, or DoorError. After `digest_images`."""
     for image in request.images:
         budget = LOW_PIXELS if image.detail == "low" else HIGH_PIXELS
         try:
-            made = await workshop.remake(image.data, image.type, budget)
+            made = await workers.remake(image.data, image.type, budget)
         except Undecodable:
             raise BadRequest(
                 "The image can't be decoded. Save it again.", param=image.path, code="invalid_image"
@@ -28,6 +28,6 @@ async def sanitize(request: ChatRequest, workshop: WorkerPool, room: MemoryShare
             raise Unavailable(
                 "a picture could not be worked on in time; try again soon", code="pictures_busy", retry_after_s=2
             ) from None
-        room.take(len(made) * 4 // 3)
+        share.take(len(made) * 4 // 3)
         # It digests, checks and encodes to base64: not on the event loop.
         await asyncio.to_thread(image.show, made, budget)

@@ -2,7 +2,7 @@
 
     python -I worker.py MOST_PIXELS
 
-Frames on stdin and stdout, as in workshop.py: format, pixel budget, length and a picture; whether it went well, length and
+Frames on stdin and stdout, as in worker_pool.py: format, pixel budget, length and a picture; whether it went well, length and
 the new picture. It ends at the end of stdin. Whoever finds a hole in a decoder is here: no environment, no new files or
 sockets, no children, bounded memory.
 """

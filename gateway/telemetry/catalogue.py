@@ -131,7 +131,7 @@ def _seconds(name: str, text: str, buckets: Buckets, *labels: str) -> Definition
 
 REQUESTS = (
     _counter("vitrine_requests_total", "HTTP requests answered.", "route", "method", "status"),
-    _counter("vitrine_refused_total", "Refusals by the door, a limit, a full house or the doorway.", "code"),
+    _counter("vitrine_refused_total", "Refusals by the door, a limit, a full queue or the connection manager.", "code"),
     _counter("vitrine_authentication_failures_total", "Requests without a key that is good.", "reason"),
     _gauge("vitrine_connections", "Open connections."),
 )
@@ -204,7 +204,7 @@ LEDGER = (
     _counter("vitrine_integrity_alarms_total", "Integrity records since the audit log's start: a file or a connection is not "
              "what it should be.", asked=True),
 )  # fmt: skip
-HOUSE = (
+PROCESSES = (
     _asked("vitrine_keys", "API keys by their state.", "state"),
     _gauge("vitrine_loop_lag_seconds", "How late the busiest worker's event loop is.", mode="livemax"),
     _asked("vitrine_workers", "Workers that the gateway should have, and that serve.", "state"),
@@ -213,4 +213,4 @@ HOUSE = (
     _gauge("vitrine_build_info", "Always 1; the version is its label.", "version", mode="livemax"),
 )
 
-ALL: tuple[Definition, ...] = (*REQUESTS, *EXCHANGES, *LIMITS, *ENGINES, *LEDGER, *HOUSE)
+ALL: tuple[Definition, ...] = (*REQUESTS, *EXCHANGES, *LIMITS, *ENGINES, *LEDGER, *PROCESSES)

@@ -55,7 +55,7 @@ class Traces:
         """``count`` is told what became of how many spans."""
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # it says every failure, and we say the first
         session = requests.Session()
-        session.trust_env, session.max_redirects = False, 0  # to this place and no other
+        session.trust_env, session.max_redirects = False, 0  # to this address and no other
         session.hooks["response"] += [_refuse_redirect, self._note_rejected]
         self._url, self._count = url, count
         self._exporter = OTLPSpanExporter(url, timeout=EXPORT_S, session=session)
