@@ -60,9 +60,9 @@ def draw(
     scrape_s: Annotated[float, typer.Option(help="how often it scrapes")] = 15,
 ) -> None:
     """Draw every dashboard with the data of a Prometheus: our drawing, not Grafana's."""
-    from dashboards.picture import draw as drawn  # matplotlib is for development alone
-    from dashboards.prometheus import Prometheus, QueryError, Window
-    from dashboards.sheet import NoFont
+    from tests.monitoring.picture import draw as drawn  # matplotlib is for development alone
+    from tests.monitoring.prometheus import Prometheus, QueryError, Window
+    from tests.monitoring.sheet import NoFont
 
     now = time.time()
     to.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ from gateway.house import House
 from gateway.keys.caller import Scope
 from gateway.keys.changes import Changes
 
-PICTURE = "serve/miniature/examples/circle-and-square.png"
+PICTURE = "docs/examples/pictures/circle-and-square.png"
 
 
 async def say_when_ready(house: House, base_url: str) -> None:

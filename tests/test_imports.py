@@ -41,10 +41,10 @@ MAY_IMPORT: dict[str, set[str]] = {
 }  # fmt: skip
 
 # A folder, or a module, with the only one of ours that it may import: itself.
-ALONE = ("gateway.door", "gateway.ledger", "gateway.pictures.worker", "serve.chatglm", "serve.miniature")
+ALONE = ("gateway.door", "gateway.ledger", "gateway.pictures.worker", "serve.chatglm", "miniature")
 # The engine's own packages are imported by those that become an engine, or that make its models.
 HEAVY = ("vllm", "torch", "transformers", "tokenizers", "safetensors")
-MAY_BE_HEAVY = ("serve.launcher", "serve.plugin", "serve.chatglm", "serve.miniature", "loadtest")
+MAY_BE_HEAVY = ("serve.launcher", "serve.plugin", "serve.chatglm", "miniature", "loadtest")
 
 
 def within(name: str, package: str) -> bool:

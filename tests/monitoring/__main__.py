@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from dashboards.__main__ import FOLDER
-from dashboards.picture import draw
-from dashboards.prometheus import Prometheus, QueryError, Window
-from dashboards.sheet import NoFont, require_font
+from tests.monitoring.picture import draw
+from tests.monitoring.prometheus import Prometheus, QueryError, Window
+from tests.monitoring.sheet import NoFont, require_font
 from tests.monitoring.town import asking, picture
 from tests.support.audit import Ledger
 from tests.support.deadline import until

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops
 
-from dashboards.picture import WIDE, draw
-from dashboards.prometheus import QueryError
-from dashboards.sheet import FONT, NoFont, legend_lines, require_font, width
-from dashboards.units import written
+from tests.monitoring.picture import WIDE, draw
+from tests.monitoring.prometheus import QueryError
 from tests.monitoring.promql import dashboards
+from tests.monitoring.sheet import FONT, NoFont, legend_lines, require_font, width
 from tests.monitoring.town import Town
+from tests.monitoring.units import written
 from tests.support.process import TOP, run
 
 ALL = {name: document for name, document in dashboards().items() if "runbook" not in name}
