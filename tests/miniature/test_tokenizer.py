@@ -1,6 +1,5 @@
 """The tokenizer: what goes in comes out, and copying is by the same tokens everywhere."""
 
-
 import pytest
 from tokenizers import Tokenizer
 

@@ -65,7 +65,7 @@ def test_a_missing_font_is_named_with_its_package() -> None:
 
 
 def test_a_prometheus_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
-    done = run("dashboards", "draw", "--to", str(tmp_path), "--prometheus", "http://127.0.0.1:1", env={})
+    done = run("tests.monitoring.draw", "--to", str(tmp_path), "--prometheus", "http://127.0.0.1:1", env={})
     assert done.returncode == 1
     assert done.stderr.startswith("error: http://127.0.0.1:1 does not answer: ")
     assert done.stderr.count("\n") == 1

@@ -11,7 +11,7 @@ import pytest
 import gateway.ledger
 
 ROOT = Path(gateway.ledger.__file__).parent
-EDGE = {"__main__", "bench"}
+EDGE = {"__main__"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -131,7 +131,7 @@ def test_pure_modules_need_nothing_installed(name: str) -> None:
 
 def test_only_the_edge_reads_settings_or_the_environment() -> None:
     for name, path in modules().items():
-        if name in ("settings", "bench", "commands.terminal"):
+        if name in ("settings", "commands.terminal"):
             continue
         text = path.read_text()
         assert "os.environ" not in text, name
