@@ -6,7 +6,7 @@ import ssl
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from gateway.people import directory
 from gateway.people.person import Group
@@ -21,24 +21,45 @@ class BadPeople(Exception):
 class PeopleSettings(BaseModel):
     """Every setting of signing in with its default; none of it is on unless ``ldap_url`` or ``auth_header`` is set."""
 
-    ldap_url: Annotated[str, Field(description="The directory that people sign in with.")] = ""
-    ldap_start_tls: Annotated[bool, Field(description="Begin TLS on an ldap:// connection.")] = False
-    ldap_ca: Annotated[Path | None, Field(description="Authorities (PEM) of its certificate.")] = None
-    ldap_bind_dn: Annotated[str, Field(description="As whom people are looked up; empty: as nobody.")] = ""
-    ldap_bind_password_file: Annotated[Path | None, Field(description="A file with that one's password.")] = None
-    ldap_base: Annotated[str, Field(description="Where people are.")] = ""
-    ldap_filter: Annotated[str, Field(description="How one is found by the name that was typed.")] = "(uid={user})"
-    ldap_name_attribute: Annotated[str, Field(description="What they are called in limits and log.")] = "uid"
-    ldap_group_attribute: Annotated[str, Field(description="Names a person's groups.")] = "memberOf"
-    ldap_group_base: Annotated[str, Field(description="Where groups are; empty: where people are.")] = ""
-    ldap_group_filter: Annotated[str, Field(description="Finds the groups of one {dn}, or {user}.")] = ""
-    ldap_timeout_s: Annotated[Seconds, Field(description="How long one sign-in may take the directory.")] = 5.0
-    auth_header: Annotated[str, Field(description="Names the person, from trusted proxies alone.")] = ""
-    auth_groups_header: Annotated[str, Field(description="Names their groups, with commas between.")] = ""
-    session_idle_s: Annotated[Seconds, Field(description="A session ends when unused for so long.")] = 3600.0
-    session_longest_s: Annotated[Seconds, Field(description="It ends after so long in any case.")] = 43200.0
-    sign_ins_per_min: Annotated[int, Field(gt=0, description="New sessions of one person a minute; over it 429.")] = 20
-    groups: Annotated[tuple[Group, ...], Field(description="What members of a group may do.")] = ()
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    ldap_url: str = ""
+    """The directory that people sign in with, `ldaps://HOST` or `ldap://HOST`; empty: nobody signs in by name
+    (docs/signin.md)."""
+    ldap_start_tls: bool = False
+    """Begin TLS on an `ldap://` connection; without it `ldap://` is for this machine alone."""
+    ldap_ca: Path | None = None
+    """Authorities (PEM) that its certificate must come from; none: the machine's."""
+    ldap_bind_dn: str = ""
+    """As whom people are looked up; empty: anonymously."""
+    ldap_bind_password_file: Path | None = None
+    """A file with the password of `ldap_bind_dn`."""
+    ldap_base: str = ""
+    """Below which entry people are looked for."""
+    ldap_filter: str = "(uid={user})"
+    """How a person is found by the name that was typed."""
+    ldap_name_attribute: str = "uid"
+    """The attribute that names a person in limits and log."""
+    ldap_group_attribute: str = "memberOf"
+    """The attribute that names a person's groups."""
+    ldap_group_base: str = ""
+    """Below which entry groups are looked for; empty: where people are."""
+    ldap_group_filter: str = ""
+    """How the groups of one `{dn}` or `{user}` are found, where entries do not name them."""
+    ldap_timeout_s: Seconds = 5.0
+    """How long one sign-in may take the directory; then 503."""
+    auth_header: str = ""
+    """The header in which a trusted proxy names the person it signed in; from anybody else it means nothing."""
+    auth_groups_header: str = ""
+    """The header in which a trusted proxy names that person's groups, with commas between them."""
+    session_idle_s: Seconds = 3600.0
+    """A session ends when unused for so long."""
+    session_longest_s: Seconds = 43200.0
+    """A session ends after so long in any case."""
+    sign_ins_per_min: Annotated[int, Field(gt=0)] = 20
+    """New sessions of one person a minute; over it 429, so that nobody fills the log by signing in."""
+    groups: tuple[Group, ...] = ()
+    """What members of each group may do: `[[groups]]` in `vitrine.toml`, or JSON (docs/signin.md)."""
 
     @field_validator("groups", mode="before")
     @classmethod
