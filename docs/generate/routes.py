@@ -1,5 +1,6 @@
 """Every route of the gateway: how it is asked, who may ask, what it answers."""
 
+import functools
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ def application(home: Path) -> FastAPI:
     return next(part for part in vars(whole).values() if isinstance(part, FastAPI))
 
 
+@functools.cache  # one application for both languages
 def routes() -> dict[str, str]:
     """Every route, as `GET /path`, and its one-line description."""
     with tempfile.TemporaryDirectory() as folder:
