@@ -14,6 +14,7 @@ from gateway.settings import Settings as GatewaySettings
 from serve import profile
 from serve.settings import Settings as EngineSettings
 from tests.docs.readme import NAMES, TOP, tables
+from tests.test_imports import imports, modules, within
 
 MAKEFILE = (TOP / "Makefile").read_text(encoding="utf-8")
 COMMANDS = ("docs/reference/commands.md", "docs/reference/commands.zh.md")
@@ -59,6 +60,14 @@ def test_a_section_without_a_place_and_a_place_without_a_section_are_refused(tmp
     for sections in ({}, {"one": "new\n", "two": "newer\n"}):
         with pytest.raises(BadReference, match=r"page\.md has places for one"):
             filled(page, sections)
+
+
+def test_no_room_imports_the_generator() -> None:
+    known = modules(TOP)
+    assert len(known) > 100
+    assert [
+        name for name, path in known.items() if any(within(one, "docs") for one in imports(name, path, known))
+    ] == []
 
 
 def test_scopes_and_files_are_of_routes_that_are_there() -> None:
