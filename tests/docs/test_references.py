@@ -49,3 +49,11 @@ def test_every_test_that_a_page_names_is_there(page: str) -> None:
 
 def test_the_promises_of_the_log_name_their_tests() -> None:
     assert len(NAMED.findall((TOP / "docs" / "audit.md").read_text(encoding="utf-8"))) > 10
+
+
+def test_every_file_that_the_architecture_names_is_there() -> None:
+    text = (TOP / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/]+(?:\.py|/))`", text))
+    assert len(named) > 50
+    rooms = (TOP, TOP / "gateway", TOP / "gateway" / "ledger")
+    assert sorted(name for name in named if not any((room / name).exists() for room in rooms)) == []
