@@ -34,10 +34,12 @@ def sections(language: Language) -> dict[str, str]:
 
 
 def _rows(language: Language, prefix: str, place: str, model: type[BaseModel]) -> list[list[str]]:
-    # What a room inherits comes last. The state folder is every room's and stands in the gateway's table.
-    own = vars(model)["__annotations__"]
-    names = sorted(model.model_fields, key=lambda name: name not in own)
-    fields = {name: model.model_fields[name] for name in names if name != "home" or not place}
+    # Signing in, which the gateway's settings have before the state folder, comes last.
+    names = list(model.model_fields)
+    begin = names.index("home")
+    # The state folder is every room's and stands in the gateway's table.
+    order = [name for name in names[begin:] + names[:begin] if name != "home" or not place]
+    fields = {name: model.model_fields[name] for name in order}
     return [
         [
             code(prefix + name.upper()),
