@@ -113,5 +113,10 @@ def _taken(host: str, port: int, error: OSError, setting: str) -> PortTaken:
     return PortTaken(f"{host}:{port} can't be listened on ({reason}); choose another with {setting}")
 
 
+def main(arguments: list[str] | None = None, program: str | None = None) -> int:
+    """Run the command line; its exit status. ``program`` is what usage lines call it."""
+    return command_line.run(app, PortTaken, StoreError, arguments=arguments, program=program)
+
+
 if __name__ == "__main__":
-    sys.exit(command_line.run(app, PortTaken, StoreError))
+    sys.exit(main())

@@ -189,5 +189,10 @@ def _record(verb: str, name: str, outbound: tuple[str, ...], *, needed: bool) ->
         print(f"warning: {error}; the change holds, but is not in the audit log", file=sys.stderr)
 
 
+def main(arguments: list[str] | None = None, program: str | None = None) -> int:
+    """Run the command line; its exit status. ``program`` is what usage lines call it."""
+    return command_line.run(app, NotDone, BadRoster, arguments=arguments, program=program)
+
+
 if __name__ == "__main__":
-    sys.exit(command_line.run(app, NotDone, BadRoster))
+    sys.exit(main())

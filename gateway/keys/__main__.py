@@ -177,5 +177,10 @@ def _seconds(text: str) -> float:
     return int(match[1]) * _UNITS_S[match[2]]
 
 
+def main(arguments: list[str] | None = None, program: str | None = None) -> int:
+    """Run the command line; its exit status. ``program`` is what usage lines call it."""
+    return command_line.run(app, LedgerAway, StoreError, arguments=arguments, program=program)
+
+
 if __name__ == "__main__":
-    sys.exit(command_line.run(app, LedgerAway, StoreError))
+    sys.exit(main())
