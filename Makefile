@@ -33,7 +33,7 @@ setup:  ## install everything into .venv (PROFILE=... chooses the engine: cpu or
 	@$(PYTHON) serve/install.py $(ENGINE)
 
 serve: setup  ## start the engine and the gateway (PROFILE=, MODEL=, HOST=, PORT=)
-	@exec .venv/bin/honcho start --no-prefix --app-root . --procfile deploy/Procfile
+	@exec .venv/bin/vitrine up
 
 test: setup  ## run the tests (ARGS=... goes to pytest)
 	@.venv/bin/python -m pytest $(ARGS)
