@@ -14,16 +14,18 @@ import typer
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from gateway import command_line, log
+from gateway import wiring
 from gateway.app import VERSION
-from gateway.counts import Metrics, gathered
-from gateway.engines.board import Board
-from gateway.exporter import exporting
-from gateway.facts import Crew, Facts
+from gateway.engines.shared_load import SharedLoad
 from gateway.keys.store import KeyStore, StoreError
+from gateway.ledger.errors import BadSettings as BadLedgerSettings
 from gateway.ledger.settings import read_settings
-from gateway.settings import Settings, read
-from gateway.worker import METRICS, Place, live, url_of
+from gateway.settings import Settings, read, run_command
+from gateway.telemetry import logs
+from gateway.telemetry.collector import ScrapeCollector, WorkerCounts
+from gateway.telemetry.counters import Metrics, gathered
+from gateway.telemetry.exporter import serve_metrics
+from gateway.worker import METRICS, WorkerSlot, live, url_of
 from gateway.workers import Workers, shared_folder
 
 app = typer.Typer(
@@ -42,24 +44,25 @@ def run(
     """Serve page and API until SIGTERM or Ctrl-C; running answers may end."""
     settings = read()
     # What can't be used is said before anything is opened, once and not by each worker.
-    settings.plan(Board.alone())
-    settings.check()
+    wiring.check(settings)
     read_settings()
     KeyStore(settings.home / "keys.sqlite").close()
-    log.configure()
+    logs.configure()
     listener = _listen(settings.host, settings.port, "VITRINE_PORT (make serve PORT=...)")
     return _alone(settings, listener, welcome) if settings.workers == 1 else _many(settings, listener, welcome)
 
 
 def _alone(settings: Settings, listener: socket.socket, welcome: bool) -> int:
     metrics = Metrics(VERSION)
-    metrics.registry.register(Facts(settings.sources(read_settings().socket_path, lambda: Crew(1, 1, 0))))
+    metrics.registry.register(
+        ScrapeCollector(wiring.sources(settings, read_settings().socket_path, lambda: WorkerCounts(1, 1, 0)))
+    )
     with (
         _exporter(settings, metrics.registry) as metrics_port,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         say = _listening(listener, metrics_port, 1)
-        runner.run(live(settings, Place(Board.alone()), listener, metrics, say=say, welcome=welcome))
+        runner.run(live(settings, WorkerSlot(SharedLoad.alone()), listener, metrics, say=say, welcome=welcome))
     return 0
 
 
@@ -67,7 +70,7 @@ def _many(settings: Settings, listener: socket.socket, welcome: bool) -> int:
     with shared_folder(settings.home.absolute() / "run") as folder:
         workers = Workers(settings, listener, folder, welcome=welcome)
         registry = gathered(folder / METRICS)
-        registry.register(Facts(settings.sources(read_settings().socket_path, workers.count)))
+        registry.register(ScrapeCollector(wiring.sources(settings, read_settings().socket_path, workers.count)))
         with _exporter(settings, registry) as metrics_port:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, workers.end)
@@ -89,7 +92,7 @@ def _exporter(settings: Settings, registry: CollectorRegistry) -> Iterator[int]:
     with contextlib.ExitStack() as stack:
         try:
             port = stack.enter_context(
-                exporting(settings.metrics_host, settings.metrics_port, registry, settings.scraped_engines())
+                serve_metrics(settings.metrics_host, settings.metrics_port, registry, wiring.engine_scraper(settings))
             )
         except OSError as error:
             raise _taken(settings.metrics_host, settings.metrics_port, error, "VITRINE_METRICS_PORT") from None
@@ -115,7 +118,7 @@ def _taken(host: str, port: int, error: OSError, setting: str) -> PortTaken:
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> int:
     """Run the command line; its exit status. ``program`` is what usage lines call it."""
-    return command_line.run(app, PortTaken, StoreError, arguments=arguments, program=program)
+    return run_command(app, PortTaken, StoreError, BadLedgerSettings, arguments=arguments, program=program)
 
 
 if __name__ == "__main__":

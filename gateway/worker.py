@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,35 +24,36 @@ import typer
 import uvicorn
 import uvloop
 
-from gateway import command_line, log
+from gateway import wiring
 from gateway.app import VERSION, build
-from gateway.chat import ROUTE
-from gateway.closing import LINGER_S, Server
-from gateway.connection import Connection
-from gateway.counts import Metrics
-from gateway.engines.board import Board
 from gateway.engines.pool import Pool
-from gateway.facts import Facts
-from gateway.house import House
+from gateway.engines.shared_load import SharedLoad
+from gateway.front.connection import ClientConnection
+from gateway.front.connection_manager import ConnectionManager
+from gateway.front.shutdown import LINGER_S, Server
+from gateway.keys.recorded_changes import RecordedChanges
 from gateway.keys.store import KeyStore, StoreError
-from gateway.ledger.client import Deadlines, LedgerClient
-from gateway.ledger.messages import Boot
+from gateway.keys.welcome import say_when_ready
+from gateway.ledger.client.async_client import Deadlines, LedgerClient
+from gateway.ledger.client.messages import Boot, Fact
+from gateway.ledger.errors import BadSettings as BadLedgerSettings
 from gateway.ledger.settings import read_settings
-from gateway.people.sessions import Sessions
-from gateway.porter import Porter
-from gateway.reading import ReadingRoom
-from gateway.settings import Settings
-from gateway.welcome import say_when_ready
+from gateway.routes.chat_completions import ROUTE
+from gateway.routes.services import Services
+from gateway.settings import Settings, run_command
+from gateway.telemetry import logs
+from gateway.telemetry.collector import ScrapeCollector
+from gateway.telemetry.counters import Followed, Metrics
 
 SPARE_FILES = 512  # engines' connections, the ledger's, SQLite's, what is served from disk
 LAST_BYTES_S = 5  # after the last answer's end, for who reads it slowly
 BEAT_EVERY_S = 0.25
 GARBAGE_OBJECTS = 10_000  # before the youngest are looked at; Python's 700 are a few requests
 TIDY_EVERY_S = 5.0
-BOARD, METRICS = "board", "metrics"
+LOAD, METRICS = "load", "metrics"
 
 
-class Errand(msgspec.Struct, frozen=True):
+class WorkerStart(msgspec.Struct, frozen=True):
     """What one of several workers is told: its number of how many, the listener's descriptor, the folder that they share."""
 
     number: int
@@ -64,63 +65,54 @@ class Errand(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where one worker stands among those of its gateway."""
+class WorkerSlot:
+    """Which of its gateway's workers one is, and what all of them have at work."""
 
-    board: Board
+    load: SharedLoad
     number: int = 0
     supervised: bool = False
 
 
 async def live(
-    settings: Settings, place: Place, listener: socket.socket, metrics: Metrics, *, say: Callable[[], None], welcome: bool
+    settings: Settings, slot: WorkerSlot, listener: socket.socket, metrics: Metrics, *, say: Callable[[], None], welcome: bool
 ) -> None:  # fmt: skip
     """Serve until SIGTERM or Ctrl-C. ``say`` is called once connections are accepted."""
     keys = KeyStore(settings.home / "keys.sqlite")
     try:
         ledger_settings = read_settings()
-        pool = Pool(settings.plan(place.board), metrics)
-        shared = settings.shared_limits(metrics.shared_limits_failures)
-        outbound = (*pool.outbound(), *settings.outbound, *([shared.place.shown] if shared else []))
+        pool = Pool(wiring.pool_plan(settings, slot.load), metrics)
+        shared = wiring.shared_limits(settings, metrics.shared_limits_failures)
+        outbound = (*pool.outbound(), *wiring.outbound(settings), *([shared.address.shown] if shared else []))
+        facts: dict[str, Fact] = {"version": VERSION, "settings": wiring.digest(settings), "worker": slot.number}
         # Not waited for: without the ledger the gateway lives, says that it is not ready, and answers nothing.
         ledger = await LedgerClient.connect(
             ledger_settings.socket_path, Deadlines(admit_s=settings.admit_timeout_s), wait_s=0,
             buffered=ledger_settings.mode == "buffered", on_failure=metrics.unanswered,
-            boot=Boot(
-                "gateway", {"version": VERSION, "settings": settings.digest(), "worker": place.number}, outbound
-            ),
+            boot=Boot("gateway", facts, outbound),
         )  # fmt: skip
-        traces = settings.traces(VERSION, place.number, metrics.spans)
+        traced = wiring.traces(settings, VERSION, slot.number, metrics.spans)
         async with ledger, shared or contextlib.nullcontext():
-            with traces or contextlib.nullcontext(), _sessions(settings) as sessions:
-                desk = settings.desk(sessions, keys) if sessions else None
-                reading = ReadingRoom(ledger_settings)
-                house = House.furnish(settings, keys, pool, ledger, metrics, shared, traces, desk, reading)
-                await _serve(house, place, listener, say, welcome)
+            with traced or contextlib.nullcontext(), wiring.sessions(settings) as opened:
+                services = wiring.services(
+                    settings, ledger_settings, keys, pool, ledger, metrics, shared=shared, traced=traced, opened=opened
+                )
+                await _serve(settings, services, slot, listener, say, welcome)
     finally:
         keys.close()
 
 
-@contextlib.contextmanager
-def _sessions(settings: Settings) -> Iterator[Sessions | None]:
-    """The sessions' file, where people can sign in."""
-    if not settings.people:
-        yield None
-        return
-    sessions = Sessions(
-        settings.home / "sessions.sqlite", settings.session_idle_s, settings.session_longest_s, settings.people_rules()
-    )
-    try:
-        yield sessions
-    finally:
-        sessions.close()
-
-
-async def _serve(house: House, place: Place, listener: socket.socket, say: Callable[[], None], welcome: bool) -> None:
-    settings = house.settings
-    porter = Porter(settings.patience(_open_files() - SPARE_FILES), house.proxies, house.metrics)
+async def _serve(
+    settings: Settings,
+    services: Services,
+    slot: WorkerSlot,
+    listener: socket.socket,
+    say: Callable[[], None],
+    welcome: bool,
+) -> None:
+    bounds = wiring.connection_bounds(settings, _open_files() - SPARE_FILES)
+    connections = ConnectionManager(bounds, services.proxies, services.metrics)
     config = uvicorn.Config(
-        build(house), http=partial(Connection, porter),  # type: ignore[arg-type]  # anything that makes a protocol
+        build(services), http=partial(ClientConnection, connections),  # type: ignore[arg-type]  # anything that makes a protocol
         ws="none", lifespan="on", log_level="warning", access_log=False, server_header=False, proxy_headers=False,
         timeout_keep_alive=math.ceil(settings.idle_timeout_s), timeout_graceful_shutdown=LAST_BYTES_S,
     )  # fmt: skip
@@ -133,17 +125,24 @@ async def _serve(house: House, place: Place, listener: socket.socket, say: Calla
         say()
 
     linger_s = LINGER_S if settings.trusted_proxies else 0
-    server = Server(config, house.closing, house.pool.close_queues, settings.drain_timeout_s, linger_s, serving)
+    server = Server(config, services.shutdown, services.pool.close_queues, settings.drain_timeout_s, linger_s, serving)
     # uvicorn raises the signal that stopped it once more at its end: it must not kill us, the exit status is 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    tasks = [asyncio.create_task(porter.watch()), asyncio.create_task(house.metrics.follow(house, ROUTE))]
-    if place.supervised:
-        tasks.append(asyncio.create_task(_beat(place.board, server)))
+    memory, ledger = services.memory, services.ledger
+    followed = Followed(services.pool, lambda: memory.held_bytes, lambda: ledger.connected)
+    tasks = [
+        asyncio.create_task(connections.watch()),
+        asyncio.create_task(services.metrics.follow(followed, ROUTE)),
+        asyncio.create_task(_tidy_memory()),
+    ]
+    if slot.supervised:
+        tasks.append(asyncio.create_task(_beat(slot.load, server)))
         asyncio.get_running_loop().add_reader(sys.stdin, _supervisor_gone, server)
-    tasks.append(asyncio.create_task(_tidy_memory()))
     if welcome:
-        tasks.append(asyncio.create_task(say_when_ready(house, url_of(listener))))
+        changes = RecordedChanges(services.keys, ledger, by="first start")
+        said = say_when_ready(url_of(listener), services.waiting_for, services.pool.served, changes)
+        tasks.append(asyncio.create_task(said))
     await server.serve(sockets=[listener])
     for task in tasks:
         task.cancel()
@@ -169,10 +168,10 @@ async def _tidy_memory() -> None:
             await asyncio.to_thread(trim, 0)
 
 
-async def _beat(board: Board, server: Server) -> None:
+async def _beat(load: SharedLoad, server: Server) -> None:
     while True:
         if server.started:
-            board.beat(time.monotonic_ns() // 1_000_000)
+            load.beat(time.monotonic_ns() // 1_000_000)
         await asyncio.sleep(BEAT_EVERY_S)
 
 
@@ -191,19 +190,20 @@ def _open_files() -> int:
 
 def main() -> None:
     """One of several, as the supervisor's line on standard input says."""
-    errand = msgspec.json.decode(sys.stdin.buffer.readline(), type=Errand)
-    settings = Settings.model_validate_json(errand.settings)
-    log.configure()
-    folder = Path(errand.folder)
-    place = Place(Board.shared(folder / BOARD, errand.workers, errand.number), errand.number, supervised=True)
-    listener = socket.socket(fileno=errand.listener)
+    start = msgspec.json.decode(sys.stdin.buffer.readline(), type=WorkerStart)
+    settings = Settings.model_validate_json(start.settings)
+    logs.configure()
+    folder = Path(start.folder)
+    load = SharedLoad.shared(folder / LOAD, start.workers, start.number)
+    slot = WorkerSlot(load, start.number, supervised=True)
+    listener = socket.socket(fileno=start.listener)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         metrics = Metrics(VERSION, folder / METRICS)
-        metrics.registry.register(Facts(settings.sources(read_settings().socket_path)))
-        runner.run(live(settings, place, listener, metrics, say=lambda: None, welcome=errand.welcome))
+        metrics.registry.register(ScrapeCollector(wiring.sources(settings, read_settings().socket_path)))
+        runner.run(live(settings, slot, listener, metrics, say=lambda: None, welcome=start.welcome))
 
 
 if __name__ == "__main__":
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
-    sys.exit(command_line.run(app, StoreError))
+    sys.exit(run_command(app, StoreError, BadLedgerSettings))

@@ -1,7 +1,7 @@
 """Several workers that share one port: starts them, replaces who dies or hangs, ends them; serves nothing itself.
 
 The listener is one, held here: what a dying worker had not yet accepted is accepted by another. Files that the workers
-share (the board, their counters) lie in a folder of their own below ``run/``, locked while the gateway lives.
+share (what they have at work, their counters) lie in a folder of their own below ``run/``, locked while the gateway lives.
 """
 
 import contextlib
@@ -21,10 +21,10 @@ import msgspec
 import structlog
 from prometheus_client.multiprocess import mark_process_dead
 
-from gateway.engines.board import Watch
-from gateway.facts import Crew
+from gateway.engines.shared_load import SharedLoadReader
 from gateway.settings import Settings
-from gateway.worker import BOARD, LAST_BYTES_S, METRICS, Errand
+from gateway.telemetry.collector import WorkerCounts
+from gateway.worker import LAST_BYTES_S, LOAD, METRICS, WorkerStart
 
 TICK_S = 0.1
 START_S = 60.0
@@ -79,15 +79,15 @@ class Workers:
 
     def __init__(self, settings: Settings, listener: socket.socket, folder: Path, *, welcome: bool) -> None:
         self._settings, self._listener, self._folder, self._welcome = settings, listener, folder, welcome
-        self._watch = Watch(folder / BOARD, settings.workers)
+        self._watch = SharedLoadReader(folder / LOAD, settings.workers)
         self._workers = [Worker(number) for number in range(settings.workers)]
         self._signals = self._restarts = 0
         self._log = structlog.get_logger()
 
-    def count(self) -> Crew:
+    def count(self) -> WorkerCounts:
         """How many should serve, how many do, and how often one was replaced; for any thread."""
         serving = sum(self._watch.pulse_ms(worker.number) > 0 for worker in self._workers)
-        return Crew(len(self._workers), serving, self._restarts)
+        return WorkerCounts(len(self._workers), serving, self._restarts)
 
     def end(self, *_: object) -> None:
         """Let running answers end, then end; told twice, end now."""
@@ -112,7 +112,7 @@ class Workers:
         return self._finish()
 
     def _start(self, worker: Worker) -> None:
-        errand = Errand(
+        start = WorkerStart(
             worker.number, len(self._workers), self._listener.fileno(), str(self._folder),
             self._welcome and worker.number == 0 and not worker.served, self._settings.model_dump_json(),
         )  # fmt: skip
@@ -123,7 +123,7 @@ class Workers:
         )  # fmt: skip
         assert worker.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it ended already, as the next look will see
-            worker.process.stdin.write(msgspec.json.encode(errand) + b"\n")
+            worker.process.stdin.write(msgspec.json.encode(start) + b"\n")
         # Kept open: its end tells the worker that we are gone.
         worker.started_s = time.monotonic()
 

@@ -41,8 +41,67 @@ MAY_IMPORT: dict[str, set[str]] = {
     "serve.install": set(),  # runs before anything is installed
 }  # fmt: skip
 
+# Every room of the gateway, the ledger's rooms and the files beside them, and what each imports: no more, and no less.
+ROOMS_OF_THE_GATEWAY: dict[str, set[str]] = {
+    "front": set(),
+    "door": set(),
+    "ledger.errors": set(),
+    "ledger.settings": {"ledger.errors"},
+    "ledger.format": {"ledger.errors"},
+    "ledger.storage": {"ledger.errors", "ledger.format"},
+    "ledger.readers": {"ledger.errors", "ledger.format", "ledger.storage"},
+    "ledger.client": {"ledger.errors", "ledger.format", "ledger.readers", "ledger.settings"},
+    "ledger.service": {"ledger.client", "ledger.errors", "ledger.format", "ledger.readers", "ledger.storage"},
+    "ledger.commands": {
+        "ledger.client", "ledger.errors", "ledger.format", "ledger.readers", "ledger.service", "ledger.settings", "ledger.storage",
+    },
+    "ledger.bench": {"ledger.client", "ledger.errors", "ledger.format", "ledger.readers", "ledger.service", "ledger.storage"},
+    "ledger.__main__": {"ledger.commands", "ledger.errors"},
+    "settings": set(),
+    "telemetry": {"front", "ledger.client", "ledger.errors"},
+    "images": {"door", "front"},
+    "keys": {"front", "ledger.client", "ledger.errors", "ledger.settings", "settings"},
+    "engines": {"front", "ledger.client", "ledger.errors", "ledger.settings", "settings", "telemetry"},
+    "people": {"front", "keys"},
+    "relay": {"door", "engines", "front", "keys", "ledger.client", "ledger.errors", "telemetry"},
+    "routes": {
+        "door", "engines", "front", "images", "keys", "ledger.client", "ledger.errors", "ledger.format", "ledger.readers", "people",
+        "relay", "telemetry",
+    },
+    "app": {"routes"},
+    "wiring": {
+        "door", "engines", "front", "images", "keys", "ledger.client", "ledger.settings", "people", "relay", "routes", "settings",
+        "telemetry",
+    },
+    "worker": {
+        "app", "engines", "front", "keys", "ledger.client", "ledger.errors", "ledger.settings", "routes", "settings", "telemetry",
+        "wiring",
+    },
+    "workers": {"engines", "settings", "telemetry", "worker"},
+    "__main__": {
+        "app", "engines", "keys", "ledger.errors", "ledger.settings", "settings", "telemetry", "wiring", "worker", "workers",
+    },
+}  # fmt: skip
+
+# A module with the only packages besides Python's own that it may import: the one who reads it alone must be able to run it.
+PURE: dict[str, set[str]] = {
+    "gateway.door.image_tokens": set(),
+    "gateway.door.limits": set(),
+    "gateway.door.paths": set(),
+    "gateway.engines.affinity": set(),
+    "gateway.engines.health": set(),
+    "gateway.front.proxies": set(),
+    "gateway.images.worker": {"PIL"},
+    "gateway.keys.token": set(),
+    "gateway.ledger.format.identity": set(),
+    "gateway.ledger.format.merkle": set(),
+    "gateway.ledger.readers.verify_proof": {"cryptography"},
+    "gateway.ledger.service.rate_limits": set(),
+    "gateway.ledger.service.refusal_rollup": set(),
+}
+
 # A folder, or a module, with the only one of ours that it may import: itself.
-ALONE = ("gateway.door", "gateway.ledger", "gateway.pictures.worker", "serve.chatglm", "serve.miniature")
+ALONE = ("gateway.door", "gateway.ledger", "gateway.images.worker", "serve.chatglm", "serve.miniature")
 # The engine's own packages are imported by those that become an engine, or that make its models.
 HEAVY = ("vllm", "torch", "transformers", "tokenizers", "safetensors")
 MAY_BE_HEAVY = ("serve.launcher", "serve.plugin", "serve.chatglm", "serve.miniature", "loadtest")
@@ -101,6 +160,98 @@ def faults(top: Path) -> list[str]:
     return found
 
 
+def room_of(name: str) -> str:
+    """The room of a module of the gateway: its first folder or file, in the ledger the second."""
+    parts = name.split(".")[1:]
+    return ".".join(parts[: 2 if parts[0] == "ledger" else 1]) if parts else ""
+
+
+def imports_of_rooms(top: Path) -> dict[str, set[str]]:
+    """What each room of the gateway imports of the others."""
+    known = {name: path for name, path in modules(top).items() if within(name, "gateway")}
+    found: dict[str, set[str]] = {}
+    for name, path in known.items():
+        room = room_of(name)
+        others = {room_of(other) for other in imports(name, path, known) if within(other, "gateway")}
+        found.setdefault(room, set()).update(others - {room})
+    del found[""]
+    if not found.get("ledger"):
+        found.pop("ledger", None)  # the package's own file
+    return found
+
+
+def circles(graph: dict[str, set[str]]) -> list[set[str]]:
+    """The groups of nodes that reach each other, Tarjan's strongly connected components of more than one node."""
+    order: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[set[str]] = []
+
+    def visit(node: str) -> None:
+        order[node] = lowest[node] = len(order)
+        stack.append(node)
+        for other in sorted(graph.get(node, ())):
+            if other not in order:
+                visit(other)
+            if other in stack:
+                lowest[node] = min(lowest[node], lowest[other])
+        if lowest[node] == order[node]:
+            group = set(stack[stack.index(node) :])
+            del stack[stack.index(node) :]
+            if len(group) > 1 or node in graph.get(node, ()):
+                found.append(group)
+
+    for node in sorted(graph):
+        if node not in order:
+            visit(node)
+    return found
+
+
+def test_each_room_of_the_gateway_imports_what_the_table_says() -> None:
+    assert imports_of_rooms(TOP) == ROOMS_OF_THE_GATEWAY
+
+
+def test_no_rooms_and_no_modules_import_each_other_in_a_circle() -> None:
+    assert circles(ROOMS_OF_THE_GATEWAY) == []
+    known = modules(TOP)
+    graph = {name: {other for other in imports(name, path, known) if other in known} for name, path in known.items()}
+    assert circles(graph) == []
+
+
+@pytest.mark.parametrize(
+    ("graph", "found"),
+    [
+        ({"a": {"b"}, "b": {"c"}, "c": set()}, []),
+        ({"a": {"b"}, "b": {"c"}, "c": {"b"}}, [{"b", "c"}]),
+        ({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}, [{"a", "b", "c"}]),
+        ({"a": {"a"}}, [{"a"}]),
+    ],
+)
+def test_a_circle_is_found(graph: dict[str, set[str]], found: list[set[str]]) -> None:
+    assert circles(graph) == found
+
+
+@pytest.mark.parametrize("name", sorted(PURE))
+def test_a_pure_module_needs_nothing_installed(name: str) -> None:
+    known = modules(TOP)
+    foreign = (
+        {other.split(".")[0] for other in imports(name, known[name], known)} - sys.stdlib_module_names - {"gateway"}
+    )
+    assert foreign <= PURE[name]
+
+
+def test_only_settings_and_the_edge_read_the_environment() -> None:
+    known = modules(TOP)
+    reading = {
+        name
+        for name, path in known.items()
+        if within(name, "gateway")
+        and any(ast.unparse(node) == "os.environ" for node in ast.walk(ast.parse(path.read_bytes())))
+    }
+    reading -= {"gateway.ledger.bench"}
+    assert reading == {"gateway.ledger.settings", "gateway.people.directory", "gateway.settings", "gateway.workers"}
+
+
 def test_nobody_imports_what_it_may_not() -> None:
     assert faults(TOP) == []
 
@@ -114,7 +265,7 @@ def test_the_table_names_no_module_that_is_gone() -> None:
     [
         ("gateway/app.py", "import serve.state", "gateway.app imports serve.state: the rooms meet over sockets"),
         ("loadtest/x.py", "from gateway import chat", "loadtest.x imports gateway: the rooms meet over sockets"),
-        ("dashboards/x.py", "import gateway.metrics", "dashboards.x imports gateway.metrics: the rooms meet over sockets"),
+        ("dashboards/x.py", "import gateway.settings", "dashboards.x imports gateway.settings: the rooms meet over sockets"),
         ("vitrine/x.py", "import gateway.keys", "vitrine.x imports gateway.keys: the rooms meet over sockets"),
         ("serve/manifest.py", "from serve import probe", "serve.manifest imports serve.probe"),
         ("serve/manifest.py", "from . import probe", "serve.manifest imports serve.probe"),

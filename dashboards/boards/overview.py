@@ -99,8 +99,8 @@ _BUSY = Row(
         ),
         Panel(
             Kind.TIMESERIES, Text("Refusals by code", "拒绝，按错误码"),
-            Text("By the door, a limit, a full house or the doorway: the code that the client reads.",
-                 "被请求检查、限额、满员或入口拒绝的请求，按客户端看到的错误码。"),
+            Text("By the door, a limit, a full queue or the connection manager: the code that the client reads.",
+                 "被请求检查、限额、队列已满或连接管理器拒绝的请求，按客户端看到的错误码。"),
             (Query(happened("vitrine_refused_total", "code"), both("{{code}}")),),
             quiet=True, unit="reqps", stacked=True,
         ),

@@ -117,7 +117,7 @@ _AWAY = Row(
         ),
         Panel(
             Kind.TIMESERIES, Text("Refusals by code", "拒绝，按错误码"),
-            Text("By the door, a limit, a full house or the doorway.", "被请求检查、限额、满员或入口拒绝。"),
+            Text("By the door, a limit, a full queue or the connection manager.", "被请求检查、限额、队列已满或连接管理器拒绝。"),
             (Query(happened("vitrine_refused_total", "code"), both("{{code}}")),),
             quiet=True, unit="reqps", stacked=True,
         ),

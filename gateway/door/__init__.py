@@ -8,8 +8,7 @@
 All refusals are DoorErrors. This package imports nothing else of the gateway.
 """
 
-from gateway.door.chat import parse_chat
-from gateway.door.engine import engine_body
+from gateway.door.engine_request import engine_body
 from gateway.door.errors import (
     BadImage,
     BadSyntax,
@@ -23,8 +22,9 @@ from gateway.door.errors import (
 )
 from gateway.door.image import Image
 from gateway.door.image_tokens import GLM_4V_9B_IMAGE_TOKENS, image_tokens
-from gateway.door.limits import Limits
+from gateway.door.limits import DoorLimits
 from gateway.door.openapi import chat_schema
+from gateway.door.parsing import parse_chat
 from gateway.door.remote_url import BadURL, RemoteURL, parse_remote_url
 from gateway.door.request import ChatRequest, digest_images
 
@@ -36,9 +36,9 @@ __all__ = [
     "BadValue",
     "ChatRequest",
     "DoorError",
+    "DoorLimits",
     "ForgedToken",
     "Image",
-    "Limits",
     "OverLimit",
     "RemoteURL",
     "TooLarge",

@@ -15,8 +15,8 @@ import pybase64
 
 from gateway.door.data_url import split_data_url
 from gateway.door.errors import BadImage, OverLimit, TooLarge, quoted
-from gateway.door.images import Header, ImageFault, read_header
-from gateway.door.limits import Limits
+from gateway.door.image_headers import Header, ImageFault, read_header
+from gateway.door.limits import DoorLimits
 from gateway.door.remote_url import RemoteURL, remote_url
 
 _TYPES = frozenset({"image/jpeg", "image/png", "image/webp", "image/gif"})
@@ -73,7 +73,7 @@ class Image:
         self.data = data
         self.size_bytes = len(data)
 
-    def digest(self, limits: Limits) -> None:
+    def digest(self, limits: DoorLimits) -> None:
         """Decodes the base64, checks header and limits, and digests the decoded bytes. Raises DoorError."""
         data = self._decoded() if self.remote is None else self._fetched()
         header = self._header(data)
@@ -152,7 +152,7 @@ class Image:
             )
         return header
 
-    def _check_size(self, header: Header, limits: Limits) -> None:
+    def _check_size(self, header: Header, limits: DoorLimits) -> None:
         wide, high = header.width, header.height
         long, short = max(wide, high), min(wide, high)
         size = f"The image has {wide}x{high} pixels"
@@ -171,7 +171,7 @@ class Image:
             )
 
 
-def check_payloads(images: Sequence[Image], limits: Limits) -> None:
+def check_payloads(images: Sequence[Image], limits: DoorLimits) -> None:
     """Count and bytes, from the length of the base64 alone. Raises OverLimit (400) or TooLarge (413)."""
     if len(images) > limits.images:
         raise OverLimit(

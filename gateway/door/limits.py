@@ -5,7 +5,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class DoorLimits:
     """Bounds of one request. The app makes one from its settings, and from a key's policy where that is tighter."""
 
     # The body

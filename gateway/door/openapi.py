@@ -4,13 +4,13 @@ from typing import Any
 
 import msgspec
 
-from gateway.door.limits import Limits
+from gateway.door.limits import DoorLimits
 from gateway.door.model import ChatBody
 
 REF_TEMPLATE = "#/components/schemas/{name}"
 
 
-def chat_schema(limits: Limits) -> dict[str, Any]:
+def chat_schema(limits: DoorLimits) -> dict[str, Any]:
     """Schemas by name, `ChatBody` among them, for an OpenAPI document's `components.schemas`."""
     inline = "data:image/(jpeg|png|webp|gif);base64,"
     url = f"^({inline}|https?://)" if limits.remote_images else f"^{inline}"

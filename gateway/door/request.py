@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from gateway.door.choices import ToolChoiceValue
 from gateway.door.image import Image, check_payloads
-from gateway.door.limits import Limits
+from gateway.door.limits import DoorLimits
+from gateway.door.messages import message_texts, wire_message
 from gateway.door.model import AssistantMessage, ChatBody, FunctionTool, TextPart, UserMessage
-from gateway.door.wire import message_texts, wire_message
+from gateway.door.parameters import ToolChoiceValue
 
 
 @dataclass(eq=False)
@@ -18,7 +18,7 @@ class ChatRequest:
     """`images` in the order of the conversation; `max_tokens` and `thinking` as in effect (None: the default)."""
 
     body: ChatBody
-    limits: Limits
+    limits: DoorLimits
     images: tuple[Image, ...]
     max_tokens: int | None
     thinking: bool | None

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from gateway.door.errors import BadValue, OverLimit
-from gateway.door.limits import Limits
+from gateway.door.limits import DoorLimits
 
 _REPEATS = frozenset(
     {"minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties", "minContains", "maxContains"}
@@ -20,7 +20,7 @@ _REFERENCES = frozenset({"$ref", "$dynamicRef", "$recursiveRef"})
 _BRACES = re.compile(r"\{(\d*),?(\d*)\}")
 
 
-def check_schema(schema: dict[str, Any], path: str, limits: Limits) -> None:
+def check_schema(schema: dict[str, Any], path: str, limits: DoorLimits) -> None:
     """Raises OverLimit or BadValue (400), naming the limit, if `schema` (at `path`) goes beyond `limits`."""
     size = len(msgspec.json.encode(schema))
     if size > limits.schema_bytes:
@@ -81,7 +81,7 @@ def _entries(schema: dict[str, Any]) -> Iterator[tuple[int, str, Any]]:
             stack.extend((depth + 1, "", value) for value in node if isinstance(value, dict | list))
 
 
-def _check_pattern(pattern: str, path: str, limits: Limits) -> None:
+def _check_pattern(pattern: str, path: str, limits: DoorLimits) -> None:
     if len(pattern) > limits.schema_pattern_chars:
         raise OverLimit(
             f"A pattern in the schema has {len(pattern)} characters; the limit is {limits.schema_pattern_chars}.",

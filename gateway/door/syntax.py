@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.door.errors import BadSyntax, OverLimit, TooLarge
-from gateway.door.place import find, path
+from gateway.door.paths import find, path
 
 _MARK = b";base64,"
 _WORTH_CUTTING_BYTES = 1024

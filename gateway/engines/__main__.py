@@ -3,23 +3,23 @@
 import asyncio
 import getpass
 import json
+import ssl
 import sys
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import typer
 
-from gateway import command_line
 from gateway.engines import probe, roster
-from gateway.engines.endpoint import Endpoint, parse
-from gateway.engines.hop import Connections
-from gateway.engines.roster import BadRoster, Entry
-from gateway.engines.state import read as read_state
-from gateway.ledger.client import LedgerClient
+from gateway.engines.connections import EngineConnections
+from gateway.engines.endpoint import TLS_SETTINGS, BadEndpoint, Endpoint, parse, tls_context
+from gateway.engines.roster import BadRoster, RosterEntry
+from gateway.engines.state_file import read as read_state
+from gateway.ledger.client.async_client import LedgerClient
+from gateway.ledger.client.messages import Boot, Fact
 from gateway.ledger.errors import LedgerUnavailable
-from gateway.ledger.messages import Boot, Fact
 from gateway.ledger.settings import read_settings
-from gateway.settings import Settings, read
+from gateway.settings import BadSettings, Settings, read, run_command
 
 ASK_S = 3.0
 LEDGER_DEADLINE_S = 3.0
@@ -69,12 +69,12 @@ def add(
 ) -> None:
     """Add an engine of another host, or give it another address. It is asked once it has answered a probe."""
     settings = read()
-    roster.check(name, Entry(url), "add")
+    roster.check(name, RosterEntry(url), "add")
     if name in roster.listed(settings.engines):
         raise NotDone(f"{name} is named by VITRINE_ENGINES already; change it there, or choose another name")
     _record("add", name, (url,), needed=True)
     with roster.changing(settings.home / roster.FILE) as entries:
-        entries[name] = Entry(url)
+        entries[name] = RosterEntry(url)
     models, fault = asyncio.run(_ask(settings, parse(url)))
     said = (
         f"it serves {' '.join(models)}"
@@ -123,8 +123,8 @@ def _set_draining(name: str, draining: bool) -> None:
         if name not in known and (draining or name not in entries):
             raise NotDone(f"there is no engine {name}; there are {', '.join(sorted(known)) or 'none'}")
         # Never the settings' address: the engine goes when they drop it.
-        url = None if name in named else entries.get(name, Entry()).url
-        entries[name] = Entry(url, draining)
+        url = None if name in named else entries.get(name, RosterEntry()).url
+        entries[name] = RosterEntry(url, draining)
         if not draining and url is None:
             del entries[name]  # nothing is left to be said of it
     _record("drain" if draining else "undrain", name, (), needed=False)
@@ -157,9 +157,16 @@ async def _rows(settings: Settings) -> list[Row]:
     return rows
 
 
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    try:
+        return tls_context(settings.engines_ca, settings.engines_cert, settings.engines_key)
+    except BadEndpoint as error:
+        raise BadSettings(f"{TLS_SETTINGS}: {error}") from None
+
+
 async def _ask(settings: Settings, endpoint: Endpoint) -> tuple[list[str], str]:
     """What an engine says that it serves, and what is wrong with it if it does not."""
-    connections = Connections(endpoint, settings.engines_tls())
+    connections = EngineConnections(endpoint, _tls(settings))
     try:
         return [model.id for model in await probe.models(connections, ASK_S)], ""
     except probe.NoProof as error:
@@ -191,7 +198,7 @@ def _record(verb: str, name: str, outbound: tuple[str, ...], *, needed: bool) ->
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> int:
     """Run the command line; its exit status. ``program`` is what usage lines call it."""
-    return command_line.run(app, NotDone, BadRoster, arguments=arguments, program=program)
+    return run_command(app, NotDone, BadRoster, arguments=arguments, program=program)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import enum
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from gateway.metrics import Choice
+from gateway.telemetry.catalogue import RoutingReason
 
 SLACK = 1.25
 # Below this an engine batches without anybody waiting: there a warm cache is worth more than an even load.
@@ -54,19 +54,19 @@ def choose(
 def choose_and_say(
     policy: Policy, key: bytes, loads: Mapping[str, int], weights: Mapping[str, float], cost: int, *, turn: int = 0,
     slack: float = SLACK, light_tokens: int = LIGHT_TOKENS,
-) -> tuple[str, Choice]:  # fmt: skip
+) -> tuple[str, RoutingReason]:  # fmt: skip
     """What `choose` chooses, and why."""
     names = sorted(loads)
     if policy is Policy.ROUND_ROBIN:
-        return names[turn % len(names)], Choice.ROUND_ROBIN
+        return names[turn % len(names)], RoutingReason.ROUND_ROBIN
     ranked = rank(key, names)
     if policy is Policy.AFFINITY:
         share = slack * (sum(loads.values()) + cost) / sum(weights.values())
         for name in ranked:
             if loads[name] + cost <= weights[name] * max(share, light_tokens):
-                return name, Choice.HOME if name == ranked[0] else Choice.SPILLED
+                return name, RoutingReason.HOME if name == ranked[0] else RoutingReason.SPILLED
     # The key also breaks ties, or all requests of a quiet hour would go to one engine.
     name = min(ranked, key=lambda name: (loads[name] + cost) / weights[name])
     if policy is Policy.LEAST_LOADED:
-        return name, Choice.LEAST_LOADED
-    return name, Choice.HOME if name == ranked[0] else Choice.SPILLED
+        return name, RoutingReason.LEAST_LOADED
+    return name, RoutingReason.HOME if name == ranked[0] else RoutingReason.SPILLED

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+TLS_SETTINGS = "VITRINE_ENGINES_CA, VITRINE_ENGINES_CERT, VITRINE_ENGINES_KEY"
+
 
 class BadEndpoint(ValueError):
     """Not an address of an engine; the text says what is."""

@@ -7,19 +7,20 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.engines import certificate, probe
-from gateway.engines.board import Board
+from gateway.engines.connections import Broke, EngineConnections, EngineResponse, NotReached
 from gateway.engines.endpoint import Endpoint
-from gateway.engines.health import Health, Standing
-from gateway.engines.hop import Broke, Connections, Hop, NotReached
+from gateway.engines.health import Health
 from gateway.engines.queue import Bounds, Queue
-from gateway.engines.state import State
-from gateway.errors import BadRequest, EngineBroke, TimedOut, Unreachable
+from gateway.engines.shared_load import SharedLoad
+from gateway.engines.state_file import EngineState
+from gateway.front.errors import BadRequest, EngineBroke, TimedOut, Unreachable
+from gateway.telemetry.catalogue import Standing
 
 _LOOK_EVERY_S, _LOOK_AGAIN_S, _LOOK_TIMEOUT_S = 600.0, 10.0, 5.0
 
 
 @dataclass(frozen=True)
-class Care:
+class ProbePlan:
     """How engines are looked after: one that answered nobody for ``probe_every_s`` is asked for a token, which may take
     ``probe_timeout_s``; one that comes back gets its full share after ``slow_start_s``."""
 
@@ -35,14 +36,14 @@ class Engine:
     """
 
     def __init__(
-        self, name: str, endpoint: Endpoint, *, bounds: Bounds, board: Board, care: Care,
-        state: State | None = None, tls: ssl.SSLContext | None = None,
+        self, name: str, endpoint: Endpoint, *, bounds: Bounds, load: SharedLoad, care: ProbePlan,
+        state: EngineState | None = None, tls: ssl.SSLContext | None = None,
     ) -> None:  # fmt: skip
         self.name, self.endpoint, self.state = name, endpoint, state
         self.draining = False
-        self.queue = Queue(name, bounds, board)
+        self.queue = Queue(name, bounds, load)
         self._care, self._tls = care, tls
-        self._connections = Connections(endpoint, tls)
+        self._connections = EngineConnections(endpoint, tls)
         self.health = Health(
             proven=state is not None, probe_every_s=care.probe_every_s, slow_start_s=care.slow_start_s, now_s=_now_s()
         )
@@ -79,7 +80,7 @@ class Engine:
     def suspect(self) -> bool:
         return self.health.standing is Standing.SUSPECT
 
-    def follow(self, state: State) -> None:
+    def follow(self, state: EngineState) -> None:
         """Take what its supervisor says now."""
         before, self.state = self.state, state
         if state.ready and before is not None and before.started_at_s != state.started_at_s:
@@ -117,7 +118,7 @@ class Engine:
     @asynccontextmanager
     async def post(
         self, path: str, body: bytes, *, silence_timeout_s: float, answer_timeout_s: float
-    ) -> AsyncIterator[Hop]:
+    ) -> AsyncIterator[EngineResponse]:
         """POST a JSON body; the answer, whose body is still to be read. It is cut on leaving unless read to its end.
 
         The engine may stay silent for ``silence_timeout_s`` at any point and take ``answer_timeout_s`` in all. What goes

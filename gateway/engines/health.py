@@ -8,19 +8,12 @@ A suspect is passed over while others are there, and is still asked when it is t
 request. Only a probe of our own, or a connection that nobody takes, ejects.
 """
 
-import enum
+from gateway.telemetry.catalogue import Standing
 
 FAILURES = 3  # in a row
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 FIRST_WEIGHT = 0.1
-
-
-class Standing(enum.StrEnum):
-    UNPROVEN = "unproven"
-    SERVING = "serving"
-    SUSPECT = "suspect"
-    EJECTED = "ejected"
 
 
 class Health:

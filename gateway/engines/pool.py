@@ -16,40 +16,40 @@ import structlog
 
 from gateway.engines import roster
 from gateway.engines.affinity import Policy, choose_and_say
-from gateway.engines.board import Board
 from gateway.engines.endpoint import Endpoint, parse
-from gateway.engines.engine import Care, Engine
-from gateway.engines.notes import NoNotes, Notes
+from gateway.engines.engine import Engine, ProbePlan
+from gateway.engines.observer import NoObserver, PoolObserver
 from gateway.engines.queue import Bounds
-from gateway.engines.state import State, read
-from gateway.errors import NotFound, Unavailable
-from gateway.metrics import Choice
+from gateway.engines.shared_load import SharedLoad
+from gateway.engines.state_file import EngineState, read
+from gateway.front.errors import NotFound, Unavailable
+from gateway.telemetry.catalogue import RoutingReason
 
 WATCH_INTERVAL_S = 0.25
 
 
 @dataclass(frozen=True)
-class Plan:
+class PoolPlan:
     """What a pool is made of. ``home`` has the state files and the roster; ``listed`` are engines that a setting names."""
 
     home: Path
     bounds: Bounds
-    board: Board
+    load: SharedLoad
     policy: Policy = Policy.AFFINITY
-    care: Care = field(default_factory=Care)
-    listed: Mapping[str, roster.Entry] = field(default_factory=dict)
+    care: ProbePlan = field(default_factory=ProbePlan)
+    listed: Mapping[str, roster.RosterEntry] = field(default_factory=dict)
     tls: ssl.SSLContext | None = None
 
 
 class Pool:
     """All engines that one worker knows. ``watch`` keeps them current. One event loop owns it."""
 
-    def __init__(self, plan: Plan, notes: Notes | None = None) -> None:
-        self._plan, self._notes = plan, notes or NoNotes()
+    def __init__(self, plan: PoolPlan, notes: PoolObserver | None = None) -> None:
+        self._plan, self._notes = plan, notes or NoObserver()
         self._run, self._roster_path = plan.home / "run", plan.home / roster.FILE
         self.engines: dict[str, Engine] = {}
         self._versions: dict[Path, int] = {}
-        self._roster: dict[str, roster.Entry] = {}
+        self._roster: dict[str, roster.RosterEntry] = {}
         self._leaving: set[Engine] = set()
         self._probes: dict[Engine, asyncio.Task[bool]] = {}
         self._looks: dict[Engine, asyncio.Task[None]] = {}
@@ -127,7 +127,7 @@ class Pool:
             raise Unavailable(f"no engine is ready ({waiting}); try again soon", retry_after_s=5)
         trusted = [engine for engine in ready if not engine.suspect] or ready
         if len(trusted) == 1:
-            self._notes.chosen(trusted[0].name, Choice.ONLY)
+            self._notes.chosen(trusted[0].name, RoutingReason.ONLY)
             return trusted[0]
         loads = {engine.name: engine.queue.load_tokens for engine in trusted}
         weights = {engine.name: engine.weight() for engine in trusted}
@@ -156,7 +156,7 @@ class Pool:
         self._versions[path] = version
         return True
 
-    def _follow(self, folder: Path, state: State) -> None:
+    def _follow(self, folder: Path, state: EngineState) -> None:
         engine = self.engines.get(folder.name)
         if engine is None:
             self._add(folder.name, Endpoint(path=folder / "engine.sock"), state)
@@ -171,17 +171,17 @@ class Pool:
         if name not in self.engines:
             self._add(name, endpoint, None)
 
-    def _add(self, name: str, endpoint: Endpoint, state: State | None) -> None:
+    def _add(self, name: str, endpoint: Endpoint, state: EngineState | None) -> None:
         plan = self._plan
         self.engines[name] = Engine(
-            name, endpoint, bounds=plan.bounds, board=plan.board, care=plan.care, state=state, tls=plan.tls
+            name, endpoint, bounds=plan.bounds, load=plan.load, care=plan.care, state=state, tls=plan.tls
         )
 
     def _read_roster(self) -> None:
         try:
             self._roster = roster.read(self._roster_path)
         except roster.BadRoster as error:
-            # The engines that are there go on: a slip in the file must not take the house down.
+            # The engines that are there go on: a slip in the file must not stop the gateway.
             structlog.get_logger().error("the roster of engines was not taken over", why=str(error))
 
     def _look_after(self) -> None:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from gateway.engines.hop import Broke, Connections, NotReached
+from gateway.engines.connections import Broke, EngineConnections, NotReached
 
 _QUESTION = "?"
 _MOST_ANSWER_BYTES = 1 << 20
@@ -30,7 +30,7 @@ class _Completion(msgspec.Struct):
     usage: _Usage
 
 
-async def models(connections: Connections, timeout_s: float) -> list[Model]:
+async def models(connections: EngineConnections, timeout_s: float) -> list[Model]:
     """What it says that it serves, at least one model. Raises NoProof."""
     body = await _answer(connections, "GET", "/v1/models", b"", timeout_s)
     try:
@@ -42,7 +42,7 @@ async def models(connections: Connections, timeout_s: float) -> list[Model]:
     return found
 
 
-async def token(connections: Connections, model: str, timeout_s: float) -> None:
+async def token(connections: EngineConnections, model: str, timeout_s: float) -> None:
     """Ask for one token of ``model``. Raises NoProof if it does not come, or from another model."""
     question = {
         "model": model,
@@ -61,7 +61,7 @@ async def token(connections: Connections, model: str, timeout_s: float) -> None:
         raise NoProof("it answered without a token")
 
 
-async def _answer(connections: Connections, method: str, path: str, body: bytes, timeout_s: float) -> bytes:
+async def _answer(connections: EngineConnections, method: str, path: str, body: bytes, timeout_s: float) -> bytes:
     try:
         hop = await connections.ask(method, path, body, silence_s=timeout_s, answer_s=timeout_s)
         try:

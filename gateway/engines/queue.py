@@ -10,8 +10,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from gateway.engines.board import Board
-from gateway.errors import GatewayError, OverLimit, Unavailable
+from gateway.engines.shared_load import SharedLoad
+from gateway.front.errors import GatewayError, OverLimit, Unavailable
 
 TURN_TOKENS = 1024
 RETRY_AFTER_S = 5
@@ -41,7 +41,7 @@ class Waiter:
 
 
 @dataclass
-class Line:
+class CallerLine:
     """One caller's waiters, oldest first, and the tokens that its turns have left over."""
 
     waiters: deque[Waiter] = field(default_factory=deque)
@@ -52,19 +52,19 @@ class Queue:
     """One worker's queue for one engine. ``exchanges`` and ``tokens`` are this worker's at work, ``waiting`` and
     ``waiting_tokens`` are not yet. The bounds hold for all workers together. One event loop owns it."""
 
-    def __init__(self, engine: str, bounds: Bounds, board: Board) -> None:
-        self._engine, self._bounds, self._board = engine, bounds, board
+    def __init__(self, engine: str, bounds: Bounds, load: SharedLoad) -> None:
+        self._engine, self._bounds, self._load = engine, bounds, load
         self.exchanges = self.tokens = self.waiting = self.waiting_tokens = 0
         self._looking = False
         self._working: dict[str, int] = {}
-        self._lines: dict[str, Line] = {}
+        self._lines: dict[str, CallerLine] = {}
         self._round: deque[str] = deque()
         self._closed = False
 
     def turn(self, key: str, tokens: int, since_s: float) -> "Turn":
         """Hold a place at the engine; gives the seconds that were waited since ``since_s`` (monotonic), elsewhere included.
 
-        Raises Unavailable, Evicted, or OverLimit where the house is full of the caller's own requests. Cancelled while it
+        Raises Unavailable, Evicted, or OverLimit where the queue is full of the caller's own requests. Cancelled while it
         waits, it leaves nothing behind.
         """
         return Turn(self, key, tokens, since_s)
@@ -85,7 +85,7 @@ class Queue:
     @property
     def load_tokens(self) -> int:
         """What is at work at the engine, of all workers, and what waits here."""
-        return self._board.at_work(self._engine)[1] + self.waiting_tokens
+        return self._load.at_work(self._engine)[1] + self.waiting_tokens
 
     def close(self) -> None:
         """Refuse all who wait and all who come."""
@@ -128,12 +128,12 @@ class Queue:
             self._make_room(key)
         waiter = Waiter(key, tokens, asyncio.get_running_loop().create_future())
         if line is None:
-            line = self._lines[key] = Line()
+            line = self._lines[key] = CallerLine()
             self._round.append(key)
         line.waiters.append(waiter)
         self.waiting += 1
         self.waiting_tokens += tokens
-        self._board.add(self._engine, waiting=1)
+        self._load.add(self._engine, waiting=1)
         self._look_again()
         return waiter
 
@@ -178,7 +178,7 @@ class Queue:
 
     def _fits(self, tokens: int) -> bool:
         # One that is larger than all the room there is passes alone, or it would never pass.
-        bounds, (exchanges, at_work) = self._bounds, self._board.at_work(self._engine)
+        bounds, (exchanges, at_work) = self._bounds, self._load.at_work(self._engine)
         room = at_work + tokens <= bounds.tokens or not exchanges
         if not room or exchanges >= bounds.exchanges:
             return False
@@ -186,7 +186,7 @@ class Queue:
             return True
         # Where callers of other workers wait too, nobody takes more than an equal part: or who has all the places, and
         # sees first that one is free, would keep them for ever.
-        parts = 1 + self._board.others_waiting(self._engine)
+        parts = 1 + self._load.others_waiting(self._engine)
         return parts == 1 or (
             (self.exchanges + 1) * parts <= bounds.exchanges and (self.tokens + tokens) * parts <= bounds.tokens
         )
@@ -194,13 +194,13 @@ class Queue:
     def _take(self, key: str, tokens: int) -> None:
         self.exchanges += 1
         self.tokens += tokens
-        self._board.add(self._engine, exchanges=1, tokens=tokens)
+        self._load.add(self._engine, exchanges=1, tokens=tokens)
         self._working[key] = self._working.get(key, 0) + 1
 
     def _give_back(self, key: str, tokens: int) -> None:
         self.exchanges -= 1
         self.tokens -= tokens
-        self._board.add(self._engine, exchanges=-1, tokens=-tokens)
+        self._load.add(self._engine, exchanges=-1, tokens=-tokens)
         self._working[key] -= 1
         if not self._working[key]:
             del self._working[key]
@@ -212,7 +212,7 @@ class Queue:
         line.waiters.remove(waiter)
         self.waiting -= 1
         self.waiting_tokens -= waiter.tokens
-        self._board.add(self._engine, waiting=-1)
+        self._load.add(self._engine, waiting=-1)
         if not line.waiters:
             del self._lines[waiter.key]
             self._round.remove(waiter.key)

@@ -24,17 +24,17 @@ class BadRoster(Exception):
     """The file, or what should go into it, can't be used; the text says why and what to do (exit 1)."""
 
 
-class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RosterEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``url`` None: an engine of this host, or of the settings."""
 
     url: str | None = None
     draining: bool = False
 
 
-_decoder = msgspec.json.Decoder(dict[str, Entry])
+_decoder = msgspec.json.Decoder(dict[str, RosterEntry])
 
 
-def read(path: Path) -> dict[str, Entry]:
+def read(path: Path) -> dict[str, RosterEntry]:
     """The entries by name; none if there is no file. Raises BadRoster."""
     try:
         entries = _decoder.decode(path.read_bytes())
@@ -47,7 +47,7 @@ def read(path: Path) -> dict[str, Entry]:
     return entries
 
 
-def check(name: str, entry: Entry, where: str) -> None:
+def check(name: str, entry: RosterEntry, where: str) -> None:
     """Raises BadRoster for a name or an address that can't be an engine's."""
     if not _NAME.fullmatch(name):
         raise BadRoster(f"{where}: {name!r} is no engine's name; use up to 63 of a-z, 0-9, '.', '_' and '-'")
@@ -61,26 +61,26 @@ def check(name: str, entry: Entry, where: str) -> None:
         raise BadRoster(f"{where}: {name}: {error}") from None
 
 
-def listed(text: str) -> dict[str, Entry]:
+def listed(text: str) -> dict[str, RosterEntry]:
     """The entries of a setting: ``NAME=URL`` pairs between spaces or commas. Raises BadRoster."""
     entries = {}
     for pair in text.replace(",", " ").split():
         name, separator, url = pair.partition("=")
         if not separator:
             raise BadRoster(f"{pair!r} is no pair; write NAME=URL, as in gpu-1=https://gpu-1:8000")
-        entries[name] = Entry(url)
+        entries[name] = RosterEntry(url)
         check(name, entries[name], "engines")
     return entries
 
 
-def remote(named: Mapping[str, Entry], entries: Mapping[str, Entry]) -> dict[str, str]:
+def remote(named: Mapping[str, RosterEntry], entries: Mapping[str, RosterEntry]) -> dict[str, str]:
     """The addresses of engines of other hosts: those of the file, and those ``named`` by the settings, which are right."""
     both = [*entries.items(), *named.items()]
     return {name: entry.url for name, entry in both if entry.url is not None}
 
 
 @contextlib.contextmanager
-def changing(path: Path) -> Iterator[dict[str, Entry]]:
+def changing(path: Path) -> Iterator[dict[str, RosterEntry]]:
     """The entries, to be changed; written back atomically at the block's end. Raises BadRoster."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -98,7 +98,7 @@ def changing(path: Path) -> Iterator[dict[str, Entry]]:
         os.close(descriptor)
 
 
-def _write(path: Path, entries: Mapping[str, Entry]) -> None:
+def _write(path: Path, entries: Mapping[str, RosterEntry]) -> None:
     temporary = path.with_suffix(".tmp")
     body = msgspec.json.format(msgspec.json.encode(entries, order="sorted"), indent=1) + b"\n"
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:

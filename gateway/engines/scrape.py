@@ -14,30 +14,24 @@ from urllib.parse import urlsplit
 
 from gateway.engines import roster
 from gateway.engines.endpoint import Endpoint, parse
-from gateway.engines.state import read as read_state
+from gateway.engines.state_file import read_all
+from gateway.telemetry.exporter import PATH, NotScraped
 
 DEADLINE_S = 5.0  # Prometheus itself waits ten seconds
 MOST_BYTES = 16 << 20
-PATH = "/metrics"
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
 
 
-class NotScraped(Exception):
-    """The engine gave no metrics; the text says why, without its address."""
-
-
-class Engines:
+class EngineScraper:
     """The engines that may be scraped, as the files say now. Any thread may ask."""
 
-    def __init__(self, home: Path, listed: Mapping[str, roster.Entry], tls: ssl.SSLContext | None) -> None:
+    def __init__(self, home: Path, listed: Mapping[str, roster.RosterEntry], tls: ssl.SSLContext | None) -> None:
         self._home, self._listed, self._tls = home, listed, tls
 
     def endpoints(self) -> dict[str, Endpoint]:
         """All of them by name: those of this host that were ever started, and those of others."""
-        found = {}
-        for path in sorted((self._home / "run").glob("engine-*/state.json")):
-            if read_state(path) is not None:
-                found[path.parent.name] = Endpoint(path=path.parent / "engine.sock")
+        run = self._home / "run"
+        found = {name: Endpoint(path=run / name / "engine.sock") for name in read_all(run)}
         try:
             entries = roster.read(self._home / roster.FILE)
         except roster.BadRoster:

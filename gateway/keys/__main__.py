@@ -13,15 +13,15 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from gateway import command_line
 from gateway.keys.allowance import UNLIMITED, Allowance
 from gateway.keys.caller import Key, Scope
-from gateway.keys.changes import Changes
+from gateway.keys.recorded_changes import RecordedChanges
 from gateway.keys.store import KeyStore, StoreError, Subject
-from gateway.ledger.client import LedgerClient
+from gateway.ledger.client.async_client import LedgerClient
+from gateway.ledger.errors import BadSettings as BadLedgerSettings
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.settings import read_settings
-from gateway.settings import read
+from gateway.settings import read, run_command
 
 T = TypeVar("T")
 
@@ -140,12 +140,12 @@ def _store() -> KeyStore:
     return KeyStore(read().home / "keys.sqlite")
 
 
-def _change(change: Callable[[Changes], Awaitable[T]]) -> T:
+def _change(change: Callable[[RecordedChanges], Awaitable[T]]) -> T:
     """Make one change with its record."""
 
     async def run() -> T:
         async with await LedgerClient.connect(read_settings().socket_path, wait_s=LEDGER_DEADLINE_S) as ledger:
-            return await change(Changes(_store(), ledger, by=f"command line, {getpass.getuser()}"))
+            return await change(RecordedChanges(_store(), ledger, by=f"command line, {getpass.getuser()}"))
 
     try:
         return asyncio.run(run())
@@ -179,7 +179,7 @@ def _seconds(text: str) -> float:
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> int:
     """Run the command line; its exit status. ``program`` is what usage lines call it."""
-    return command_line.run(app, LedgerAway, StoreError, arguments=arguments, program=program)
+    return run_command(app, LedgerAway, StoreError, BadLedgerSettings, arguments=arguments, program=program)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ import sys
 
 import typer
 
-from gateway.ledger.commands import check, keep, life, look, outward, receipts
+from gateway.ledger.commands import check, export, receipts, retain, run, search
 from gateway.ledger.errors import EXIT_FAILED, EXIT_USAGE, BadSettings, LedgerError
 
-ROOMS = (life, check, receipts, look, outward, keep)
+MODULES = (run, check, receipts, search, export, retain)
 
 
 def make_app() -> typer.Typer:
@@ -20,8 +20,8 @@ def make_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         add_completion=False,
     )
-    for room in ROOMS:
-        app.registered_commands += room.app.registered_commands
+    for module in MODULES:
+        app.registered_commands += module.app.registered_commands
     return app
 
 

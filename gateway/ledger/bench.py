@@ -28,23 +28,23 @@ from typing import Annotated
 
 import typer
 
-from gateway.ledger.clerk import Clerk, Clock
-from gateway.ledger.client import Deadlines, LedgerClient
-from gateway.ledger.digest import Digester, epoch_key
+from gateway.ledger.client.async_client import Deadlines, LedgerClient
+from gateway.ledger.client.figures import Tally
+from gateway.ledger.client.messages import Admit, Complete, ImageDigest, Limit, Receipt, TextDigest
 from gateway.ledger.errors import LedgerUnavailable
-from gateway.ledger.exchanges import Exchanges
-from gateway.ledger.figures import Tally
-from gateway.ledger.founding import found
-from gateway.ledger.identity import Identities
-from gateway.ledger.keyring import Keyring
-from gateway.ledger.layout import Layout
-from gateway.ledger.limits import Limits
-from gateway.ledger.messages import Admit, Complete, Image, Limit, Receipt, Text
-from gateway.ledger.reader import Reader
-from gateway.ledger.recovery import open_log
-from gateway.ledger.seal import seal_segment
-from gateway.ledger.search import Wanted, find
-from gateway.ledger.verification import verify
+from gateway.ledger.format.digest import Digester, epoch_key
+from gateway.ledger.format.identity import Identities
+from gateway.ledger.readers.reader import Reader
+from gateway.ledger.readers.search import Wanted, find
+from gateway.ledger.readers.verification import verify
+from gateway.ledger.service.open_exchanges import OpenExchanges
+from gateway.ledger.service.rate_limits import RateLimits
+from gateway.ledger.service.record_writer import Clock, RecordWriter
+from gateway.ledger.service.recovery import open_log
+from gateway.ledger.storage.create import found
+from gateway.ledger.storage.keyring import Keyring
+from gateway.ledger.storage.layout import Layout
+from gateway.ledger.storage.seal import seal_segment
 
 TICK_S = 0.002
 PATIENT = Deadlines(admit_s=10, complete_s=10, other_s=10)
@@ -70,8 +70,8 @@ def sample(number: int) -> Admit:
     picture = hashlib.sha256(b"image %d" % number).digest()
     return Admit(
         key="key-1", tenant="lab", ip="192.0.2.7", peer="127.0.0.1:5000", route="/v1/chat/completions", model="glm-4v",
-        stream=True, request=f"01a206ea-f13f-769a-a616-{number:012d}", prompt=Text(prompt, 64),
-        conversation=Text(prompt, 164), images=(Image(picture, 84_211, "image/jpeg", 560, 840),),
+        stream=True, request=f"01a206ea-f13f-769a-a616-{number:012d}", prompt=TextDigest(prompt, 64),
+        conversation=TextDigest(prompt, 164), images=(ImageDigest(picture, 84_211, "image/jpeg", 560, 840),),
         params={"max_tokens": 128, "temperature": "0.7"}, tokens=728, limits=LIMITS,
     )  # fmt: skip
 
@@ -79,7 +79,7 @@ def sample(number: int) -> Admit:
 def ending(identity: str) -> Complete:
     answer = hashlib.sha256(identity.encode()).digest()
     return Complete(
-        identity, "completed", 200, Text(answer, 512), "stop", prompt_tokens=664, answer_tokens=128,
+        identity, "completed", 200, TextDigest(answer, 512), "stop", prompt_tokens=664, answer_tokens=128,
         engine="engine-0", ttft_ms=109, total_ms=1140,
     )  # fmt: skip
 
@@ -194,7 +194,9 @@ def build(folder: Path, records: int) -> tuple[Layout, Keyring]:
     log = open_log(layout, signer, [], compressed=False).log
     digester = Digester(keyring.root(), keyring.secret_or_new, lambda time_ms: "2026-11")
     clock = Clock()
-    clerk = Clerk(log, Identities(clock.wall_ms), digester, Exchanges(), Limits(), clock, "strict", Tally())
+    clerk = RecordWriter(
+        log, Identities(clock.wall_ms), digester, OpenExchanges(), RateLimits(), clock, "strict", Tally()
+    )
     clerk.own("boot", {"room": "bench"})
     now_s = int(time.time())
     for number in range(records // 2):

@@ -1,6 +1,6 @@
 """The organisation's LDAP directory: who has this name and password, in which groups. Never waits longer than its deadline.
 
-Each question goes to a process of its own (ask_directory.py), which is killed at the deadline.
+Each question goes to a process of its own (directory_process.py), which is killed at the deadline.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway.people.origin import is_local
+from gateway.people.browser_origin import is_local
 
 MOST_AT_ONCE = 4
-_PROGRAM = Path(__file__).with_name("ask_directory.py")
+_PROGRAM = Path(__file__).with_name("directory_process.py")
 _PORTS = {"ldap": 389, "ldaps": 636}
 HOW_TO_INSTALL = (
     "signing in with LDAP needs the package bonsai, which is built on this machine: "
@@ -35,7 +35,7 @@ class BadDirectory(ValueError):
 
 
 @dataclass(frozen=True)
-class Found:
+class DirectoryEntry:
     """Somebody whose password was right: their name as the directory spells it, and the names of their groups."""
 
     name: str
@@ -43,7 +43,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Plan:
+class DirectoryPlan:
     """How the directory is asked: an address that ``check_url`` let pass, and what the settings say."""
 
     url: str
@@ -97,11 +97,11 @@ def require_library() -> None:
 class Directory:
     """Asks by the plan; at most MOST_AT_ONCE questions run, the others wait."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: DirectoryPlan) -> None:
         self._plan = plan
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
 
-    async def find(self, user: str, password: str) -> Found | None:
+    async def find(self, user: str, password: str) -> DirectoryEntry | None:
         """Who this is; None for an unknown name and a wrong password alike. Raises DirectoryAway."""
         try:
             async with asyncio.timeout(self._plan.timeout_s), self._places:
@@ -110,7 +110,7 @@ class Directory:
             raise DirectoryAway(f"{self._plan.url} did not answer within {self._plan.timeout_s:g} s") from None
         match said.get("is"):
             case "known":
-                return Found(str(said["name"]), tuple(map(str, said["groups"])))
+                return DirectoryEntry(str(said["name"]), tuple(map(str, said["groups"])))
             case "wrong":
                 return None
         raise DirectoryAway(f"{self._plan.url}: {said.get('text')}")

@@ -6,37 +6,23 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from gateway.keys.allowance import BOUNDS, Allowance
+from gateway.keys.allowance import Allowance
 from gateway.keys.caller import Scope
 
 MOST_NAME_CHARS = 256
 _SPACES = re.compile(r"\s*([,=])\s*")
 _NO_MATTER = ("Mn", "Me", "Cf", "Cc")  # marks upon a letter, and signs that have no look
 
-Bound = Annotated[int | None, Field(ge=0)]
 
+@dataclass(frozen=True)
+class Group:
+    """What members of a group may do."""
 
-class Group(BaseModel):
-    """What members of a group may do: one entry of ``[[groups]]`` in vitrine.toml."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    group: Annotated[str, Field(min_length=1)]
-    tenant: Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}$")] = "default"
-    scopes: tuple[Scope, ...] = (Scope.INFERENCE,)
-    requests_per_min: Bound = None
-    tokens_per_min: Bound = None
-    tokens_per_day: Bound = None
-    concurrent: Bound = None
-    images_per_min: Bound = None
-
-    @property
-    def allowance(self) -> Allowance:
-        return Allowance(**{name: getattr(self, name) for name in BOUNDS})
+    group: str
+    tenant: str
+    scopes: frozenset[Scope]
+    allowance: Allowance
 
 
 @dataclass(frozen=True)
@@ -70,7 +56,7 @@ def admitted(name: str, groups: Iterable[str], mapping: Iterable[Group], secret:
     for entry in mapping:
         if _normal(entry.group) in theirs:
             return Person(
-                person_id(secret, name), name, entry.tenant, frozenset(entry.scopes), entry.allowance
+                person_id(secret, name), name, entry.tenant, entry.scopes, entry.allowance
             )  # fmt: skip
     return None
 

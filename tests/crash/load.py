@@ -7,13 +7,13 @@ import itertools
 import os
 from collections.abc import Callable
 
-from gateway.ledger.client import Deadlines, LedgerClient
+from gateway.ledger.client.async_client import Deadlines, LedgerClient
+from gateway.ledger.client.messages import Receipt
 from gateway.ledger.errors import LedgerUnavailable
-from gateway.ledger.keyring import Keyring
-from gateway.ledger.layout import Layout
-from gateway.ledger.messages import Receipt
-from gateway.ledger.reader import Reader
-from gateway.ledger.verification import Report, verify
+from gateway.ledger.readers.reader import Reader
+from gateway.ledger.readers.verification import Report, verify
+from gateway.ledger.storage.keyring import Keyring
+from gateway.ledger.storage.layout import Layout
 from tests.support.deadline import eventually
 from tests.support.ledger import Ledger, admit, complete
 

@@ -13,10 +13,11 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from gateway.counts import Metrics
-from gateway.engines.scrape import PATH
+from gateway import wiring
 from gateway.ledger.settings import LedgerSettings
 from gateway.settings import Settings
+from gateway.telemetry.counters import Metrics
+from gateway.telemetry.exporter import PATH
 from serve import profile
 from serve.settings import Settings as EngineSettings
 from tests.deploy.front import front
@@ -210,7 +211,7 @@ def test_the_engines_are_found_and_scraped_through_the_gateways(tmp_path: Path) 
     assert set(found) == {"url", "refreshInterval"}
     where = urlsplit(found["url"])
     listed = the("ConfigMap", "vitrine-gateway")["data"]["VITRINE_ENGINES"]
-    engines = Settings(home=tmp_path, engines=listed).scraped_engines()
+    engines = wiring.engine_scraper(Settings(home=tmp_path, engines=listed))
     assert where.path == PATH + "/engines"
     told = engines.discovered(where.netloc)
     assert len(told) == listed.count("=") == 8

@@ -10,17 +10,17 @@ import typer
 from fastapi import FastAPI
 
 import serve.__main__
-from gateway import command_line, metrics
 from gateway import settings as gateway_settings
+from gateway import wiring
 from gateway.app import build
-from gateway.counts import Metrics
-from gateway.engines.board import Board
 from gateway.engines.pool import Pool
-from gateway.house import House
+from gateway.engines.shared_load import SharedLoad
 from gateway.keys.store import KeyStore
 from gateway.ledger import errors as ledger_errors
 from gateway.ledger import settings as ledger_settings
-from gateway.ledger.client import Deadlines, LedgerClient
+from gateway.ledger.client.async_client import Deadlines, LedgerClient
+from gateway.telemetry import catalogue as metrics
+from gateway.telemetry.counters import Metrics
 from serve import errors as serve_errors
 from serve import profile
 from serve import settings as serve_settings
@@ -113,8 +113,10 @@ def routes(home: Path) -> set[str]:
     try:
         ledger = LedgerClient(home / "ledger.sock", Deadlines(), buffered=False)
         settings = gateway_settings.Settings(home=home)
-        pool = Pool(settings.plan(Board.alone()))
-        application = build(House.furnish(settings, keys, pool, ledger, Metrics("0")))
+        pool = Pool(wiring.pool_plan(settings, SharedLoad.alone()))
+        application = build(
+            wiring.services(settings, ledger_settings.LedgerSettings(), keys, pool, ledger, Metrics("0"))
+        )
     finally:
         keys.close()
     app = next(part for part in vars(application).values() if isinstance(part, FastAPI))
@@ -142,7 +144,7 @@ def test_every_profile_is_there_with_its_context(readme: str) -> None:
 def test_every_exit_code_is_there(readme: str) -> None:
     errors = [*vars(serve_errors).values(), *vars(ledger_errors).values()]
     used = {error.exit_code for error in errors if hasattr(error, "exit_code")}
-    used |= {serve.__main__.WRONG_USAGE, command_line.WRONG_USAGE, command_line.BAD_SETTINGS, 0}
+    used |= {serve.__main__.WRONG_USAGE, gateway_settings.WRONG_USAGE, gateway_settings.BadSettings.exit_code, 0}
     assert {int(code) for code in tables(readme)["exit codes"]} == used
 
 

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from playwright.sync_api import Locator, Route, expect
 
-from gateway.ledger.verify_proof import check, read_proof
+from gateway.ledger.readers.verify_proof import check, read_proof
 from tests.page.reader import Reader, drawn
 from tests.page.trees import proofs
 from tests.support.audit import Ledger

@@ -18,14 +18,14 @@ from typing import Any
 
 import psutil
 
-from gateway.ledger.client import Deadlines, LedgerClient
-from gateway.ledger.founding import found
-from gateway.ledger.keyring import Keyring
-from gateway.ledger.layout import Layout
-from gateway.ledger.messages import Admit, Complete, Image, Limit, Text
-from gateway.ledger.note import Verifier
-from gateway.ledger.reader import Reader
-from gateway.ledger.record import decode
+from gateway.ledger.client.async_client import Deadlines, LedgerClient
+from gateway.ledger.client.messages import Admit, Complete, ImageDigest, Limit, TextDigest
+from gateway.ledger.format.note import Verifier
+from gateway.ledger.format.record import decode
+from gateway.ledger.readers.reader import Reader
+from gateway.ledger.storage.create import found
+from gateway.ledger.storage.keyring import Keyring
+from gateway.ledger.storage.layout import Layout
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_S = 20.0
@@ -37,12 +37,12 @@ def sha256(content: bytes) -> bytes:
     return hashlib.sha256(content).digest()
 
 
-def text(content: str) -> Text:
-    return Text(sha256(content.encode()), len(content))
+def text(content: str) -> TextDigest:
+    return TextDigest(sha256(content.encode()), len(content))
 
 
-def image(content: bytes) -> Image:
-    return Image(sha256(content), len(content), "image/png", 336, 336)
+def image(content: bytes) -> ImageDigest:
+    return ImageDigest(sha256(content), len(content), "image/png", 336, 336)
 
 
 def admit(number: int = 0, *, prompt: str = "what is this?", picture: bytes | None = None, **more: Any) -> Admit:

@@ -8,12 +8,12 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.door import Limits
+from gateway.door import DoorLimits
 from tests.gateway.door.bodies import body, picture, user
 from tests.support.certificate import certificate
 
 PNG = picture()
-LIMITS = Limits(remote_images=True)
+LIMITS = DoorLimits(remote_images=True)
 
 
 def asking(*urls: str) -> dict[str, Any]:

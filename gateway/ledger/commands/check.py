@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from gateway.ledger.anchor import check_head, write_anchor
-from gateway.ledger.checkpoint import Head, open_head
 from gateway.ledger.commands.terminal import (
     AsJson,
     KeyOption,
@@ -22,9 +20,11 @@ from gateway.ledger.commands.terminal import (
     when,
 )
 from gateway.ledger.errors import EXIT_OK, Gap, LedgerError, RolledBack, Tampered, Unreadable
-from gateway.ledger.merkle import check_consistency, prove_consistency
-from gateway.ledger.note import NoteError, b64
-from gateway.ledger.verification import Report, verify
+from gateway.ledger.format.checkpoint import Head, open_head
+from gateway.ledger.format.merkle import check_consistency, prove_consistency
+from gateway.ledger.format.note import NoteError, b64
+from gateway.ledger.readers.verification import Report, verify
+from gateway.ledger.storage.anchor import check_head, write_anchor
 
 app = typer.Typer()
 

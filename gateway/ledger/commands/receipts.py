@@ -8,16 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.ledger import verify_proof
 from gateway.ledger.commands.terminal import AsJson, KeyOption, LogFolder, say, say_json, target, when
-from gateway.ledger.digest import PLAIN, epoch_key, keyed, record_key
 from gateway.ledger.errors import NotFound
-from gateway.ledger.identity import is_identity
-from gateway.ledger.merkle import prove_inclusion
-from gateway.ledger.note import b64
-from gateway.ledger.proof import Proof, format_proof
-from gateway.ledger.reader import Reader
-from gateway.ledger.record import decode
+from gateway.ledger.format.digest import PLAIN, epoch_key, keyed, record_key
+from gateway.ledger.format.identity import is_identity
+from gateway.ledger.format.merkle import prove_inclusion
+from gateway.ledger.format.note import b64
+from gateway.ledger.format.proof import Proof, format_proof
+from gateway.ledger.format.record import decode
+from gateway.ledger.readers import verify_proof
+from gateway.ledger.readers.reader import Reader
 
 app = typer.Typer()
 

@@ -13,12 +13,12 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from gateway.ledger.keyring import Keyring, read_verifier
-from gateway.ledger.layout import Layout
-from gateway.ledger.note import Verifier
-from gateway.ledger.plan import Plan
-from gateway.ledger.reader import Reader
+from gateway.ledger.format.note import Verifier
+from gateway.ledger.readers.reader import Reader
+from gateway.ledger.service.plan import ServicePlan
 from gateway.ledger.settings import LedgerSettings, read_settings
+from gateway.ledger.storage.keyring import Keyring, read_verifier
+from gateway.ledger.storage.layout import Layout
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 LogFolder = Annotated[Path | None, typer.Option("--log", help="The log's folder; default: the settings'.")]
@@ -50,8 +50,8 @@ def target(folder: Path | None = None) -> Target:
     return Target(settings, Layout(folder or settings.log_folder), Keyring(settings.key_folder))
 
 
-def plan_of(settings: LedgerSettings) -> Plan:
-    return Plan(
+def plan_of(settings: LedgerSettings) -> ServicePlan:
+    return ServicePlan(
         folder=settings.log_folder, keys=settings.key_folder, socket=settings.socket_path, mode=settings.mode,
         digests=settings.digests, epoch=settings.epoch, segment_bytes=settings.segment_bytes,
         segment_daily=settings.segment_daily, compress=settings.compress, sign_every_s=settings.sign_every_s,

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from PIL import Image as Picture
 
-from gateway.door import ChatRequest, DoorError, Limits, digest_images, engine_body, parse_chat
+from gateway.door import ChatRequest, DoorError, DoorLimits, digest_images, engine_body, parse_chat
 
-LIMITS = Limits()
+LIMITS = DoorLimits()
 SALT = "5a" * 32
 
 
@@ -50,14 +50,14 @@ def user(*parts: dict[str, Any] | str) -> dict[str, Any]:
     return {"role": "user", "content": [{"type": "text", "text": p} if isinstance(p, str) else p for p in parts]}
 
 
-def parse(sent: dict[str, Any] | bytes, limits: Limits = LIMITS) -> ChatRequest:
+def parse(sent: dict[str, Any] | bytes, limits: DoorLimits = LIMITS) -> ChatRequest:
     """Through the whole door, images too."""
     request = parse_chat(sent if isinstance(sent, bytes) else json.dumps(sent).encode(), limits)
     digest_images(request)
     return request
 
 
-def refused(sent: dict[str, Any] | bytes, limits: Limits = LIMITS) -> DoorError:
+def refused(sent: dict[str, Any] | bytes, limits: DoorLimits = LIMITS) -> DoorError:
     with pytest.raises(DoorError) as caught:
         parse(sent, limits)
     error = caught.value
@@ -66,7 +66,7 @@ def refused(sent: dict[str, Any] | bytes, limits: Limits = LIMITS) -> DoorError:
 
 
 def written(
-    sent: dict[str, Any] | bytes, limits: Limits = LIMITS, uuid: Callable[[bytes], str] = bytes.hex
+    sent: dict[str, Any] | bytes, limits: DoorLimits = LIMITS, uuid: Callable[[bytes], str] = bytes.hex
 ) -> dict[str, Any]:
     """What the engine would read."""
     made: dict[str, Any] = json.loads(engine_body(parse(sent, limits), "served", SALT, uuid))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.door import ForgedToken
-from gateway.door.control import CONTROL_TOKENS
+from gateway.door.control_tokens import CONTROL_TOKENS
 from tests.gateway.door.bodies import body, image_part, parse, picture, refused, user, written
 
 SHIELD = [

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.door import DoorError, Limits, chat_schema
+from gateway.door import DoorError, DoorLimits, chat_schema
 from gateway.door.model import AssistantMessage, ChatBody, ToolMessage, UserMessage
 
 API = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
@@ -18,7 +18,7 @@ def test_every_field_is_documented() -> None:
 
 
 def test_every_limit_is_documented_with_its_default() -> None:
-    for field in dataclasses.fields(Limits):
+    for field in dataclasses.fields(DoorLimits):
         assert f"`{field.name}`" in API, field.name
         if isinstance(field.default, int):
             assert f"{field.default:,}" in API, field.name
@@ -30,7 +30,7 @@ def test_every_code_is_documented() -> None:
 
 
 def test_the_schema_for_openapi_has_every_field_and_no_dangling_reference() -> None:
-    schemas = chat_schema(Limits())
+    schemas = chat_schema(DoorLimits())
     body = schemas["ChatBody"]
     assert set(body["properties"]) == {field.name for field in msgspec.structs.fields(ChatBody)}
     assert body["additionalProperties"] is False

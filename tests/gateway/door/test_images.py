@@ -9,7 +9,7 @@ from typing import Any
 import PIL.Image
 import pytest
 
-from gateway.door import BadImage, Limits
+from gateway.door import BadImage, DoorLimits
 from tests.gateway.door.bodies import (
     LIMITS,
     animation,
@@ -240,7 +240,7 @@ def test_a_webp_whose_canvas_differs_from_its_picture_is_refused() -> None:
 def test_images_are_counted_before_they_are_decoded() -> None:
     part = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "!" * 4000}}
     assert "16" in refused(body(user(*[part] * 17))).message
-    assert refused(body(user(part)), Limits(image_bytes=1000)).status == 413
+    assert refused(body(user(part)), DoorLimits(image_bytes=1000)).status == 413
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:

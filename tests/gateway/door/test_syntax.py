@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gateway.door import Limits, parse_chat
+from gateway.door import DoorLimits, parse_chat
 from gateway.door.syntax import without_base64
 from tests.gateway.door.bodies import body, data_url, image_part, picture, refused, user
 
@@ -32,7 +32,7 @@ def test_integers_pass_up_to_64_bits_and_no_further() -> None:
     for number, passes in ((2**63 - 1, True), (2**63, False), (-(2**63), True), (-(2**63) - 1, False)):
         sent = json.dumps(body()).replace("{", f'{{"tools": [{tool.format(number)}], ', 1).encode()
         if passes:
-            assert parse_chat(sent, Limits()).tools[0].function.parameters == {"default": number}
+            assert parse_chat(sent, DoorLimits()).tools[0].function.parameters == {"default": number}
         else:
             assert refused(sent).param == "tools[0].function.parameters.default"
 
@@ -54,7 +54,7 @@ def test_a_key_sent_twice_is_refused(sent: bytes, param: str) -> None:
 
 def test_a_key_hidden_behind_an_image_is_still_seen_twice() -> None:
     whole = json.dumps(body(user(image_part(picture(width=400, height=400)), "x"))).encode()
-    assert parse_chat(whole, Limits()).model == "glm-4v"
+    assert parse_chat(whole, DoorLimits()).model == "glm-4v"
     twice = whole[:-1] + b', "model": "other"}'
     assert "twice" in refused(twice).message
     inside = whole.replace(b'"image_url": {"url"', b'"image_url": {"url": "data:image/png;base64,AAAA", "url"')
@@ -90,7 +90,7 @@ def test_deep_nesting_is_refused_at_any_depth(opening: bytes) -> None:
 
 
 def test_too_many_bytes_are_413() -> None:
-    tight = Limits(body_bytes=1000, text_bytes=500)
+    tight = DoorLimits(body_bytes=1000, text_bytes=500)
     assert refused(json.dumps(body("x" * 2000)).encode(), tight).status == 413
     error = refused(json.dumps(body("x" * 600)).encode(), tight)
     assert error.status == 413
@@ -107,7 +107,7 @@ def test_more_values_than_allowed_are_refused_and_their_number_is_known(value: s
         parsed = f'{{"role": "assistant", "content": "x", "parsed": [{", ".join([value] * count)}]}}'
         return f'{{"model": "m", "messages": [{parsed}]}}'.encode()
 
-    tight = Limits(values=1000)
+    tight = DoorLimits(values=1000)
     parse_chat(sent(900 // (inside + 1)), tight)
     assert "1000 values" in refused(sent(1001), tight).message
 
@@ -115,19 +115,19 @@ def test_more_values_than_allowed_are_refused_and_their_number_is_known(value: s
 def test_commas_and_brackets_in_text_are_no_values() -> None:
     text = 'a, [b], {c}: "d\\" \\,' * 5000
     sent = json.dumps(body(text)).encode()
-    parse_chat(sent, Limits(values=20))
+    parse_chat(sent, DoorLimits(values=20))
     call = {"id": "1", "function": {"name": "f", "arguments": json.dumps({"a": text})}}
     sent = json.dumps(body("x", {"role": "assistant", "tool_calls": [call]})).encode()
-    parse_chat(sent, Limits(values=30))
+    parse_chat(sent, DoorLimits(values=30))
     call["function"] = {"name": "f", "arguments": "[" + "1," * 5000 + "1]"}
     sent = json.dumps(body("x", {"role": "assistant", "tool_calls": [call]})).encode()
-    assert "arguments" in refused(sent, Limits(values=4000)).message
+    assert "arguments" in refused(sent, DoorLimits(values=4000)).message
 
 
 def test_base64_does_not_count_as_text() -> None:
     sent = json.dumps(body(user(image_part(picture(width=600, height=600)), "x"))).encode()
     assert len(sent) > 2000
-    parse_chat(sent, Limits(text_bytes=1000))
+    parse_chat(sent, DoorLimits(text_bytes=1000))
 
 
 def test_cutting_base64_leaves_the_structure() -> None:

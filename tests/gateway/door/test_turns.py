@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 from vllm.renderers.chat_utils import _postprocess_messages, _strip_claude_code_billing_header
 
 from gateway.door import ForgedToken, digest_images, engine_body, parse_chat
-from gateway.door.control import CONTROL_TOKENS
+from gateway.door.control_tokens import CONTROL_TOKENS
 from tests.gateway.door.bodies import LIMITS, SALT, body, image_part, picture
 from tests.gateway.door.test_control import EVASIONS
 from tests.gateway.door.test_messages import ANSWERS

@@ -11,7 +11,7 @@ from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionReque
 from vllm.renderers.chat_utils import _parse_chat_message_content_mm_part
 
 from gateway.door import digest_images, engine_body, image_tokens, parse_chat
-from gateway.door.control import CONTROL_TOKENS
+from gateway.door.control_tokens import CONTROL_TOKENS
 from tests.gateway.door.bodies import LIMITS, SALT, body, image_part, picture, user
 from tests.gateway.door.test_choices import PASSING, SAY, SEE
 from tests.gateway.door.test_messages import ANSWERS

@@ -2,7 +2,8 @@
 
 import pytest
 
-from gateway.engines.health import FAILURES, FIRST_PAUSE_S, FIRST_WEIGHT, LONGEST_PAUSE_S, Health, Standing
+from gateway.engines.health import FAILURES, FIRST_PAUSE_S, FIRST_WEIGHT, LONGEST_PAUSE_S, Health
+from gateway.telemetry.catalogue import Standing
 
 
 def health(*, proven: bool = True) -> Health:

@@ -8,8 +8,15 @@ from typing import Any
 
 import pytest
 
+from gateway.engines.connections import (
+    MOST_HEAD_BYTES,
+    MOST_UNREAD_BYTES,
+    Broke,
+    EngineConnections,
+    EngineResponse,
+    NotReached,
+)
 from gateway.engines.endpoint import Endpoint
-from gateway.engines.hop import MOST_HEAD_BYTES, MOST_UNREAD_BYTES, Broke, Connections, Hop, NotReached
 from tests.support.deadline import eventually
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -48,7 +55,7 @@ class Engine:
 
     def __init__(self, path: Path, says: Says) -> None:
         self.peers: list[Peer] = []
-        self.connections = Connections(Endpoint(path=path), None)
+        self.connections = EngineConnections(Endpoint(path=path), None)
         self._says = says
 
     async def met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -62,7 +69,7 @@ class Engine:
             peer.left.set()
             writer.close()
 
-    async def ask(self, body: bytes = b"{}", *, silence_s: float = 5, answer_s: float = 10) -> Hop:
+    async def ask(self, body: bytes = b"{}", *, silence_s: float = 5, answer_s: float = 10) -> EngineResponse:
         return await self.connections.ask("POST", "/v1/x", body, silence_s=silence_s, answer_s=answer_s)
 
     async def answer(self, body: bytes = b"{}", *, silence_s: float = 5, answer_s: float = 10) -> tuple[int, bytes]:
@@ -260,7 +267,7 @@ async def test_an_engine_is_held_back_while_nobody_reads(tmp_path: Path) -> None
 
 async def test_where_nobody_listens_is_told_at_once(tmp_path: Path) -> None:
     for endpoint in (Endpoint(path=tmp_path / "nobody"), Endpoint(origin="http://127.0.0.1:1")):
-        connections = Connections(endpoint, None)
+        connections = EngineConnections(endpoint, None)
         with pytest.raises(NotReached):
             await connections.ask("GET", "/", silence_s=5, answer_s=5)
         connections.close()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.engines.endpoint import BadEndpoint, parse
-from gateway.engines.roster import BadRoster, Entry, changing, listed, read, remote
+from gateway.engines.roster import BadRoster, RosterEntry, changing, listed, read, remote
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_what_is_no_address_is_refused_with_the_way_out(text: str) -> None:
 
 def test_a_setting_lists_engines() -> None:
     assert listed("gpu-1=http://gpu-1:8000, gpu-2=https://gpu-2:8000") == {
-        "gpu-1": Entry("http://gpu-1:8000"), "gpu-2": Entry("https://gpu-2:8000"),
+        "gpu-1": RosterEntry("http://gpu-1:8000"), "gpu-2": RosterEntry("https://gpu-2:8000"),
     }  # fmt: skip
     assert listed("") == {}
 
@@ -45,14 +45,14 @@ def test_a_bad_setting_is_named(text: str, said: str) -> None:
 def test_a_change_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "engines.json"
     with changing(path) as entries:
-        entries["gpu-1"] = Entry("http://gpu-1:8000")
+        entries["gpu-1"] = RosterEntry("http://gpu-1:8000")
     with changing(path) as entries:
-        entries["gpu-1"] = Entry("http://gpu-1:8000", draining=True)
-        entries["engine-0"] = Entry(None, draining=True)
+        entries["gpu-1"] = RosterEntry("http://gpu-1:8000", draining=True)
+        entries["engine-0"] = RosterEntry(None, draining=True)
     good = read(path)
-    assert good == {"gpu-1": Entry("http://gpu-1:8000", True), "engine-0": Entry(None, True)}
+    assert good == {"gpu-1": RosterEntry("http://gpu-1:8000", True), "engine-0": RosterEntry(None, True)}
     with pytest.raises(BadRoster, match="no engine's name"), changing(path) as entries:
-        entries["Bad Name"] = Entry("http://gpu-1:8000")
+        entries["Bad Name"] = RosterEntry("http://gpu-1:8000")
     assert read(path) == good
     assert path.stat().st_mode & 0o777 == 0o600
 
@@ -66,9 +66,9 @@ def test_a_file_that_is_not_ours_is_said_to_be_so(tmp_path: Path, content: str) 
 
 
 def test_an_engine_of_the_settings_has_the_address_that_they_give_it() -> None:
-    named = {"gpu-1": Entry("http://gpu-1:8000"), "gpu-2": Entry("http://gpu-2:8000")}
-    file = {"gpu-1": Entry("http://old:8000"), "gpu-2": Entry(None, True), "gpu-3": Entry("http://gpu-3:8000"),
-            "engine-0": Entry(None, True)}  # fmt: skip
+    named = {"gpu-1": RosterEntry("http://gpu-1:8000"), "gpu-2": RosterEntry("http://gpu-2:8000")}
+    file = {"gpu-1": RosterEntry("http://old:8000"), "gpu-2": RosterEntry(None, True), "gpu-3": RosterEntry("http://gpu-3:8000"),
+            "engine-0": RosterEntry(None, True)}  # fmt: skip
     assert remote(named, file) == {f"gpu-{number}": f"http://gpu-{number}:8000" for number in (1, 2, 3)}
 
 

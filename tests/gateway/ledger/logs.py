@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.ledger.identity import Identities
-from gateway.ledger.keyring import Keyring
-from gateway.ledger.layout import Layout
-from gateway.ledger.log import Log
-from gateway.ledger.note import Signer
-from gateway.ledger.record import Value, encode
-from gateway.ledger.recovery import Opened, open_log
-from gateway.ledger.seal import seal_segment
-from gateway.ledger.verification import Report, verify
+from gateway.ledger.format.identity import Identities
+from gateway.ledger.format.note import Signer
+from gateway.ledger.format.record import Value, encode
+from gateway.ledger.readers.verification import Report, verify
+from gateway.ledger.service.recovery import Opened, open_log
+from gateway.ledger.storage.keyring import Keyring
+from gateway.ledger.storage.layout import Layout
+from gateway.ledger.storage.log import Log
+from gateway.ledger.storage.seal import seal_segment
 from tests.support.ledger import make_log
 
 START_MS = 1_795_000_000_000

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from gateway.ledger.browse import Page, Query, browse
-from gateway.ledger.reader import Reader
-from gateway.ledger.record import decode
+from gateway.ledger.format.record import decode
+from gateway.ledger.readers.browse import Page, Query, browse
+from gateway.ledger.readers.reader import Reader
 from tests.gateway.ledger.logs import Hand
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.ledger.client import Deadlines, LedgerClient
+from gateway.ledger.client.async_client import Deadlines, LedgerClient
+from gateway.ledger.client.messages import Abandon, Admit, Question, Receipt, Reply, decode_question, encode
 from gateway.ledger.errors import LedgerUnavailable
-from gateway.ledger.messages import Abandon, Admit, Answer, Question, Receipt, decode_question, encode
 from tests.support.ledger import PATIENT, admit
 
 WITHIN_S = 10
@@ -51,7 +51,7 @@ class Desk:
     def answer(self, question: Question) -> None:
         assert self._connection is not None
         said = Receipt(f"id-{question.n}", question.n, b"x" * 32, "test.example/log")
-        self._connection.send(encode(Answer(question.n, said)))
+        self._connection.send(encode(Reply(question.n, said)))
 
     def close(self) -> None:
         self._listener.close()

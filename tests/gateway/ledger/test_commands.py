@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.ledger.messages import Deny, Receipt
+from gateway.ledger.client.messages import Deny, Receipt
 from tests.support.deadline import until
 from tests.support.ledger import BASE, admit, client_of, command, complete, environment, exchange, exchanges, running
 

@@ -13,14 +13,14 @@ import pytest
 from jsonschema import Draft202012Validator
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
-from gateway.ledger.checkpoint import open_head
-from gateway.ledger.exports.ecs import to_ecs
-from gateway.ledger.exports.ocsf import VERSION, to_ocsf
-from gateway.ledger.exports.table import COLUMNS, header, to_row
-from gateway.ledger.exports.tiles import tile_path, write_tiles
-from gateway.ledger.merkle import full_root, leaf_hash, root_of
-from gateway.ledger.reader import Reader
-from gateway.ledger.tree import split
+from gateway.ledger.format.checkpoint import open_head
+from gateway.ledger.format.merkle import full_root, leaf_hash, root_of
+from gateway.ledger.readers.exports.ecs import to_ecs
+from gateway.ledger.readers.exports.ocsf import VERSION, to_ocsf
+from gateway.ledger.readers.exports.table import COLUMNS, header, to_row
+from gateway.ledger.readers.exports.tiles import tile_path, write_tiles
+from gateway.ledger.readers.reader import Reader
+from gateway.ledger.storage.tree import split
 from tests.gateway.ledger.logs import Hand
 
 COMMON = {

@@ -5,15 +5,15 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.ledger.limits import DAY_MS, MINUTE_MS, Limits, Over, Reservation
-from gateway.ledger.messages import Limit
+from gateway.ledger.client.messages import Limit, Over
+from gateway.ledger.service.rate_limits import DAY_MS, MINUTE_MS, RateLimits, Reservation
 
 
 def key_limit(**values: int) -> tuple[Limit, ...]:
     return (Limit("key", "k", **values),)
 
 
-def admit(limits: Limits, asked: tuple[Limit, ...], tokens: int, images: int, now_ms: int) -> Over | Reservation:
+def admit(limits: RateLimits, asked: tuple[Limit, ...], tokens: int, images: int, now_ms: int) -> Over | Reservation:
     """The answer alone; what is left stands in `left`, which has to say the same."""
     answer, left = limits.admit(asked, tokens, images, now_ms)
     assert left == limits.left(asked, now_ms)
@@ -21,7 +21,7 @@ def admit(limits: Limits, asked: tuple[Limit, ...], tokens: int, images: int, no
 
 
 def test_the_last_request_that_fits_is_let_in_and_the_next_is_not() -> None:
-    limits = Limits()
+    limits = RateLimits()
     asked = key_limit(requests_per_min=3)
     answers = [admit(limits, asked, 0, 0, now_ms) for now_ms in (0, 10, 20, 30)]
     assert [isinstance(answer, Reservation) for answer in answers] == [True, True, True, False]
@@ -32,7 +32,7 @@ def test_the_last_request_that_fits_is_let_in_and_the_next_is_not() -> None:
 
 
 def test_after_the_told_time_the_same_request_passes_and_not_a_moment_before() -> None:
-    limits = Limits()
+    limits = RateLimits()
     asked = key_limit(tokens_per_min=100)
     admit(limits, asked, 60, 0, 1000)
     admit(limits, asked, 40, 0, 5000)
@@ -43,14 +43,14 @@ def test_after_the_told_time_the_same_request_passes_and_not_a_moment_before() -
 
 
 def test_no_two_boxes_on_the_clock_make_a_double_burst() -> None:
-    limits = Limits()
+    limits = RateLimits()
     asked = key_limit(requests_per_min=10)
     taken = [now for now in range(59_000, 61_000, 10) if isinstance(admit(limits, asked, 0, 0, now), Reservation)]
     assert len(taken) == 10
 
 
 def test_a_refusal_burns_nothing_in_any_subject() -> None:
-    limits = Limits()
+    limits = RateLimits()
     both = (Limit("key", "k", requests_per_min=10), Limit("tenant", "t", requests_per_min=1))
     assert isinstance(admit(limits, both, 0, 0, 0), Reservation)
     for now_ms in range(1, 9):
@@ -62,7 +62,7 @@ def test_a_refusal_burns_nothing_in_any_subject() -> None:
 
 
 def test_what_was_not_used_is_given_back_and_what_was_used_beyond_is_taken() -> None:
-    limits = Limits()
+    limits = RateLimits()
     asked = key_limit(tokens_per_min=100, tokens_per_day=1000)
     held = admit(limits, asked, 80, 0, 0)
     assert isinstance(held, Reservation)
@@ -75,7 +75,7 @@ def test_what_was_not_used_is_given_back_and_what_was_used_beyond_is_taken() -> 
 
 
 def test_an_exchange_that_never_ran_gives_everything_back() -> None:
-    limits = Limits()
+    limits = RateLimits()
     asked = key_limit(requests_per_min=1, tokens_per_min=10, tokens_per_day=10, images_per_min=2, concurrent=1)
     for now_ms in range(5):
         held = admit(limits, asked, 10, 2, now_ms)
@@ -85,7 +85,7 @@ def test_an_exchange_that_never_ran_gives_everything_back() -> None:
 
 
 def test_a_settling_after_the_window_has_passed_changes_nothing_that_counts_now() -> None:
-    limits = Limits()
+    limits = RateLimits()
     asked = key_limit(tokens_per_min=100)
     old = admit(limits, asked, 100, 0, 0)
     assert isinstance(old, Reservation)
@@ -95,7 +95,7 @@ def test_a_settling_after_the_window_has_passed_changes_nothing_that_counts_now(
 
 
 def test_exchanges_at_once_are_counted_until_they_end() -> None:
-    limits = Limits()
+    limits = RateLimits()
     asked = key_limit(concurrent=2)
     first, second = admit(limits, asked, 0, 0, 0), admit(limits, asked, 0, 0, 0)
     assert isinstance(first, Reservation)
@@ -108,21 +108,21 @@ def test_exchanges_at_once_are_counted_until_they_end() -> None:
 
 
 def test_a_limit_of_zero_lets_nothing_in_and_an_image_limit_does_not_touch_text() -> None:
-    limits = Limits()
+    limits = RateLimits()
     assert isinstance(admit(limits, key_limit(requests_per_min=0), 0, 0, 0), Over)
     assert isinstance(admit(limits, key_limit(images_per_min=0), 5, 1, 0), Over)
     assert isinstance(admit(limits, key_limit(images_per_min=0), 5, 0, 0), Reservation)
 
 
 def test_values_change_from_one_admit_to_the_next() -> None:
-    limits = Limits()
+    limits = RateLimits()
     assert isinstance(admit(limits, key_limit(requests_per_min=1), 0, 0, 0), Reservation)
     assert isinstance(admit(limits, key_limit(requests_per_min=1), 0, 0, 1), Over)
     assert isinstance(admit(limits, key_limit(requests_per_min=2), 0, 0, 2), Reservation)
 
 
 def test_idle_subjects_are_forgotten() -> None:
-    limits = Limits()
+    limits = RateLimits()
     held = admit(limits, key_limit(tokens_per_day=5), 1, 1, 0)
     assert isinstance(held, Reservation)
     limits.settle(held, 1, 0)
@@ -136,7 +136,7 @@ def test_idle_subjects_are_forgotten() -> None:
 @settings(max_examples=200, deadline=None)
 def test_no_minute_and_no_day_ever_holds_more_than_the_limit(steps: list[tuple[int, int, int]]) -> None:
     """A model that keeps every admitted request decides the same, and no window of any length is ever exceeded."""
-    limits, now_ms = Limits(), 0
+    limits, now_ms = RateLimits(), 0
     taken: list[tuple[int, int, int]] = []
     asked = key_limit(requests_per_min=5, tokens_per_min=100, images_per_min=4)
     for pause_ms, tokens, images in steps:
@@ -156,7 +156,7 @@ def test_no_minute_and_no_day_ever_holds_more_than_the_limit(steps: list[tuple[i
 @given(st.lists(st.tuples(st.integers(0, 3 * 3_600_000), st.integers(1, 400)), max_size=80))
 @settings(max_examples=100, deadline=None)
 def test_no_day_ever_holds_more_tokens_than_its_limit(steps: list[tuple[int, int]]) -> None:
-    limits, now_ms = Limits(), 0
+    limits, now_ms = RateLimits(), 0
     taken: list[tuple[int, int]] = []
     for pause_ms, tokens in steps:
         now_ms += pause_ms

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gateway.ledger.errors import LogBroken, LogBusy
-from gateway.ledger.reader import Reader
-from gateway.ledger.record import Value
-from gateway.ledger.recovery import lock
+from gateway.ledger.format.record import Value
+from gateway.ledger.readers.reader import Reader
+from gateway.ledger.service.recovery import lock
 from tests.gateway.ledger.logs import Hand
 
 

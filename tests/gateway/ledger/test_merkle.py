@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymerkle import InmemoryTree
 
-from gateway.ledger.merkle import (
+from gateway.ledger.format.merkle import (
     EMPTY_ROOT,
     Frontier,
     NodeAt,
@@ -24,7 +24,7 @@ from gateway.ledger.merkle import (
     root_of,
     subtrees,
 )
-from gateway.ledger.tree import Runs, StoredTree, split
+from gateway.ledger.storage.tree import Runs, StoredTree, split
 
 # The reference inputs and roots of the certificate-transparency project's tests for RFC 6962.
 VECTORS = [bytes.fromhex(text) for text in (

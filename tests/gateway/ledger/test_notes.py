@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gateway.ledger import verify_proof
-from gateway.ledger.checkpoint import Head, open_head, parse_text, sign_head
 from gateway.ledger.errors import Tampered
-from gateway.ledger.heads import is_beginning, open_stored, read_heads, sign_stored
-from gateway.ledger.merkle import ProofError, full_root, leaf_hash, prove_inclusion, root_of
-from gateway.ledger.note import COSIGNATURE, NoteError, Signer, Verifier, open_note, parse_note, sign_note
-from gateway.ledger.proof import Proof, check_proof, format_proof, parse_proof
-from gateway.ledger.seal import Seal, parse_seal
+from gateway.ledger.format.checkpoint import Head, open_head, parse_text, sign_head
+from gateway.ledger.format.heads import is_beginning, open_stored, read_heads, sign_stored
+from gateway.ledger.format.merkle import ProofError, full_root, leaf_hash, prove_inclusion, root_of
+from gateway.ledger.format.note import COSIGNATURE, NoteError, Signer, Verifier, open_note, parse_note, sign_note
+from gateway.ledger.format.proof import Proof, check_proof, format_proof, parse_proof
+from gateway.ledger.readers import verify_proof
+from gateway.ledger.storage.seal import Seal, parse_seal
 
 # The well-known example of golang.org/x/mod/sumdb/note.
 GO_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.ledger.client import Deadlines, LedgerClient
+from gateway.ledger.client.async_client import Deadlines, LedgerClient
+from gateway.ledger.client.messages import Boot, Receipt
 from gateway.ledger.errors import LedgerRefused, LedgerUnavailable
-from gateway.ledger.messages import Boot, Receipt
 from tests.support.deadline import eventually
 from tests.support.ledger import (
     admit,
@@ -96,7 +96,7 @@ async def test_buffered_goes_on_without_the_ledger_and_hands_in_what_it_held(tmp
 
 
 async def test_a_buffer_that_overflows_leaves_a_gap_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.ledger.client.MOST_HELD", 2)  # a bound, not behaviour
+    monkeypatch.setattr("gateway.ledger.client.async_client.MOST_HELD", 2)  # a bound, not behaviour
     deadlines = Deadlines(admit_s=0.01, complete_s=0.01, other_s=20)
     with running(tmp_path / "home", mode="buffered") as ledger:
         async with client_of(ledger, deadlines=deadlines, buffered=True) as client:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.ledger.client import Deadlines, LedgerClient
+from gateway.ledger.client.async_client import Deadlines, LedgerClient
+from gateway.ledger.client.messages import Boot, Deny, Integrity, KeyEvent, Receipt, Refusal
 from gateway.ledger.errors import LedgerRefused, LedgerUnavailable
-from gateway.ledger.messages import Boot, Deny, Integrity, KeyEvent, Receipt, Refusal
-from gateway.ledger.reader import Reader
-from gateway.ledger.record import is_canonical
+from gateway.ledger.format.record import is_canonical
+from gateway.ledger.readers.reader import Reader
 from tests.support.deadline import eventually
 from tests.support.ledger import (
     Ledger,

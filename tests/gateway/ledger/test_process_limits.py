@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from gateway.ledger.messages import Receipt, Refusal
+from gateway.ledger.client.messages import Receipt, Refusal
 from tests.support.deadline import eventually, until
 from tests.support.ledger import admit, client_of, complete, exchanges, limit, of_kind, running
 

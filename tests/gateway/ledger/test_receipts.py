@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from gateway.ledger import verify_proof
-from gateway.ledger.client import LedgerClient
-from gateway.ledger.messages import Receipt
+from gateway.ledger.client.async_client import LedgerClient
+from gateway.ledger.client.messages import Receipt
+from gateway.ledger.readers import verify_proof
 from tests.support.deadline import eventually
 from tests.support.ledger import (
     admit,

@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.ledger.digest import PLAIN, Digester, epoch_key, keyed, record_key
-from gateway.ledger.floods import MINUTE_MS, MOST_KEYS, SINGLE, Floods
-from gateway.ledger.identity import Identities, is_identity, time_ms
-from gateway.ledger.record import MOST_LINE_BYTES, RecordError, Value, cap, decode, encode, is_canonical
+from gateway.ledger.format.digest import PLAIN, Digester, epoch_key, keyed, record_key
+from gateway.ledger.format.identity import Identities, is_identity, time_ms
+from gateway.ledger.format.record import MOST_LINE_BYTES, RecordError, Value, cap, decode, encode, is_canonical
+from gateway.ledger.service.refusal_rollup import MINUTE_MS, MOST_KEYS, SINGLE, Floods
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=40),

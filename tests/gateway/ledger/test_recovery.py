@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.ledger.anchor import write_anchor
-from gateway.ledger.checkpoint import sign_head
 from gateway.ledger.errors import Gap, LedgerError, RolledBack, Tampered, Unreadable
-from gateway.ledger.layout import Layout
-from gateway.ledger.seal import decompress
+from gateway.ledger.format.checkpoint import sign_head
+from gateway.ledger.storage.anchor import write_anchor
+from gateway.ledger.storage.layout import Layout
+from gateway.ledger.storage.seal import decompress
 from tests.gateway.ledger.logs import Hand
 
 

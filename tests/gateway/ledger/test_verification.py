@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from gateway.ledger.errors import Gap, LedgerError, RolledBack, Tampered
-from gateway.ledger.keyring import Keyring
-from gateway.ledger.layout import Layout
-from gateway.ledger.reader import Reader
-from gateway.ledger.seal import stored_file
-from gateway.ledger.verification import verify
+from gateway.ledger.readers.reader import Reader
+from gateway.ledger.readers.verification import verify
+from gateway.ledger.storage.keyring import Keyring
+from gateway.ledger.storage.layout import Layout
+from gateway.ledger.storage.seal import stored_file
 from tests.gateway.ledger.logs import Hand
 from tests.support.ledger import make_log
 

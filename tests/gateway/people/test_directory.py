@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway import wiring
 from gateway.people import directory
-from gateway.people.ask_directory import escaped
 from gateway.people.directory import BadDirectory, check_url
+from gateway.people.directory_process import escaped
 from gateway.settings import BadSettings, read
 from tests.gateway.people.browser import GROUPS, Browser
 from tests.support.audit import Ledger
@@ -157,7 +158,7 @@ def _signs_in(gateway: Gateway) -> bool:
 
 def _asking(pid: int) -> list[str]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [child for child in children if b"ask_directory" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return [child for child in children if b"directory_process" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 @pytest.mark.parametrize(
@@ -183,7 +184,7 @@ def test_settings_that_can_not_work_are_refused_with_the_way_out(
     for name, value in {**slapd.settings(**MAPPED), **changed}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(BadSettings, match=re.escape(message)):
-        read().check()
+        wiring.check(read())
 
 
 def test_such_settings_stop_the_start_in_one_sentence(tmp_path: Path, slapd: Slapd) -> None:

@@ -245,7 +245,8 @@ def test_form_tokens_differ_and_do_not_tell_the_token() -> None:
 
 
 def test_the_first_group_of_the_mapping_that_one_is_in_decides() -> None:
-    mapping = [Group(group="staff", tenant="first", concurrent=1), Group(group="all", tenant="second")]
+    scopes = frozenset({Scope.INFERENCE})
+    mapping = [Group("staff", "first", scopes, Allowance(concurrent=1)), Group("all", "second", scopes, Allowance())]
     first, second = admitted("a", ["All", "STAFF"], mapping, b"s"), admitted("a", ["all"], mapping, b"s")
     assert first is not None
     assert second is not None

@@ -90,7 +90,7 @@ def test_what_is_not_a_name_and_a_password_is_refused_without_being_repeated(bro
 
 
 def test_an_empty_password_is_refused_also_by_the_process_that_asks(slapd: Slapd) -> None:
-    from gateway.people import ask_directory
+    from gateway.people import directory_process
 
     asked = {
         "url": f"ldap://127.0.0.1:{slapd.port}", "start_tls": False, "ca": str(slapd.ca), "timeout_s": 5,
@@ -98,8 +98,8 @@ def test_an_empty_password_is_refused_also_by_the_process_that_asks(slapd: Slapd
         "filter": "(uid={user})", "name_attribute": "uid", "group_attribute": "memberOf", "group_base": BASE,
         "group_filter": "", "user": "alice",
     }  # fmt: skip
-    assert ask_directory.answer({**asked, "password": PASSWORDS["alice"]})["is"] == "known"
-    assert ask_directory.answer({**asked, "password": ""}) == {"is": "wrong"}
+    assert directory_process.answer({**asked, "password": PASSWORDS["alice"]})["is"] == "known"
+    assert directory_process.answer({**asked, "password": ""}) == {"is": "wrong"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,27 @@
+"""Reads format and size of a picture from its header and checks that it is whole; no pixel is ever decoded.
+
+One walker a format, each a pure function from bytes to a Header. Accepted are the formats that clients send and every
+decoder knows well: JPEG, PNG, WebP, GIF with one frame. Bytes after a picture's end are ignored, as decoders do
+(phones append previews and films); bytes missing before it are an error.
+"""
+
+from gateway.door.image_headers.gif import read_gif
+from gateway.door.image_headers.header import Header, ImageFault
+from gateway.door.image_headers.jpeg import read_jpeg
+from gateway.door.image_headers.png import read_png
+from gateway.door.image_headers.webp import read_webp
+
+__all__ = ["Header", "ImageFault", "read_header"]
+
+
+def read_header(data: bytes) -> Header:
+    """Format and size of the picture in `data`. Raises ImageFault if it is none of the accepted ones, or not whole."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return read_jpeg(data)
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return read_png(data)
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return read_webp(data)
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return read_gif(data)
+    raise ImageFault("is not a JPEG, PNG, WebP or GIF picture; convert it to one of them")

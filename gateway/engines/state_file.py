@@ -1,0 +1,53 @@
+"""Reads the ``state.json`` that an engine's supervisor writes (contract: serve -> gateway); never writes it."""
+
+from pathlib import Path
+
+import msgspec
+
+
+class Namespace(msgspec.Struct, frozen=True):
+    """What the kernel said of the engine's network. ``no_routes``: packets that found no way out of it."""
+
+    isolated: bool
+    no_routes: int
+
+
+class EngineState(msgspec.Struct, frozen=True):
+    """What a supervisor says of its engine. Unknown fields of newer supervisors are passed over."""
+
+    schema: int
+    number: int
+    phase: str
+    message: str
+    profile: str
+    served_names: list[str]
+    supervisor_pid: int
+    manifest_root: str
+    flags_digest: str
+    ready_since_s: float | None
+    started_at_s: float
+    max_model_len: int | None
+    namespace: Namespace | None = None
+    restarts: int = 0
+
+    @property
+    def ready(self) -> bool:
+        return self.phase == "ready"
+
+
+_decoder = msgspec.json.Decoder(EngineState)
+_MOST_ENGINES = 1000
+
+
+def read(path: Path) -> EngineState | None:
+    """The state in a file; None if there is none or it can't be understood."""
+    try:
+        return _decoder.decode(path.read_bytes())
+    except (OSError, msgspec.DecodeError, msgspec.ValidationError):
+        return None
+
+
+def read_all(run: Path) -> dict[str, EngineState]:
+    """The state of every engine of this host that was ever started, by the engine's name."""
+    found = {path.parent.name: read(path) for path in sorted(run.glob("engine-*/state.json"))[:_MOST_ENGINES]}
+    return {name: state for name, state in found.items() if state is not None}

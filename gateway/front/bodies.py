@@ -1,0 +1,109 @@
+"""Reads a request's body under a cap and a deadline; never keeps more than the cap in memory."""
+
+import asyncio
+from types import TracebackType
+
+from starlette.types import Receive, Scope
+
+from gateway.front.disconnects import ClientLeft
+from gateway.front.errors import BadRequest, GatewayError, TooLarge, TooSlow, Unavailable
+from gateway.front.request_state import state_of
+
+
+class MemoryBudget:
+    """How many bytes of bodies are in memory in all: those that arrive, that wait, and that are being answered."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes, self.held_bytes = most_bytes, 0
+
+
+class MemoryShare:
+    """``with MemoryShare(bodies)``: one request's part of all bodies, given back at the block's end."""
+
+    def __init__(self, bodies: MemoryBudget) -> None:
+        self._bodies, self._held_bytes = bodies, 0
+
+    def __enter__(self) -> "MemoryShare":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bodies.held_bytes -= self._held_bytes
+
+    def check(self, more_bytes: int) -> None:
+        """Raises Unavailable if so many more do not fit now."""
+        if self._bodies.held_bytes + more_bytes > self._bodies.most_bytes:
+            raise Unavailable(
+                "too many pictures are being worked on; try again soon", code="memory_full", retry_after_s=2
+            )
+
+    def take(self, more_bytes: int) -> None:
+        self.check(more_bytes)
+        self._held_bytes += more_bytes
+        self._bodies.held_bytes += more_bytes
+
+
+class BodyBuffer:
+    """Takes a body's pieces where they come off the socket, each counted at once, without waking anybody for each."""
+
+    def __init__(self, room: MemoryShare, most_bytes: int) -> None:
+        self._room, self._most_bytes, self._size = room, most_bytes, 0
+        self.parts: list[bytes] = []
+        self.fault: GatewayError | None = None
+
+    def take(self, part: bytes) -> bool:
+        """Keep a piece; False if no more can be, and ``fault`` says why."""
+        self._size += len(part)
+        try:
+            if self._size > self._most_bytes:
+                raise too_large(self._most_bytes)
+            self._room.take(len(part))
+        except GatewayError as error:
+            self.fault = error
+            return False
+        self.parts.append(part)
+        return True
+
+
+async def read_body(scope: Scope, receive: Receive, room: MemoryShare, most_bytes: int, timeout_s: float) -> bytes:
+    """The whole body. Raises Unavailable, TooLarge, TooSlow, BadRequest (an encoding that is not understood) or ClientLeft."""
+    headers = dict(scope["headers"])
+    if headers.get(b"content-encoding", b"identity") != b"identity":
+        raise BadRequest("compressed request bodies are not accepted; send it without Content-Encoding")
+    announced = headers.get(b"content-length", b"0")
+    if announced.isdigit() and int(announced) > most_bytes:
+        raise too_large(most_bytes)
+    # What is announced is not reserved: nobody holds memory by promising.
+    room.check(int(announced) if announced.isdigit() else 0)
+    intake = BodyBuffer(room, most_bytes)
+    connection = state_of(scope).connection
+    whole: bytes | None = connection.whole_body(scope)
+    if whole is not None:
+        if connection.left:
+            raise ClientLeft
+        if not intake.take(whole):
+            assert intake.fault is not None
+            raise intake.fault
+        return whole
+    try:
+        async with asyncio.timeout(timeout_s):
+            with connection.pieces_to(intake, scope):
+                more = True
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientLeft
+                    more = message.get("more_body", False)
+                    if intake.fault is not None:
+                        raise intake.fault
+            parts = intake.parts
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+    except TimeoutError:
+        raise TooSlow(
+            f"the request body did not arrive within {timeout_s:g} s; send it faster, or smaller pictures"
+        ) from None
+
+
+def too_large(most_bytes: int) -> TooLarge:
+    return TooLarge(f"the request body is larger than {most_bytes:,} bytes; send fewer or smaller pictures")

@@ -1,0 +1,33 @@
+"""What the engine sees of a request's pictures: their pixels, encoded anew, as many as ``detail`` asks for; decodes nothing.
+
+One picture after the other: a request with many of them leaves the other processes to other requests.
+"""
+
+import asyncio
+
+from gateway.door import ChatRequest
+from gateway.front.bodies import MemoryShare
+from gateway.front.errors import BadRequest, Unavailable
+from gateway.images.worker_pool import Overdue, Undecodable, WorkerPool
+
+LOW_PIXELS = 512 * 512
+HIGH_PIXELS = 6_144 * 28 * 28  # what GLM-4.1V to 4.6V themselves look at: more would be made smaller there
+
+
+async def sanitize(request: ChatRequest, workers: WorkerPool, share: MemoryShare) -> None:
+    """Replace what the engine sees of each picture. Raises BadRequest, Unavailable, or DoorError. After `digest_images`."""
+    for image in request.images:
+        budget = LOW_PIXELS if image.detail == "low" else HIGH_PIXELS
+        try:
+            made = await workers.remake(image.data, image.type, budget)
+        except Undecodable:
+            raise BadRequest(
+                "The image can't be decoded. Save it again.", param=image.path, code="invalid_image"
+            ) from None
+        except Overdue:
+            raise Unavailable(
+                "a picture could not be worked on in time; try again soon", code="pictures_busy", retry_after_s=2
+            ) from None
+        share.take(len(made) * 4 // 3)
+        # It digests, checks and encodes to base64: not on the event loop.
+        await asyncio.to_thread(image.show, made, budget)

@@ -1,0 +1,1 @@
+"""Reading a log: pages, search, verification, proofs, exports. Never appends to it."""

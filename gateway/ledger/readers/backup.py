@@ -1,0 +1,85 @@
+"""A copy of a log that may be growing, and the way back. Never copies a secret, never overwrites a log.
+
+The copy is taken in the order in which the writer makes things durable, backwards: heads, then hashes, then lines. So
+whatever a copied head covers is in the copy.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from gateway.ledger.errors import BadSettings, RolledBack
+from gateway.ledger.format.note import Verifier
+from gateway.ledger.readers.verification import Progress, Report, verify
+from gateway.ledger.storage.anchor import read_anchor
+from gateway.ledger.storage.files import make_folder, sync_folder, write_once
+from gateway.ledger.storage.keyring import Keyring
+from gateway.ledger.storage.layout import Layout
+from gateway.ledger.storage.seal import stored_file
+
+_KINDS = ("seal", "heads", "hashes", "jsonl.zst", "jsonl")
+
+
+def back_up(layout: Layout, verifier: Verifier, to: Path, progress: Progress) -> Report:
+    """Copy the log into a new folder and verify the copy; what the copy holds."""
+    if to.exists() and any(to.iterdir()):
+        raise BadSettings(f"{to} is not empty: a backup goes into a folder of its own")
+    copy = Layout(to)
+    _copy_all(layout, copy)
+    return verify(copy, verifier, [], progress)
+
+
+def restore(source: Path, layout: Layout, keyring: Keyring, progress: Progress) -> Report:
+    """Verify a backup and put it in place of a log that is gone.
+
+    RolledBack if the keys know a newer head than the backup: going on from there would sign a second history.
+    """
+    if layout.folder.exists() and any(layout.folder.iterdir()):
+        raise BadSettings(f"{layout.folder} is not empty: move it away first, nothing was changed")
+    verifier = keyring.verifier()
+    report = verify(Layout(source), verifier, [], progress)
+    known = read_anchor(keyring.anchor, verifier)
+    if known is not None and known.size > report.records:
+        raise RolledBack(
+            f"the backup has {report.records} records, but {known.size} were signed: look for a newer backup; without "
+            f"one, keep this to read and begin a new log (docs/audit.md, exit code 11)"
+        )
+    _copy_all(Layout(source), layout)
+    return report
+
+
+def _copy_all(source: Layout, copy: Layout) -> None:
+    make_folder(copy.folder)
+    make_folder(copy.segments)
+    nodes = source.nodes.read_bytes() if source.nodes.exists() else b""
+    for number in source.numbers():
+        _copy_segment(source, copy, number)
+        for torn in source.segments.glob(f"{number:08d}.torn-*"):
+            _copy(torn, copy.segments / torn.name)
+    write_once(copy.nodes, nodes)
+    sync_folder(copy.segments)
+    _copy(source.marker, copy.marker)  # last: without it the folder is no log yet
+
+
+def _copy_segment(source: Layout, copy: Layout, number: int) -> None:
+    for kind in _KINDS:
+        _copy(source.file(number, kind), copy.file(number, kind))
+    if stored_file(copy, number) is None and source.file(number, "seal").exists():
+        # Sealed while we copied: its plain lines went after we had looked for packed ones.
+        for kind in ("seal", "jsonl.zst"):
+            copy.file(number, kind).unlink(missing_ok=True)
+            _copy(source.file(number, kind), copy.file(number, kind))
+
+
+def _copy(source: Path, to: Path) -> None:
+    """One file, durable; missing ones stay missing."""
+    try:
+        data = source.read_bytes()
+    except FileNotFoundError:
+        return
+    descriptor = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,209 @@
+"""Reading a log that may be growing: its segments, lines, hashes and heads. Writes nothing, takes no lock."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gateway.ledger.errors import Gap, NotFound, RolledBack, Tampered, Unreadable
+from gateway.ledger.format.checkpoint import Head
+from gateway.ledger.format.heads import last_head, split_notes
+from gateway.ledger.format.identity import time_ms
+from gateway.ledger.format.merkle import HASH_BYTES
+from gateway.ledger.format.note import Verifier
+from gateway.ledger.storage.layout import Layout, read_origin
+from gateway.ledger.storage.seal import Seal, decompress, read_seal, stored_file
+from gateway.ledger.storage.tree import RUN, Runs, StoredTree, split
+
+SLACK_MS = 24 * 3_600_000  # how far the clock may have jumped back before a search by id misses a segment
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment as found: `records` by its hashes; `seal` None while it is open or being sealed."""
+
+    number: int
+    first: int
+    records: int
+    seal: Seal | None
+
+    @property
+    def end(self) -> int:
+        return self.first + self.records
+
+
+class Reader:
+    """One look at a log: what it held when the reader was made."""
+
+    def __init__(self, layout: Layout, verifier: Verifier) -> None:
+        self.layout = layout
+        self.verifier = verifier
+        self.origin = read_origin(layout, verifier)
+        self.segments = find_segments(layout, verifier)
+        self._firsts = [segment.first for segment in self.segments]
+        self._nodes = bytearray()
+        self._tree = StoredTree(self._nodes, self.leaves)
+
+    def refresh(self) -> None:
+        """Look again: the log may have grown. What was computed of the tree stays good."""
+        self.segments = find_segments(self.layout, self.verifier)
+        self._firsts = [segment.first for segment in self.segments]
+
+    @property
+    def size(self) -> int:
+        return self.segments[-1].end
+
+    def head(self) -> tuple[Head, str]:
+        """The newest signed head and its checkpoint text."""
+        for segment in reversed(self.segments):
+            data = self.layout.file(segment.number, "heads").read_bytes()
+            head, _ = last_head(data, self.verifier)
+            if head is not None:
+                return head, split_notes(data)[0][-1]
+        raise RolledBack(f"{self.layout.folder} has no signed head")
+
+    def head_of(self, size: int) -> tuple[Head, str] | None:
+        """A stored head of exactly this size."""
+        wanted = f"{self.origin}\n{size}\n"
+        for segment in reversed(self.segments):
+            for note in split_notes(self.layout.file(segment.number, "heads").read_bytes())[0]:
+                if note.startswith(wanted):
+                    return last_head(note.encode(), self.verifier)[0] or self.head()[0], note
+        return None
+
+    def leaves(self, first: int, end: int) -> bytes:
+        """Concatenated leaf hashes of the records [first, end)."""
+        parts = []
+        while first < end:
+            segment = self.segment_of(first)
+            stop = min(end, segment.end)
+            with self.layout.file(segment.number, "hashes").open("rb") as file:
+                part = os.pread(file.fileno(), (stop - first) * HASH_BYTES, (first - segment.first) * HASH_BYTES)
+            if len(part) != (stop - first) * HASH_BYTES:
+                raise RolledBack(f"segment {segment.number} has fewer hashes than records")
+            parts.append(part)
+            first = stop
+        return b"".join(parts)
+
+    def tree(self) -> StoredTree:
+        """The tree over all records, its nodes read from the file where they are and computed where not."""
+        have, want = len(self._nodes) // HASH_BYTES, self.size // RUN
+        if have < want:
+            stored = self.layout.nodes.read_bytes() if self.layout.nodes.exists() else b""
+            stored = stored[: min(want, len(stored) // HASH_BYTES) * HASH_BYTES]
+            self._nodes += stored[have * HASH_BYTES :]
+            runs = Runs([])
+            for run in range(len(self._nodes) // HASH_BYTES, want):
+                self._nodes += runs.extend(split(self.leaves(run * RUN, (run + 1) * RUN)))
+        return self._tree
+
+    def segment_of(self, index: int) -> Segment:
+        if not 0 <= index < self.size:
+            raise NotFound(f"there is no record {index}: the log has {self.size}")
+        return self.segments[bisect_right(self._firsts, index) - 1]
+
+    def text(self, segment: Segment) -> bytes:
+        """All whole lines of a segment; Gap if it was pruned."""
+        data = read_lines(self.layout, segment.number, segment.seal)
+        if data is None:
+            raise Gap(f"the records of segment {segment.number} were pruned; their hashes are still here")
+        return data
+
+    def line(self, index: int) -> bytes:
+        """One record by its index."""
+        segment = self.segment_of(index)
+        return self.text(segment).split(b"\n")[index - segment.first]
+
+    def lines(self, first: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Records from `first` on with their indexes, pruned segments left out."""
+        for segment in self.segments:
+            if segment.end <= first:
+                continue
+            data = read_lines(self.layout, segment.number, segment.seal)
+            if data is None:
+                continue
+            found = data.split(b"\n")[: segment.records]
+            for index, line in enumerate(found, segment.first):
+                if index >= first:
+                    yield index, line
+
+    def find(self, identity: str) -> list[tuple[int, bytes]]:
+        """All records with this id, oldest first (an exchange has two), from the segments that can have it."""
+        made_ms = time_ms(identity)
+        found = []
+        for segment in self.segments:
+            if segment.seal is None or segment.seal.to_ms >= made_ms - SLACK_MS:
+                found += self.find_within(segment, identity)
+        return found
+
+    def find_within(self, segment: Segment, identity: str) -> list[tuple[int, bytes]]:
+        """Records of one segment with this id. Works on the bytes: no line is taken apart that is not wanted."""
+        data = read_lines(self.layout, segment.number, segment.seal)
+        needle = f'"id":"{identity}"'.encode()
+        found, index, counted = [], segment.first, 0
+        at = -1 if data is None else data.find(needle)
+        while data is not None and at >= 0:
+            start, end = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at)
+            index, counted = index + data.count(b"\n", counted, start), start
+            if end < 0 or index >= segment.end:
+                break
+            found.append((index, data[start:end]))
+            at = data.find(needle, end)
+        return found
+
+
+def find_segments(layout: Layout, verifier: Verifier) -> list[Segment]:
+    """Every segment in order; Gap if one is missing in between."""
+    numbers = layout.numbers()
+    if not numbers:
+        raise RolledBack(f"{layout.segments} is empty: the log's records are gone")
+    expected = list(range(1, numbers[-1] + 1))
+    if numbers != expected:
+        missing = sorted(set(expected) - set(numbers))[0]
+        raise Gap(f"segment {missing:08d} is missing from {layout.segments}: restore it from a backup")
+    if len(numbers) > 1 and _only_begun(layout, numbers[-1]):
+        numbers.pop()
+    segments, first = [], 0
+    for number in numbers:
+        seal = read_seal(layout, number, verifier)
+        hashes = layout.file(number, "hashes")
+        try:
+            records = hashes.stat().st_size // HASH_BYTES
+        except FileNotFoundError as error:
+            raise Gap(f"{hashes} is missing: restore it from a backup") from error
+        except OSError as error:
+            raise Unreadable(f"cannot read {hashes}: {error.strerror}") from error
+        if seal is not None and (seal.first != first or seal.records != records):
+            raise Tampered(f"segment {number:08d} does not have the records that its seal says")
+        segments.append(Segment(number, first, records, seal))
+        first += records
+    return segments
+
+
+def _only_begun(layout: Layout, number: int) -> bool:
+    """Whether a crash came while the files of the next segment were made: not all are there, and none has a byte."""
+    found = [layout.file(number, kind) for kind in ("heads", "hashes", "jsonl", "jsonl.zst", "seal")]
+    sizes = [path.stat().st_size for path in found if path.exists()]
+    return not any(sizes) and len(sizes) < 3
+
+
+def read_lines(layout: Layout, number: int, seal: Seal | None) -> bytes | None:
+    """The bytes of a segment's lines, plain or packed; None if pruned. A sealing that goes on meanwhile is no error."""
+    for _ in range(3):
+        path = stored_file(layout, number)
+        if path is None:
+            return None
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            continue  # packed and removed since we looked
+        except OSError as error:
+            raise Unreadable(f"cannot read {path}: {error.strerror}") from error
+        if path.suffix != ".zst":
+            return data
+        if seal is None:
+            raise Tampered(f"{path} has no seal that says what is in it")
+        return decompress(data, seal.bytes)
+    raise Unreadable(f"segment {number:08d} changes faster than it can be read")

@@ -1,0 +1,152 @@
+"""Finding records by content, key, address or time, over two processes. Sees a content's SHA-256 only.
+
+Lines stay bytes until they match: the record's key is one HMAC over its id, the wanted digest a second, and whether a
+line has it is a search for 64 characters.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import orjson
+
+from gateway.ledger.format.digest import PLAIN, keyed, record_key
+from gateway.ledger.format.record import is_about
+from gateway.ledger.readers.reader import Reader, Segment, read_lines
+
+PIECE_BYTES = 4 << 20
+_ID = b'"id":"'
+_EPOCH = b'"epoch":"'
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """All that is given must fit. `content` is a SHA-256; `part` says where its digest may stand."""
+
+    content: bytes | None = None
+    part: str = "any"
+    key: str | None = None
+    ip: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A record that fits: its index and its line."""
+
+    index: int
+    line: bytes
+
+
+def find(
+    reader: Reader, wanted: Wanted, epoch_keys: dict[str, bytes], tell: Callable[[int], None], processes: int = 2
+) -> Iterator[Hit]:
+    """Hits in the order of the log. `epoch_keys` opens the digests of those epochs; other epochs cannot match."""
+    pieces = _pieces(reader, wanted)
+    search = partial(_search, wanted, epoch_keys)
+    if processes == 1:
+        yield from _told(map(search, pieces), tell)
+        return
+    # Forked before any thread exists; the commands start none.
+    with multiprocessing.get_context("fork").Pool(processes) as pool:
+        yield from _told(pool.imap(search, pieces), tell)
+
+
+def _told(results: Iterable[tuple[int, list[Hit]]], tell: Callable[[int], None]) -> Iterator[Hit]:
+    done = 0
+    for looked, hits in results:
+        done += looked
+        tell(done)
+        yield from hits
+
+
+def _pieces(reader: Reader, wanted: Wanted) -> Iterator[tuple[int, bytes]]:
+    """Runs of whole lines with the index of the first."""
+    for segment in reader.segments:
+        if not _may_have(segment, wanted):
+            continue
+        data = read_lines(reader.layout, segment.number, segment.seal)
+        if data is None:
+            continue
+        index, start = segment.first, 0
+        end_of_all = data.rfind(b"\n") + 1
+        while start < end_of_all:
+            end = data.find(b"\n", min(start + PIECE_BYTES, end_of_all - 1)) + 1
+            piece = data[start:end]
+            yield index, piece
+            index, start = index + piece.count(b"\n"), end
+
+
+def _may_have(segment: Segment, wanted: Wanted) -> bool:
+    # By the seal's times a segment is skipped only with a day to spare: the clock is data, not order.
+    if segment.seal is None or wanted.since_ms is None:
+        return True
+    return segment.seal.to_ms >= wanted.since_ms - 86_400_000
+
+
+def _search(wanted: Wanted, epoch_keys: dict[str, bytes], piece: tuple[int, bytes]) -> tuple[int, list[Hit]]:
+    first, data = piece
+    lines = data.split(b"\n")[:-1]
+    if wanted.content is None:
+        hits = [Hit(index, line) for index, line in enumerate(lines, first) if _fits(wanted, line)]
+    else:
+        hits = [
+            Hit(index, line) for index, line in _with_content(wanted, epoch_keys, lines, first) if _fits(wanted, line)
+        ]
+    return len(lines), hits
+
+
+def _with_content(
+    wanted: Wanted, epoch_keys: dict[str, bytes], lines: list[bytes], first: int
+) -> Iterator[tuple[int, bytes]]:
+    """Lines that carry the digest of the wanted content, each under its own key."""
+    content = wanted.content or b""
+    marker = b'"images":[{' if wanted.part == "images" else b'"digest":"'
+    plain = content.hex().encode()
+    epoch, key = b"", b""
+    for index, line in enumerate(lines, first):
+        if marker not in line:
+            continue
+        at = line.find(_EPOCH) + len(_EPOCH)
+        named = line[at : line.find(b'"', at)]
+        if named != epoch:
+            epoch, key = named, epoch_keys.get(named.decode(), b"")
+        if epoch == PLAIN.encode():
+            digest = plain
+        elif key:
+            at = line.find(_ID) + len(_ID)
+            digest = keyed(record_key(key, line[at : at + 36].decode()), content).encode()
+        else:
+            continue
+        if digest in line and _in_part(line, wanted.part, digest.decode()):
+            yield index, line
+
+
+def _in_part(line: bytes, part: str, digest: str) -> bool:
+    fields = orjson.loads(line)
+    if part == "images":
+        return any(image["digest"] == digest for image in fields["images"])
+    if part == "prompt":
+        return any((fields.get(name) or {}).get("digest") == digest for name in ("prompt", "conversation"))
+    if part == "answer":
+        return bool((fields.get("answer") or {}).get("digest") == digest)
+    return True
+
+
+def _fits(wanted: Wanted, line: bytes) -> bool:
+    # A cheap look at the bytes first; only what passes is taken apart.
+    if wanted.key is not None and wanted.key.encode() not in line:
+        return False
+    if wanted.ip is not None and wanted.ip.encode() not in line:
+        return False
+    fields = orjson.loads(line)
+    return (
+        (wanted.key is None or is_about(wanted.key, fields))
+        and (wanted.ip is None or fields.get("ip") == wanted.ip)
+        and (wanted.since_ms is None or fields["time_ms"] >= wanted.since_ms)
+        and (wanted.until_ms is None or fields["time_ms"] < wanted.until_ms)
+    )

@@ -1,0 +1,277 @@
+"""Checking a whole log from its files and the public key alone. Reads every byte, changes none, needs no secret.
+
+Every line is hashed, every hash compared, every head's signature and root recomputed, every seal opened. What a crash
+may leave at the very end (a torn line, a torn head, records that no head covers yet) is told, not blamed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+
+from gateway.ledger.errors import Gap, RolledBack, Tampered, Unreadable
+from gateway.ledger.format.checkpoint import Head
+from gateway.ledger.format.heads import read_heads
+from gateway.ledger.format.merkle import HASH_BYTES, Frontier
+from gateway.ledger.format.note import Verifier
+from gateway.ledger.format.record import decode, decode_header
+from gateway.ledger.readers.reader import Reader, Segment, read_lines
+from gateway.ledger.storage.anchor import read_anchor
+from gateway.ledger.storage.layout import Layout
+from gateway.ledger.storage.seal import stored_file
+from gateway.ledger.storage.tree import Runs, split
+
+STEP = 8192  # records between two calls of `progress`
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class Report:
+    """What a log that verifies holds. Times are Unix milliseconds."""
+
+    origin: str = ""
+    records: int = 0
+    signed_records: int = 0
+    signed_ms: int = 0
+    root: str = ""
+    heads: int = 0
+    segments: int = 0
+    pruned_records: int = 0
+    first_ms: int | None = None
+    last_ms: int | None = None
+    kinds: Counter[str] = field(default_factory=Counter)
+    open_exchanges: int = 0
+    open_ids: list[str] = field(default_factory=list)
+    lost: int = 0
+    torn_bytes: int = 0
+    clock_steps_back: int = 0
+    anchors: int = 0
+
+
+def verify(layout: Layout, verifier: Verifier, anchors: Sequence[Path], progress: Progress) -> Report:
+    """Check everything; the error tells what is wrong and its exit code of which kind (errors.py)."""
+    return _Verification(layout, verifier, anchors, progress).run()
+
+
+class _Verification:
+    def __init__(self, layout: Layout, verifier: Verifier, anchors: Sequence[Path], progress: Progress) -> None:
+        self.layout = layout
+        self.verifier = verifier
+        self.progress = progress
+        self.report = Report()
+        self.frontier = Frontier()
+        self.runs = Runs([])
+        self.nodes = bytearray()
+        self.open: dict[str, None] = {}
+        self.torn_told: dict[str, str] = {}
+        self.prunes_told: set[int] = set()
+        self.pruned: list[Segment] = []
+        self.last = Head(verifier.name, 0, b"")
+        found = [(path, read_anchor(path, verifier)) for path in anchors]
+        self.anchors = sorted(
+            ((head, str(path)) for path, head in found if head is not None), key=lambda known: known[0].size
+        )
+
+    def run(self) -> Report:
+        # The nodes first: a log that grows meanwhile has more records than nodes, never fewer.
+        stored_nodes = self.layout.nodes.read_bytes() if self.layout.nodes.exists() else b""
+        reader = Reader(self.layout, self.verifier)
+        report = self.report
+        report.origin = reader.origin
+        for segment in reader.segments:
+            self._segment(segment, last=segment is reader.segments[-1])
+        if reader.segments[-1].seal is not None:
+            after = reader.segments[-1].number
+            raise Gap(f"segment {after + 1:08d} is missing: the log went on after {after:08d} was sealed")
+        if not report.heads:
+            raise RolledBack(f"{self.layout.folder} has no signed head: its heads are gone")
+        self._check_nodes(stored_nodes)
+        self._check_torn()
+        self._check_pruned()
+        for head, name in self.anchors:
+            raise RolledBack(f"the anchor {name} knows {head.size} records, the log has {self.frontier.size}")
+        report.records = self.frontier.size
+        report.segments = len(reader.segments)
+        report.signed_records, report.signed_ms = self.last.size, (self.last.time_s or 0) * 1000
+        report.root = self.last.root.hex()
+        report.open_exchanges, report.open_ids = len(self.open), list(self.open)[:20]
+        return report
+
+    def _segment(self, segment: Segment, *, last: bool) -> None:
+        heads_path, hashes_path = (self.layout.file(segment.number, kind) for kind in ("heads", "hashes"))
+        # Heads before hashes before lines: each vouches for what a growing log has written before it.
+        try:
+            heads_data, hashes = heads_path.read_bytes(), hashes_path.read_bytes()
+        except FileNotFoundError as error:
+            raise Gap(f"{error.filename} is missing: restore it from a backup") from error
+        except OSError as error:
+            raise Unreadable(f"cannot read {error.filename}: {error.strerror}") from error
+        heads, torn = read_heads(heads_data, self.verifier, last=last)
+        if not last and (not heads or heads[-1].size != segment.end):
+            raise Tampered(f"segment {segment.number:08d} was not closed, but another follows it")
+        self.report.torn_bytes += torn
+        data = read_lines(self.layout, segment.number, segment.seal)
+        self._check_seal(segment, heads_data, hashes, data)
+        if data is None:
+            self._pruned_segment(segment, heads, hashes)
+            return
+        lines = data.split(b"\n")
+        tail = lines.pop()
+        if last:
+            lines = self._until_torn(segment, lines, tail, hashes)
+        elif tail or len(lines) * HASH_BYTES != len(hashes):
+            raise Tampered(f"segment {segment.number:08d} does not have as many lines as hashes")
+        self._records(segment, lines, hashes, heads)
+
+    def _until_torn(self, segment: Segment, lines: list[bytes], tail: bytes, hashes: bytes) -> list[bytes]:
+        """The lines of the open segment that count; what a crash left behind them is only measured."""
+        known = len(hashes) // HASH_BYTES
+        if len(lines) < known:
+            raise RolledBack(
+                f"segment {segment.number:08d} ends at record {segment.first + len(lines)}, "
+                f"but {segment.first + known} were durable"
+            )
+        keep = known
+        while keep < len(lines) and _reads(lines[keep]):
+            keep += 1
+        self.report.torn_bytes += sum(len(line) + 1 for line in lines[keep:]) + len(tail)
+        return lines[:keep]
+
+    def _records(self, segment: Segment, lines: list[bytes], hashes: bytes, heads: list[Head]) -> None:
+        waiting = heads[::-1]
+        hashes = hashes[: len(hashes) // HASH_BYTES * HASH_BYTES]
+        for at in range(0, max(1, len(lines)), STEP):
+            part = lines[at : at + STEP]
+            leaves = [sha256(b"\x00" + line).digest() for line in part]
+            stored = hashes[at * HASH_BYTES : (at + len(part)) * HASH_BYTES]
+            if b"".join(leaves)[: len(stored)] != stored:
+                wrong = next(i for i, leaf in enumerate(leaves) if leaf != stored[i * 32 : i * 32 + 32])
+                raise Tampered(f"record {segment.first + at + wrong} is not what was written")
+            self._leaves(segment, leaves, waiting, end=at + STEP >= len(lines))
+            self._contents(part)
+            self.progress(self.frontier.size, len(lines) - at - len(part))
+
+    def _leaves(self, segment: Segment, leaves: list[bytes], waiting: list[Head], *, end: bool) -> None:
+        """Grow the tree, stopping at each size that a head or an anchor speaks of."""
+        self.nodes += self.runs.extend(leaves)
+        done, first = 0, self.frontier.size
+        while True:
+            sizes = [head.size for head in waiting[-1:]] + [head.size for head, _ in self.anchors[:1]]
+            stop = min((size for size in sizes if size <= first + len(leaves)), default=None)
+            if stop is None:
+                break
+            if stop < self.frontier.size:
+                raise Tampered(f"segment {segment.number:08d} has a head of {stop} records out of order")
+            self.frontier.extend(leaves[done : stop - first])
+            done = stop - first
+            self._check_heads(waiting)
+        self.frontier.extend(leaves[done:])
+        if end and waiting:
+            raise RolledBack(f"a head was signed over {waiting[-1].size} records, but there are {self.frontier.size}")
+
+    def _check_heads(self, waiting: list[Head]) -> None:
+        root = self.frontier.root()
+        while waiting and waiting[-1].size == self.frontier.size:
+            head = waiting.pop()
+            if head.root != root:
+                raise Tampered(f"the records do not give the root that was signed over {head.size} of them")
+            self.report.heads += 1
+            self.last = head
+        while self.anchors and self.anchors[0][0].size == self.frontier.size:
+            head, name = self.anchors.pop(0)
+            if head.root != root:
+                raise Tampered(f"the anchor {name} knows another history of the first {head.size} records")
+            self.report.anchors += 1
+
+    def _contents(self, lines: list[bytes]) -> None:
+        report, opened, kinds = self.report, self.open, self.report.kinds
+        last_ms = report.last_ms or 0
+        for line in lines:
+            try:
+                header = decode_header(line)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise Tampered(f"a record is signed but is not one: {line[:80]!r}") from error
+            kind = header.kind
+            kinds[kind] += 1
+            if header.time_ms < last_ms:
+                report.clock_steps_back += 1
+            last_ms = header.time_ms
+            if report.first_ms is None:
+                report.first_ms = last_ms
+            if kind == "admit":
+                opened[header.id] = None
+            elif kind == "complete":
+                opened.pop(header.id, None)
+            elif kind in ("gap", "recovery", "prune"):
+                self._special(kind, line)
+        report.last_ms = last_ms or report.last_ms
+
+    def _special(self, kind: str, line: bytes) -> None:
+        fields = decode(line)
+        if kind == "gap":
+            self.report.lost += int(fields["count"])
+        elif kind == "recovery":
+            self.torn_told.update(fields["torn"])
+        else:
+            self.prunes_told.add(int(fields["segment"]))
+
+    def _pruned_segment(self, segment: Segment, heads: list[Head], hashes: bytes) -> None:
+        if segment.seal is None:
+            raise Gap(f"the records of segment {segment.number:08d} are missing: restore them from a backup")
+        self.pruned.append(segment)
+        self.report.pruned_records += segment.records
+        self._leaves(segment, split(hashes), heads[::-1], end=True)
+
+    def _check_seal(self, segment: Segment, heads: bytes, hashes: bytes, data: bytes | None) -> None:
+        seal = segment.seal
+        if seal is None:
+            return
+        path = stored_file(self.layout, segment.number)
+        found = [(seal.heads, heads), (seal.hashes, hashes)]
+        if data is not None and path is not None:
+            found += [(seal.lines, data), (seal.stored, path.read_bytes() if path.suffix == ".zst" else data)]
+        # While plain lines and their packed copy lie side by side, only the packed one is what the seal names.
+        plain_beside = (
+            path is not None and path.suffix != ".zst" and self.layout.file(segment.number, "jsonl.zst").exists()
+        )
+        if plain_beside:
+            found[-1] = (seal.stored, self.layout.file(segment.number, "jsonl.zst").read_bytes())
+        for expected, content in found:
+            if sha256(content).hexdigest() != expected:
+                raise Tampered(f"segment {segment.number:08d} is not what was sealed")
+
+    def _check_nodes(self, stored: bytes) -> None:
+        if len(stored) // HASH_BYTES * HASH_BYTES > len(self.nodes) or not self.nodes.startswith(
+            stored[: len(stored) // HASH_BYTES * HASH_BYTES]
+        ):
+            raise Tampered(f"{self.layout.nodes} is not what the records give")
+
+    def _check_torn(self) -> None:
+        present = {path.name: path for path in self.layout.segments.glob("*.torn-*")}
+        for name, digest in self.torn_told.items():
+            if name not in present:
+                raise Gap(f"{name}, the torn bytes that a start set aside, is missing: restore it from a backup")
+            if sha256(present[name].read_bytes()).hexdigest() != digest:
+                raise Tampered(f"{name} is not what was set aside")
+
+    def _check_pruned(self) -> None:
+        for segment in self.pruned:
+            if segment.number not in self.prunes_told:
+                raise Gap(
+                    f"the records of segment {segment.number:08d} are missing, and no prune record says why: "
+                    f"restore them from a backup"
+                )
+
+
+def _reads(line: bytes) -> bool:
+    try:
+        decode_header(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True

@@ -1,0 +1,281 @@
+"""The relay of one exchange: asks the engine, passes its answer on, and records how it ended. Knows no HTTP but its status.
+
+What is wrong before the first byte is raised and answered by the application; after it, an ending has to be told inside the
+stream.
+"""
+
+import contextlib
+import functools
+import hmac
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import orjson
+from starlette.types import Send
+
+from gateway.door import engine_body
+from gateway.engines.connections import EngineResponse
+from gateway.engines.engine import Engine
+from gateway.engines.pool import Pool
+from gateway.engines.queue import Evicted
+from gateway.front import errors
+from gateway.front.disconnects import ClientLeft, DisconnectGuard
+from gateway.front.errors import (
+    BadRequest,
+    EngineBroke,
+    GatewayError,
+    NotFound,
+    OverLimit,
+    TimedOut,
+    Unavailable,
+    Unreachable,
+)
+from gateway.front.request_state import ClientConnection
+from gateway.front.shutdown import Shutdown
+from gateway.ledger.client.async_client import LedgerClient
+from gateway.relay.answer import DONE, EventSplitter, Progress, read_events, read_whole, sift
+from gateway.relay.exchange import CLIENT_LEFT_STATUS, Answer, Exchange
+from gateway.relay.limits import LimitPolicy
+from gateway.relay.record import ExchangeRecord, Header
+from gateway.telemetry.catalogue import Outcome, Stage
+from gateway.telemetry.counters import Metrics
+
+if TYPE_CHECKING:
+    from gateway.relay.shared_limits.client import SharedLimits
+    from gateway.telemetry.traces import Traces
+
+MOST_ANSWER_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Relay:
+    """One worker's: what every exchange needs. ``shared`` are the limits of several hosts, where there are any."""
+
+    pool: Pool
+    ledger: LedgerClient
+    metrics: Metrics
+    limits: LimitPolicy
+    shutdown: Shutdown
+    silence_timeout_s: float
+    answer_timeout_s: float
+    shared: "SharedLimits | None" = None
+    traces: "Traces | None" = None
+
+    async def run(
+        self, exchange: Exchange, engine: Engine, key: bytes, connection: ClientConnection, send: Send
+    ) -> None:
+        """Relay the whole answer. Raises GatewayError only while nothing was sent.
+
+        ``key`` is what the choice of an engine goes by, should this one fail.
+        """
+        await _Run(self, exchange, engine, key, send).run(connection)
+
+
+class _Run:
+    """Asks the engine and passes its answer on; the exchange is told how it ended, and the ledger before the client."""
+
+    def __init__(self, relay: Relay, exchange: Exchange, engine: Engine, key: bytes, send: Send) -> None:
+        self._relay, self._exchange, self._engine, self._key, self._send = relay, exchange, engine, key, send
+        self._bounds = relay.limits.of(exchange.caller)
+        self._record = ExchangeRecord(relay.ledger, exchange, self._bounds, relay.shared)
+        self._asked = self._started = False
+
+    async def run(self, connection: ClientConnection) -> None:
+        exchange, metrics = self._exchange, self._relay.metrics
+        metrics.in_flight.add()
+        guard = DisconnectGuard(connection)
+        try:
+            with guard:
+                self._relay.shutdown.running.add(guard)
+                if self._bounds:
+                    # A request over its limits must cost no engine work; without limits the engine need not wait.
+                    await self._record.permitted()
+                await self._ask_until_answered(guard)
+        except ClientLeft:
+            exchange.outcome, exchange.status = Outcome.CLIENT_LEFT, CLIENT_LEFT_STATUS
+            if not self._asked:
+                exchange.answer.prompt_tokens = exchange.answer.completion_tokens = 0  # nothing to be charged for
+            with contextlib.suppress(Unavailable):  # there is nobody left to be told
+                await self._record.completed()
+        except GatewayError as error:
+            await self._fail(error)
+        finally:
+            self._relay.shutdown.running.discard(guard)
+            exchange.stage_times.end()
+            metrics.in_flight.add(-1)
+            ended = exchange.ended()
+            metrics.count(ended)
+            if self._relay.traces is not None:
+                self._relay.traces.tell(ended)
+
+    async def _ask_until_answered(self, guard: DisconnectGuard) -> None:
+        """Ask the engine; if it fails before the client saw a byte, one other, once. After that byte nobody else is asked."""
+        tried: set[str] = set()
+        since_s = time.monotonic()
+        while True:
+            try:
+                return await self._take_turn(guard, since_s)
+            except Evicted:
+                failure = None  # nothing was asked of it
+            except TimedOut as error:
+                self._relay.metrics.failed(self._engine.name, error)
+                raise
+            except (EngineBroke, Unreachable) as error:
+                self._relay.metrics.failed(self._engine.name, error)
+                if self._started or tried:
+                    raise
+                failure = error
+                tried.add(self._engine.name)
+            self._move_on(tried, failure)
+
+    def _move_on(self, tried: set[str], failure: GatewayError | None) -> None:
+        """Choose another engine. Raises ``failure`` where there is none."""
+        exchange, relay = self._exchange, self._relay
+        try:
+            engine = relay.pool.pick(exchange.request.model, self._key, exchange.tokens, but=tried)
+        except (NotFound, Unavailable) as nobody:
+            raise failure or nobody from None
+        if failure is not None:
+            relay.metrics.retried(self._engine.name)
+        self._engine, exchange.engine, exchange.answer, exchange.last_piece_s = engine, engine.name, Answer(), 0.0
+
+    async def _take_turn(self, guard: DisconnectGuard, since_s: float) -> None:
+        exchange = self._exchange
+        exchange.stage_times.enter(Stage.QUEUE)
+        async with self._engine.queue.turn(exchange.caller.key_id, exchange.tokens, since_s) as exchange.waited_s:
+            exchange.stage_times.enter(Stage.ENGINE)
+            self._asked = True
+            await self._ask(guard)
+
+    async def _ask(self, guard: DisconnectGuard) -> None:
+        exchange, relay = self._exchange, self._relay
+        secret = exchange.caller.tenant_secret
+        body = engine_body(
+            exchange.request,
+            served_name=exchange.request.model,
+            cache_salt=_cache_salt(secret),
+            image_uuid=lambda digest: hmac.digest(secret, digest, "sha256").hex(),
+        )
+        silence_s = relay.silence_timeout_s if exchange.request.stream else relay.answer_timeout_s
+        async with self._engine.post(
+            exchange.route, body, silence_timeout_s=silence_s, answer_timeout_s=relay.answer_timeout_s
+        ) as answer:
+            exchange.status = answer.status
+            if answer.status != 200:
+                raise await _refusal(answer)
+            if exchange.request.stream:
+                await self._stream(answer, guard)
+            else:
+                await self._whole(answer, guard)
+
+    async def _stream(self, answer: EngineResponse, guard: DisconnectGuard) -> None:
+        exchange, events, progress = self._exchange, EventSplitter(), Progress.GOES_ON
+        untold = True
+        while chunk := await answer.chunk():
+            now_s = time.monotonic()
+            if now_s - exchange.last_piece_s > exchange.longest_silence_s:
+                if exchange.last_piece_s:
+                    exchange.longest_silence_s = now_s - exchange.last_piece_s
+                else:
+                    exchange.stage_times.enter(Stage.ANSWER)
+            exchange.last_piece_s = now_s
+            block = events.feed(chunk)
+            if not block:
+                continue
+            passed, progress = sift(block, with_usage=exchange.request.include_usage)
+            is_first = not self._started
+            if is_first:
+                # Understood before it is passed on, this once: of an engine that talks nonsense the client sees nothing.
+                read_events(block, exchange.answer)
+            if passed:
+                await self._pass_on(passed)
+            if not is_first:
+                read_events(block, exchange.answer)
+            if untold and (exchange.answer.chars or exchange.answer.reasoning_chars):
+                untold, exchange.first_token_s = False, time.monotonic()
+            if progress is not Progress.GOES_ON:
+                break
+        if progress is not Progress.IS_DONE or not self._started:
+            raise EngineBroke("the engine broke off in the middle of its answer; try again")
+        exchange.outcome = Outcome.COMPLETED
+        await self._record.completed()
+        guard.over = True
+        await self._hand_on(DONE)
+
+    async def _whole(self, answer: EngineResponse, guard: DisconnectGuard) -> None:
+        self._exchange.stage_times.enter(Stage.ANSWER)
+        body = await answer.read(MOST_ANSWER_BYTES)
+        read_whole(body, self._exchange.answer)
+        self._exchange.outcome = Outcome.COMPLETED
+        self._exchange.first_byte_s = time.monotonic()
+        await self._record.completed()
+        guard.over = True
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        await self._start(headers)
+        await self._hand_on(body)
+
+    async def _pass_on(self, block: bytes) -> None:
+        if not self._started:
+            headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+            await self._start(headers)
+        await self._hand_on(block, more=True)
+
+    async def _hand_on(self, body: bytes, *, more: bool = False) -> None:
+        self._exchange.answer_bytes += len(body)
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+    async def _start(self, headers: list[Header]) -> None:
+        """Send the head of the answer; not before the admit record is durable."""
+        headers += await self._record.headers()
+        self._started = True
+        if self._exchange.first_byte_s is None:
+            self._exchange.first_byte_s = time.monotonic()
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    async def _fail(self, error: GatewayError) -> None:
+        exchange = self._exchange
+        exchange.status = error.status
+        exchange.outcome = _OUTCOMES.get(type(error), Outcome.ENGINE_BROKE)
+        if isinstance(error, OverLimit) and error.limit:
+            self._relay.metrics.limited(exchange.caller.tenant, error.limit, error.scope)
+        try:
+            await self._record.completed()
+            error.headers += await self._record.headers()
+        except Unavailable as unrecorded:
+            error = unrecorded
+        except OverLimit:
+            pass  # it is the error itself
+        if not self._started:
+            raise error
+        self._relay.metrics.refuse(error)
+        # The status line is gone already: the client must find the error in the stream, and no [DONE] after it.
+        await self._hand_on(b"data: %b\n\n" % orjson.dumps(errors.body(error)))
+
+
+_OUTCOMES: dict[type[GatewayError], Outcome] = {
+    TimedOut: Outcome.TIMED_OUT, BadRequest: Outcome.REFUSED, NotFound: Outcome.REFUSED, Unavailable: Outcome.REFUSED,
+    OverLimit: Outcome.REFUSED,
+}  # fmt: skip
+
+
+@functools.lru_cache(maxsize=1024)
+def _cache_salt(tenant_secret: bytes) -> str:
+    return hmac.digest(tenant_secret, b"cache_salt", "sha256").hex()
+
+
+async def _refusal(answer: EngineResponse) -> GatewayError:
+    """Our own words for the engine's error: its text has leaked addresses and paths, so only its ``param`` is read."""
+    if answer.status != 400:
+        return EngineBroke(f"the engine answered with status {answer.status}; try again")
+    try:
+        param = orjson.loads(await answer.read(MOST_ANSWER_BYTES))["error"]["param"]
+    except (ValueError, KeyError, TypeError):
+        param = None
+    if param in ("max_tokens", "input_tokens", "input_text"):
+        return BadRequest(
+            "the prompt and max_tokens together are longer than the model's context; shorten the conversation, send fewer or"
+            " smaller pictures, or lower max_tokens",
+            param="messages", code="context_length_exceeded",
+        )  # fmt: skip
+    return BadRequest("the engine can't do what was asked; check the parameters against /docs", code="engine_refused")

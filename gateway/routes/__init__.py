@@ -1,0 +1,1 @@
+"""One file for each route or family of routes: what HTTP says. Decides no policy."""

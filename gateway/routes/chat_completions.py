@@ -1,0 +1,85 @@
+"""``POST /v1/chat/completions``: from a request to its exchange, in order; pure ASGI, because the answer is passed on as it comes.
+
+Who may enter, what may pass, where it goes; then the relay. What is refused here is recorded here.
+"""
+
+import asyncio
+
+from starlette.types import Receive, Scope, Send
+
+from gateway.door import ChatRequest, DoorError, digest_images, parse_chat
+from gateway.front.bodies import MemoryShare, read_body
+from gateway.front.disconnects import ClientLeft, DisconnectGuard
+from gateway.front.errors import BadRequest, GatewayError, TooLarge
+from gateway.front.request_state import RequestState, state_of
+from gateway.images.sanitizing import sanitize
+from gateway.keys.authentication import require
+from gateway.keys.caller import Caller
+from gateway.keys.caller import Scope as KeyScope
+from gateway.relay import limits
+from gateway.relay.exchange import Exchange
+from gateway.relay.record import deny
+from gateway.relay.stages import StageTimes
+from gateway.routes.services import Services
+from gateway.telemetry.catalogue import Stage
+
+ROUTE = "/v1/chat/completions"
+
+
+class ChatCompletions:
+    """The ASGI application of the route."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        services, state = self._services, state_of(scope)
+        caller: Caller | None = None
+        times = StageTimes()
+        with MemoryShare(services.memory) as share:
+            try:
+                caller = services.authentication.known(scope)
+                services.shutdown.refuse_new()
+                require(caller, KeyScope.INFERENCE)
+                request = await self._understand(scope, receive, state, share, times)
+                services.shutdown.refuse_new()
+                key = b"%b\0%b" % (caller.tenant.encode(), request.subject)
+                prompt = limits.prompt_tokens(request)
+                engine = services.pool.pick(request.model, key, prompt)
+            except ClientLeft:
+                return  # in its own body or before its pictures were ready: there is nobody to answer and nothing was asked
+            except GatewayError as error:
+                bounds = services.limits.of(caller) if caller else ()
+                await deny(services.ledger, error, state, route=ROUTE, caller=caller, bounds=bounds)
+                raise
+            tokens = limits.reservation(request, prompt, services.limits.unnamed_answer_tokens, engine.max_model_len)
+            exchange = Exchange(
+                state.request_id, caller, ROUTE, state.client_ip, state.peer, request, tokens, times, engine=engine.name
+            )
+            if services.relay.traces is not None:
+                exchange.traceparent = dict(scope["headers"]).get(b"traceparent", b"")
+            await services.relay.run(exchange, engine, key, state.connection, send)
+
+    async def _understand(
+        self, scope: Scope, receive: Receive, state: RequestState, share: MemoryShare, times: StageTimes
+    ) -> ChatRequest:
+        services = self._services
+        times.enter(Stage.READ)
+        body = await read_body(scope, receive, share, services.door.body_bytes, services.body_timeout_s)
+        times.enter(Stage.DOOR)
+        times.body_bytes = len(body)
+        try:
+            request = parse_chat(body, services.door)
+            if request.remote:
+                with DisconnectGuard(state.connection):
+                    await services.fetcher.fetch(request, share)
+            if request.images:
+                # Decoding and hashing release the GIL: other requests go on meanwhile.
+                await asyncio.to_thread(digest_images, request)
+                if services.image_workers is not None:
+                    with DisconnectGuard(state.connection):
+                        await sanitize(request, services.image_workers, share)
+        except DoorError as error:
+            kind = TooLarge if error.status == 413 else BadRequest
+            raise kind(error.message, param=error.param, code=error.code) from None
+        return request

@@ -1,0 +1,50 @@
+"""What the routes of one worker share: made by wiring.py, handed to each route. Decides nothing itself."""
+
+from dataclasses import dataclass
+
+from gateway.door import DoorLimits
+from gateway.engines.pool import Pool
+from gateway.engines.scrape import EngineScraper
+from gateway.front.bodies import MemoryBudget
+from gateway.front.proxies import TrustedProxies
+from gateway.front.shutdown import Shutdown
+from gateway.images.fetcher import Fetcher
+from gateway.images.worker_pool import WorkerPool
+from gateway.keys.store import KeyStore
+from gateway.ledger.client.async_client import LedgerClient
+from gateway.ledger.client.reader_client import ReaderClient
+from gateway.people.authentication import PeopleAuthentication
+from gateway.relay.limits import LimitPolicy
+from gateway.relay.relay import Relay
+from gateway.routes.authentication import Authentication
+from gateway.telemetry.counters import Metrics
+
+
+@dataclass(frozen=True)
+class Services:
+    """``door`` bounds each request, ``limits`` bound callers; ``people`` is there where somebody can sign in by name."""
+
+    door: DoorLimits
+    limits: LimitPolicy
+    keys: KeyStore
+    pool: Pool
+    ledger: LedgerClient
+    metrics: Metrics
+    authentication: Authentication
+    relay: Relay
+    memory: MemoryBudget
+    shutdown: Shutdown
+    proxies: TrustedProxies
+    image_workers: WorkerPool | None
+    fetcher: Fetcher
+    people: PeopleAuthentication | None
+    log_reader: ReaderClient
+    scraper: EngineScraper
+    body_timeout_s: float
+
+    def waiting_for(self) -> list[str]:
+        """Why nothing can be answered now, a line for each reason; empty when all is ready."""
+        if self.shutdown.begun:
+            return ["gateway: shutting down"]
+        ledger = [] if self.ledger.connected else ["ledger: not answering"]
+        return ledger + self.pool.waiting_for()
