@@ -23,7 +23,7 @@ export VITRINE_PORT = $(PORT)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test attack soak check loadtest bench bench-affinity bench-ledger simulate notebook dashboards \
+.PHONY: help setup serve test attack soak check fix loadtest bench bench-affinity bench-ledger simulate notebook dashboards \
         dashboard-pictures lock
 
 help:  ## show this menu
@@ -44,8 +44,17 @@ attack: setup  ## attack a gateway of its own (INPUTS=... mutated inputs, beside
 soak: setup  ## ask a gateway of its own REQUESTS=... good questions and watch its memory
 	@.venv/bin/python -m tests.attack --soak $(REQUESTS)
 
-check: setup  ## lint, types, formatting
+# Deno checks the JavaScript. What it remembers stays here, and it does not look for a newer version.
+check fix: export DENO_DIR = .deno_cache
+check fix: export DENO_NO_UPDATE_CHECK = 1
+
+check: setup  ## lint, formatting and types of the Python and the JavaScript; changes nothing
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+	@.venv/bin/deno lint -q && .venv/bin/deno fmt -q --check && .venv/bin/deno check -q gateway/web/static
+
+fix: setup  ## mend what lint and formatting can mend by themselves, in Python and JavaScript
+	@.venv/bin/ruff check -q --fix .; .venv/bin/ruff format .
+	@.venv/bin/deno lint -q --fix; .venv/bin/deno fmt -q
 
 loadtest: setup  ## ask a running server as users do (LOADTEST_KEY=..., ARGS="text --rate 2 --out report")
 	@.venv/bin/python -m loadtest run $(ARGS)

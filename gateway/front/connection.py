@@ -20,6 +20,9 @@ MOST_HEADERS = 100
 MOST_HEAD_BYTES = 32 << 10
 MOST_TARGET_BYTES = 8 << 10
 MOST_PIPELINED = 16
+MOST_FRAMING_BYTES = (
+    64 << 10
+)  # of chunk sizes, chunk extensions and trailers, beside as many bytes as the body itself has
 LAST_MOMENT_S = 0.5
 MOST_LEFTOVER_BYTES = 8 << 20  # of a body that nobody wants any more, read so that the client gets to read our answer
 _ONCE = frozenset(
@@ -64,7 +67,11 @@ class ClientConnection(HttpToolsProtocol):
         self._running: RequestResponseCycle | None = None
         self._leftover = False
         self._intake: tuple[BodySink, RequestResponseCycle] | None = None
-        self._head_bytes = self._leftover_bytes = 0
+        self._leftover_bytes = 0
+        self._overhead_bytes = 0  # came since the last whole head or message and are no body: a head, framing, trailers
+        self._body_bytes = self._trailers = 0  # of the message that arrives
+        self._head_is_whole = False  # of that message
+        self._deaf = False  # whether what comes now is dropped unread
         self.asked = False  # whether a whole head ever came
         self.left = False  # whether the client is gone
         self.on_left: Callable[[], None] | None = None  # called then, for who works on its request
@@ -99,25 +106,35 @@ class ClientConnection(HttpToolsProtocol):
         super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
-        if self.ending_since_s is not None or self.transport.is_closing():
+        if self._deaf or self.ending_since_s is not None or self.transport.is_closing():
             self._leftover_bytes += len(data)
             if self._leftover_bytes > MOST_LEFTOVER_BYTES:
                 self.transport.abort()
             return
         self._unset_keepalive_if_required()
-        if self.waiting_since_s is not None:
-            self._head_bytes += len(data)
+        self._overhead_bytes += len(data)  # on_body takes its part away
         try:
             self.parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self.refuse(self._refusal or _bad("this is not HTTP/1.1 as RFC 9112 has it; send a well-formed request"))
         else:
-            if self.waiting_since_s is not None and self._head_bytes > MOST_HEAD_BYTES:
+            # Counted in every state: a head behind a running request, blank lines, chunk extensions and trailers too. The parser
+            # joins a value piece by piece, so an endless one costs the square of its length.
+            if self._head_is_whole:
+                if self._overhead_bytes > MOST_FRAMING_BYTES + self._body_bytes:
+                    self.refuse(
+                        _bad(
+                            f"chunks and trailers take over {MOST_FRAMING_BYTES:,} bytes more than the body; send larger chunks"
+                        )
+                    )
+            elif self._overhead_bytes > MOST_HEAD_BYTES:
                 self.refuse(_head_too_large())
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.head_since_s = self.loop.time()
+        self._head_is_whole = False
+        self._body_bytes = self._trailers = 0
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -125,6 +142,13 @@ class ClientConnection(HttpToolsProtocol):
             self._refuse_head(_head_too_large())
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head_is_whole:
+            # A trailer, which the parser reports as it does headers. Nothing that reads headers may see it: it would be a key, a
+            # person's name or an address that no proxy has looked at.
+            self._trailers += 1
+            if self._trailers > MOST_HEADERS:
+                self._refuse_head(_bad(f"the body has over {MOST_HEADERS} trailers; send none"))
+            return
         if len(self.headers) >= MOST_HEADERS:
             self._refuse_head(_head_too_large())
         super().on_header(name, value)
@@ -136,13 +160,16 @@ class ClientConnection(HttpToolsProtocol):
         if fault:
             self._refuse_head(_bad(fault))
         self.head_since_s = self.waiting_since_s = None
-        self._head_bytes = 0
+        self._head_is_whole = True
+        self._overhead_bytes = 0
         self.asked = True
         self._manager.asked(self)
         super().on_headers_complete()
         self.scope["state"][KEY] = RequestState(self)
 
     def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        self._overhead_bytes = max(0, self._overhead_bytes - len(body))
         if self._intake is None or self._intake[1] is not self.cycle:
             super().on_body(body)
         elif not self._intake[0].take(body):
@@ -181,6 +208,8 @@ class ClientConnection(HttpToolsProtocol):
             self._intake = None
 
     def on_message_complete(self) -> None:
+        self._head_is_whole = False
+        self._overhead_bytes = 0
         super().on_message_complete()
         if self.cycle.response_complete and self.ending_since_s is None:
             self._wait()
@@ -248,6 +277,7 @@ class ClientConnection(HttpToolsProtocol):
 
     def _end_after_what_is_owed(self) -> None:
         """Read no further, answer the whole requests that came, then close."""
+        self._deaf = True
         if self.pipeline and self.pipeline[0][0].more_body:
             self.pipeline.popleft()
         last = self.pipeline[0][0] if self.pipeline else self._running

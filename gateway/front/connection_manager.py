@@ -96,6 +96,7 @@ class ConnectionManager:
         for connection in list(self._waiting):
             self._hurry(connection, now_s)
         for connection in list(self._all):
+            self._hurry_head(connection, now_s)
             ending_s, stuck_s = connection.ending_since_s, connection.stuck_since_s
             if ending_s is None and connection.transport.is_closing():
                 connection.ending_since_s = now_s  # closed, with bytes that the client does not take
@@ -104,13 +105,18 @@ class ConnectionManager:
             ):
                 connection.transport.abort()
 
-    def _hurry(self, connection: ClientConnection, now_s: float) -> None:
-        head_s, waiting_s = connection.head_since_s, connection.waiting_since_s
-        if head_s is not None and now_s - head_s > self._bounds.head_s:
-            late = f"the request's head did not arrive within {self._bounds.head_s:g} s; send it faster"
+    def _hurry_head(self, connection: ClientConnection, now_s: float) -> None:
+        """Refuse a head that takes too long, also one behind a request that is being answered."""
+        since_s = connection.head_since_s
+        if since_s is not None and now_s - since_s > self._bounds.head_s:
+            connection.head_since_s = None
             self._waiting.pop(connection, None)
+            late = f"the request's head did not arrive within {self._bounds.head_s:g} s; send it faster"
             connection.refuse(TooSlow(late))
-        elif waiting_s is not None and head_s is None:
+
+    def _hurry(self, connection: ClientConnection, now_s: float) -> None:
+        waiting_s = connection.waiting_since_s
+        if waiting_s is not None and connection.head_since_s is None:
             limit_s = self._bounds.idle_s if connection.asked else self._bounds.head_s
             if now_s - waiting_s > limit_s:
                 connection.transport.close()

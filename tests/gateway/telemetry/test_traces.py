@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -143,7 +144,7 @@ def test_an_exchange_is_one_span_by_the_conventions_with_its_stages_below(
     assert abs(whole.end_time_unix_nano / 1e9 - time.time()) < 60
     assert collector.resources[-1] == {
         "service.name": "vitrine",
-        "service.version": "0.1.0",
+        "service.version": metadata.version("vitrine"),
         "service.instance.id": "0",
     }
 

@@ -15,7 +15,7 @@ const LONGEST_LABEL = 40;
 export function findBoxes(text) {
   /** @type {Box[]} */
   const boxes = [];
-  const plain = text.replace(MARKED, (whole, inside, at) => {
+  const plain = text.replace(MARKED, (_whole, inside, at) => {
     const found = read(inside);
     if (!found.length) return inside.includes("[[") ? "" : emphasised(inside);
     const before = labelBefore(text.slice(0, at));

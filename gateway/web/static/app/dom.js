@@ -14,7 +14,7 @@ export function el(tag, given = {}, ...children) {
   for (const [name, value] of Object.entries(given)) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (name.startsWith(".")) element[name.slice(1)] = value;
+    else if (name.startsWith(".")) Object.assign(element, { [name.slice(1)]: value });
     else element.setAttribute(name, value === true ? "" : String(value));
   }
   element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));

@@ -74,8 +74,9 @@ class Page {
     if (!found) return;
     for (const turn of found.turns) {
       // The page was closed while it came.
-      if (turn.role === "assistant" && turn.ending === "running")
+      if (turn.role === "assistant" && turn.ending === "running") {
         Object.assign(turn, { ending: "failed", failure: { kind: "lost", said: "" } });
+      }
     }
     this.conversation = found;
     this.side(false);
@@ -245,8 +246,9 @@ class Page {
   follow() {
     const place = byId("scroll");
     const stop = () => (this.following = place.scrollHeight - place.scrollTop - place.clientHeight < 80);
-    for (const kind of ["wheel", "touchmove", "keydown"])
+    for (const kind of ["wheel", "touchmove", "keydown"]) {
       place.addEventListener(kind, () => requestAnimationFrame(stop), { passive: true });
+    }
     new ResizeObserver(() => this.running && this.scroll(false)).observe(byId("turns"));
   }
 }

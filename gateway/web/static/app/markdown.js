@@ -25,8 +25,7 @@ const mathInline = {
   start: (/** @type {string} */ text) => text.match(/\$|\\[([]/)?.index,
   tokenizer(/** @type {string} */ text) {
     // A dollar before a digit's end is money: "$5 and $6" is no formula.
-    const found =
-      /^\\\(([\s\S]+?)\\\)/.exec(text) ??
+    const found = /^\\\(([\s\S]+?)\\\)/.exec(text) ??
       /^\\\[([\s\S]+?)\\\]/.exec(text) ??
       /^\$\$([^$]+?)\$\$/.exec(text) ??
       /^\$((?:[^\s$\\]|\\.)(?:(?:[^$\\\n]|\\.)*?(?:[^\s$\\]|\\.))?)\$(?!\d)/.exec(text);

@@ -69,7 +69,7 @@ export function boxedPicture(pictures, boxes) {
   }
   show(0);
   const listed = boxes.map((box, number) =>
-    el("li", { "data-box": number + 1 }, titled(box, number), " ", el("span", { class: "quiet" }, t("boxAt", rounded(box)))),
+    el("li", { "data-box": number + 1 }, titled(box, number), " ", el("span", { class: "quiet" }, t("boxAt", rounded(box))))
   );
   return el("figure", { class: "boxed", "aria-label": t("found") }, stage, choice, el("figcaption", {}, el("ul", {}, ...listed)));
 }

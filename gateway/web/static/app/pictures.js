@@ -100,6 +100,6 @@ const urls = new WeakMap();
 /** A URL to show a picture by, one for each. */
 export function shownUrl(/** @type {Picture} */ picture) {
   let url = urls.get(picture.blob);
-  if (!url) urls.set(picture.blob, (url = URL.createObjectURL(picture.blob)));
+  if (!url) urls.set(picture.blob, url = URL.createObjectURL(picture.blob));
   return url;
 }

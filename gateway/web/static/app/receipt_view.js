@@ -150,8 +150,9 @@ function* factsOf(/** @type {any[]} */ records) {
     } else if (record.kind === "complete") {
       yield ["fact_outcome", [record.outcome, record.finish].filter(Boolean).join(", ")];
       if (record.answer) yield ["fact_answer", chars(record.answer), record.answer.digest];
-      if (record.answer_tokens !== null)
+      if (record.answer_tokens !== null) {
         yield ["fact_tokens", t("tokens", { asked: record.prompt_tokens, answered: record.answer_tokens })];
+      }
       if (record.ttft_ms !== null) yield ["fact_took", t("took", { first: record.ttft_ms, total: record.total_ms })];
     }
   }

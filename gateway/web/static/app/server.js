@@ -22,6 +22,7 @@ export class Failure extends Error {
   }
 }
 
+/** @type {Record<string, string>} */
 const KINDS = {
   too_many_failed_logins: "too_many_logins",
   rate_limit_exceeded: "over_limit",
@@ -39,6 +40,7 @@ const KINDS = {
   not_secure: "not_secure",
   no_group: "no_group",
 };
+/** @type {Record<number, string>} */
 const BY_STATUS = { 401: "wrong_key", 403: "forbidden", 413: "too_large", 429: "over_limit", 502: "broke", 504: "timed_out" };
 
 /** @param {Response} response */

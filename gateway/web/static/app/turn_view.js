@@ -33,7 +33,7 @@ export function questionView(turn, ways) {
   const article = el("article", { class: "turn question", "aria-label": t("you"), "data-turn": turn.id }, body);
   const show = () => {
     const pictures = turn.pictures.map((picture, index) =>
-      el("figure", {}, thumbnail(picture, index), el("figcaption", {}, sizeText(picture))),
+      el("figure", {}, thumbnail(picture, index), el("figcaption", {}, sizeText(picture)))
     );
     const tools = el(
       "div",

@@ -24,7 +24,10 @@ function words(head, checked) {
   const parts = [];
   if (checked?.good) {
     parts.push(t("good-words", {
-      records: count(checked.records), time: when(checked.at_ms), took: count(checked.took_ms), signed: count(checked.signed_records),
+      records: count(checked.records),
+      time: when(checked.at_ms),
+      took: count(checked.took_ms),
+      signed: count(checked.signed_records),
     }));
   } else if (checked) {
     parts.push(t("bad-words", { time: when(checked.at_ms), code: checked.exit_code }));
@@ -37,14 +40,24 @@ function words(head, checked) {
 function facts(head, checked) {
   /** @type {[string, string][]} */
   const known = [
-    ["fact-origin", head.origin], ["fact-root", head.head.root], ["fact-signed", when(head.head.signed_ms)], ["fact-key", head.public_key],
+    ["fact-origin", head.origin],
+    ["fact-root", head.head.root],
+    ["fact-signed", when(head.head.signed_ms)],
+    ["fact-key", head.public_key],
   ];
   if (checked?.heads === undefined) return known;
   const kinds = Object.entries(checked.kinds).map(([kind, number]) => `${kind} ${count(Number(number))}`);
   return [
-    ...known, ["fact-heads", count(checked.heads)], ["fact-segments", count(checked.segments)], ["fact-anchors", count(checked.anchors)],
-    ["fact-first", when(checked.first_ms)], ["fact-last", when(checked.last_ms)], ["fact-kinds", kinds.join(", ")],
-    ["fact-open", count(checked.open_exchanges)], ["fact-pruned", count(checked.pruned_records)], ["fact-torn", count(checked.torn_bytes)],
+    ...known,
+    ["fact-heads", count(checked.heads)],
+    ["fact-segments", count(checked.segments)],
+    ["fact-anchors", count(checked.anchors)],
+    ["fact-first", when(checked.first_ms)],
+    ["fact-last", when(checked.last_ms)],
+    ["fact-kinds", kinds.join(", ")],
+    ["fact-open", count(checked.open_exchanges)],
+    ["fact-pruned", count(checked.pruned_records)],
+    ["fact-torn", count(checked.torn_bytes)],
   ];
 }
 

@@ -6,7 +6,7 @@ import { showHead } from "./head.js";
 import { Picture } from "./picture.js";
 import { Refused, Server } from "./server.js";
 import { rowsOf } from "./table.js";
-import { TEXTS, count } from "./words.js";
+import { count, TEXTS } from "./words.js";
 
 const KINDS = ["exchange", "deny", "key", "boot", "integrity", "gap", "recovery", "seal", "prune", "shutdown"];
 const OUTCOMES = ["completed", "client_left", "engine_broke", "refused", "timed_out", "running", "denied"];

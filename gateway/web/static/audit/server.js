@@ -80,7 +80,11 @@ export class Server {
     else if (this.person && method !== "GET") headers["X-CSRF-Token"] = this.person.csrf;
     if (body) headers["Content-Type"] = "application/json";
     const response = await fetch(path, {
-      method, headers, body: body && JSON.stringify(body), credentials: this.key === null ? "same-origin" : "omit", cache: "no-store",
+      method,
+      headers,
+      body: body && JSON.stringify(body),
+      credentials: this.key === null ? "same-origin" : "omit",
+      cache: "no-store",
     });
     const said = await response.json();
     if (response.ok) return said;

@@ -15,9 +15,14 @@ export function rowsOf(row) {
   more.hidden = true;
   const images = (record.images ?? []).map((/** @type {any} */ image) => `${image.width}×${image.height}`);
   line.append(
-    cell(opener(record, row.index, more)), cell(badge(outcome, record)), cell(record.tenant ?? record.facts?.tenant ?? "–"),
-    cell(record.key ?? "–"), cell(record.model ?? record.route ?? record.room ?? "–"), cell(images.join(" ") || "–"),
-    cell(end ? `${count(end.prompt_tokens)} + ${count(end.answer_tokens)}` : "–", "number"), cell(count(end?.total_ms), "number"),
+    cell(opener(record, row.index, more)),
+    cell(badge(outcome, record)),
+    cell(record.tenant ?? record.facts?.tenant ?? "–"),
+    cell(record.key ?? "–"),
+    cell(record.model ?? record.route ?? record.room ?? "–"),
+    cell(images.join(" ") || "–"),
+    cell(end ? `${count(end.prompt_tokens)} + ${count(end.answer_tokens)}` : "–", "number"),
+    cell(count(end?.total_ms), "number"),
     cell(count(row.index), "number"),
   );
   const text = document.createElement("pre");

@@ -1,0 +1,191 @@
+"""One connection of the gateway with real sockets and an application of the test's own: what of its bytes becomes a head."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import uvicorn
+
+from gateway.front.connection import MOST_FRAMING_BYTES, MOST_HEAD_BYTES, MOST_HEADERS, ClientConnection
+from gateway.front.connection_manager import ConnectionBounds, ConnectionManager
+from gateway.front.errors import GatewayError
+from gateway.front.proxies import TrustedProxies
+from tests.attack.wire import statuses
+
+HEAD_S = 0.5
+POST = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+CHUNK = b"5\r\nhello\r\n"
+# Every header that something in the gateway reads, and two that the parser itself reads.
+CONSUMED = (
+    b"Authorization", b"X-Remote-User", b"X-Remote-Groups", b"X-Forwarded-For", b"X-Forwarded-Proto", b"Cookie", b"X-CSRF-Token",
+    b"Origin", b"Sec-Fetch-Site", b"Host", b"Content-Type", b"Content-Encoding", b"Traceparent", b"Expect", b"Connection",
+)  # fmt: skip
+
+
+class Gauge:
+    def set(self, value: float) -> None: ...
+
+
+class Counted:
+    """Counts for the connection manager what is refused."""
+
+    def __init__(self) -> None:
+        self.connections = Gauge()
+        self.refused: list[GatewayError] = []
+
+    def refuse(self, error: GatewayError) -> None:
+        self.refused.append(error)
+
+    def dismissed(self) -> None: ...
+
+
+class Site:
+    """A server on loopback. ``held`` keeps its answers back while it is clear; ``seen`` are the heads, ``fed`` the bytes parsed."""
+
+    def __init__(self) -> None:
+        self.seen: list[list[tuple[bytes, bytes]]] = []
+        self.bodies: list[bytes] = []
+        self.held = asyncio.Event()
+        self.held.set()
+        self.connections: list[ClientConnection] = []
+        self.port = 0
+
+    async def app(self, scope: Any, receive: Callable[..., Any], send: Callable[..., Any]) -> None:
+        body, more = b"", True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        await self.held.wait()
+        self.seen.append(list(scope["headers"]))
+        self.bodies.append(body)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    def connection(self, manager: ConnectionManager, *arguments: Any, **named: Any) -> ClientConnection:
+        made = ClientConnection(manager, *arguments, **named)
+        self.connections.append(made)
+        return made
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Site]:
+    site = Site()
+    manager = ConnectionManager(ConnectionBounds(100, 100, HEAD_S, 5, 5), TrustedProxies(""), Counted())
+    made: Any = partial(site.connection, manager)
+    running = uvicorn.Server(uvicorn.Config(site.app, http=made, ws="none", proxy_headers=False, interface="asgi3", lifespan="off", log_level="error", port=0))
+    tasks = [asyncio.create_task(running.serve()), asyncio.create_task(manager.watch())]
+    async with asyncio.timeout(10):
+        while not running.started:
+            await asyncio.sleep(0.01)
+    site.port = running.servers[0].sockets[0].getsockname()[1]
+    yield site
+    running.should_exit = True
+    site.held.set()
+    tasks[1].cancel()
+    async with asyncio.timeout(10):
+        await tasks[0]
+
+
+async def talk(site: Site, *parts: bytes) -> bytes:
+    """Send all, as far as it is taken, and read until the other side closes."""
+    async with asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        with contextlib.suppress(ConnectionError):
+            for part in parts:
+                writer.write(part)
+                await writer.drain()
+        received = b""
+        with contextlib.suppress(ConnectionError):
+            received = await reader.read(-1)
+        writer.close()
+        return received
+
+
+@pytest.mark.parametrize("name", CONSUMED)
+async def test_a_trailer_is_never_a_header(server: Site, name: bytes) -> None:
+    trailers = b"0\r\n%b: planted\r\nX-Other: planted\r\n\r\n" % name
+    received = await talk(server, POST + CHUNK + trailers + GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    assert statuses(received) == (200, 200)
+    assert server.bodies == [b"hello", b""]
+    assert not [value for head in server.seen for _, value in head if value == b"planted"]
+
+
+async def test_trailers_in_pieces_and_more_of_them_than_headers_may_be(server: Site) -> None:
+    many = b"".join(b"X-%d: planted\r\n" % number for number in range(MOST_HEADERS + 1))
+    assert statuses(await talk(server, POST + CHUNK + b"0\r\n", many, b"\r\n")) == (400,)
+    assert server.seen == []
+
+
+ENDLESS = {
+    "a header's value": b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: ",
+    "a header's name": b"GET / HTTP/1.1\r\nHost: x\r\nX-",
+    "a target": b"GET /",
+    "blank lines": b"",
+    "a trailer's value": POST + CHUNK + b"0\r\nX-Long: ",
+    "a chunk's extension": POST + b"5;",
+    "the extension of the last chunk": POST + CHUNK + b"0;",
+}
+FILLING = {"blank lines": b"\r\n"}
+
+
+@pytest.mark.parametrize("behind", [False, True], ids=["alone", "behind a running request"])
+@pytest.mark.parametrize("what", ENDLESS)
+async def test_bytes_without_end_are_not_parsed_beyond_their_bound(
+    server: Site, monkeypatch: pytest.MonkeyPatch, what: str, behind: bool
+) -> None:
+    """What is counted is what the parser was given: 8 MB are offered."""
+    fed = 0
+    was = ClientConnection.data_received
+
+    def counting(self: ClientConnection, data: bytes) -> None:
+        nonlocal fed
+        fed += 0 if self._deaf or self.ending_since_s is not None else len(data)
+        was(self, data)
+
+    monkeypatch.setattr(ClientConnection, "data_received", counting)
+    if behind:
+        server.held.clear()
+        asyncio.get_running_loop().call_later(1, server.held.set)
+    filling = FILLING.get(what, b"a") * 8192
+    received = await talk(server, *([GET] if behind else []), ENDLESS[what], *[filling] * (8 << 20 >> 13))
+    at_once = 256 << 10  # what one read of the socket may bring
+    assert fed <= MOST_HEAD_BYTES + MOST_FRAMING_BYTES + 3 * at_once
+    expected = (200,) if behind else (400,) if what.startswith(("a trailer", "a chunk", "the ext")) else (431,)
+    # A client that goes on sending may meet a reset before it reads: then it has no answer, and never a wrong one.
+    assert statuses(received) in (expected, ())
+    assert len(server.seen) == (1 if behind else 0)
+
+
+async def test_many_small_chunks_are_no_flood(server: Site) -> None:
+    body = b"1\r\nx\r\n" * 10_000
+    close = POST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    assert statuses(await talk(server, close + body + b"0\r\n\r\n")) == (200,)
+    assert server.bodies == [b"x" * 10_000]
+
+
+async def test_a_body_that_is_nearly_all_framing_is_refused(server: Site) -> None:
+    body = b"1\r\nx\r\n" * 100_000
+    assert statuses(await talk(server, POST, *[body[at : at + 8192] for at in range(0, len(body), 8192)])) in ((400,), ())
+    assert server.seen == []
+
+
+async def test_a_head_behind_a_running_request_has_its_deadline_too(server: Site) -> None:
+    """The answer that is owed comes whole, then the connection ends: nobody waits for the rest of the second head."""
+    server.held.clear()
+    asyncio.get_running_loop().call_later(4 * HEAD_S, server.held.set)
+    received = await talk(server, GET + b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+    assert statuses(received) == (200,)
+    assert len(server.seen) == 1
+
+
+async def test_a_second_request_that_came_whole_is_still_answered(server: Site) -> None:
+    server.held.clear()
+    asyncio.get_running_loop().call_later(0.2, server.held.set)
+    close = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    assert statuses(await talk(server, GET + GET + close)) == (200, 200, 200)

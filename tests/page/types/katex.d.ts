@@ -1,0 +1,2 @@
+// KaTeX is imported for its effect alone: it puts itself into globalThis.
+export {};
