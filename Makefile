@@ -57,7 +57,7 @@ fix: setup  ## mend what lint and formatting can mend by themselves, in Python a
 	@.venv/bin/deno lint -q --fix; .venv/bin/deno fmt -q
 
 loadtest: setup  ## ask a running server as users do (LOADTEST_KEY=..., ARGS="text --rate 2 --out report")
-	@.venv/bin/python -m loadtest run $(ARGS)
+	@.venv/bin/vitrine loadtest run $(ARGS)
 
 bench: setup  ## measure the gateway alone on one core (ARGS=--quick, ARGS=--peers, ...)
 	@.venv/bin/python -m loadtest.bench $(ARGS)

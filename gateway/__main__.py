@@ -1,4 +1,4 @@
-"""``python -m gateway``: the gateway's process, told in order; only parses, opens what is needed, serves, closes."""
+"""``vitrine gateway``: the gateway's process, told in order; only parses, opens what is needed, serves, closes."""
 
 import asyncio
 import contextlib

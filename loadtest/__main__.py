@@ -1,4 +1,4 @@
-"""``python -m loadtest``: only parses, prints, writes the report and sets the exit status.
+"""``vitrine loadtest``: only parses, prints, writes the report and sets the exit status.
 
 0: every goal met. 1: a goal missed, or nothing measured. 64: wrong usage.
 """

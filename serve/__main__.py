@@ -1,4 +1,4 @@
-"""``python -m serve``: the commands of this room; only parses, prints and sets the exit status."""
+"""``vitrine serve``: the commands of this room; only parses, prints and sets the exit status."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""``python -m gateway.engines``: show, add, drain and remove engines while the gateway runs; it follows the roster by itself."""
+"""``vitrine engines``: show, add, drain and remove engines while the gateway runs; it follows the roster by itself."""
 
 import asyncio
 import getpass
@@ -54,7 +54,7 @@ def list_engines(as_json: Json = False) -> None:
         print(json.dumps([asdict(row) for row in rows], indent=1))
         return
     if not rows:
-        print("no engine is known; start one (make serve) or add one (python -m gateway.engines add NAME URL)")
+        print("no engine is known; start one (make serve) or add one (vitrine engines add NAME URL)")
         return
     lines = [("engine", "address", "source", "state", "models")]
     lines += [(row.engine, row.address, row.source, row.state, " ".join(row.models) or "-") for row in rows]

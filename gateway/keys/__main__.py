@@ -1,4 +1,4 @@
-"""``python -m gateway.keys``: make, show, end and replace API keys; prints a key once and keeps only its digest."""
+"""``vitrine keys``: make, show, end and replace API keys; prints a key once and keeps only its digest."""
 
 import asyncio
 import getpass

@@ -1,4 +1,4 @@
-"""`python -m gateway.ledger VERB`: maps every ending to the exit code of its kind."""
+"""`vitrine ledger VERB`: maps every ending to the exit code of its kind."""
 
 from __future__ import annotations
 
