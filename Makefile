@@ -60,16 +60,16 @@ loadtest: setup  ## ask a running server as users do (LOADTEST_KEY=..., ARGS="te
 	@.venv/bin/vitrine loadtest run $(ARGS)
 
 bench: setup  ## measure the gateway alone on one core (ARGS=--quick, ARGS=--peers, ...)
-	@.venv/bin/python -m loadtest.bench $(ARGS)
+	@.venv/bin/python -m bench $(ARGS)
 
 bench-affinity: setup  ## compare routing policies on two real engines (ARGS=..., minutes)
-	@.venv/bin/python -m loadtest.affinity $(ARGS)
+	@.venv/bin/python -m bench.affinity $(ARGS)
 
 bench-ledger: setup  ## measure the ledger against its bars (ARGS=... chooses, minutes)
-	@.venv/bin/python -m gateway.ledger.bench $(ARGS)
+	@.venv/bin/python -m bench.ledger $(ARGS)
 
 simulate: setup  ## what image affinity is worth up to 1,000 GPUs (ARGS="--gpus 2 8 64" is quick)
-	@.venv/bin/python -m gateway.engines.simulation $(ARGS)
+	@.venv/bin/python -m bench.simulation $(ARGS)
 
 notebook: setup  ## open docs/examples in JupyterLab on 127.0.0.1 (NOTEBOOK= another port)
 	@export JUPYTER_TOKEN=$$(.venv/bin/python -c 'import secrets; print(secrets.token_hex(24))'); echo "JupyterLab: http://127.0.0.1:$(NOTEBOOK)/lab?token=$$JUPYTER_TOKEN"; \

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from gateway.keys.caller import Scope
 from gateway.keys.recorded_changes import RecordedChanges
 
-PICTURE = "serve/miniature/examples/circle-and-square.png"
+PICTURE = "docs/examples/pictures/circle-and-square.png"
 
 
 async def say_when_ready(

@@ -40,7 +40,7 @@ def run_block(block: Block, folder: Path, base_url: str, key: str) -> str:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder that looks like the top of a clone, in which blocks may leave files."""
-    os.symlink(TOP / "serve", tmp_path / "serve")
+    os.symlink(TOP / "docs", tmp_path / "docs")
     return tmp_path
 
 

@@ -86,7 +86,7 @@ def test_every_make_variable_is_there_with_its_default(readme: str) -> None:
 def commands() -> dict[str, set[str]]:
     """Every command of every room, with its arguments and its options' long names."""
     found: dict[str, set[str]] = {}
-    rooms = ("serve", "gateway", "loadtest", "dashboards")
+    rooms = ("serve", "gateway", "loadtest", "dashboards", "bench")
     for path in sorted(path for room in rooms for path in (TOP / room).rglob("__main__.py")):
         name = ".".join(path.parent.relative_to(TOP).parts)
         module = importlib.import_module(f"{name}.__main__")
@@ -98,7 +98,8 @@ def commands() -> dict[str, set[str]]:
 def collect(command: Any, words: str, found: dict[str, set[str]]) -> None:
     if hasattr(command, "commands"):
         for name, inner in command.commands.items():
-            collect(inner, f"{words} {name}", found)
+            if not inner.hidden:  # one that only hands on to its new name
+                collect(inner, f"{words} {name}", found)
         return
     options = {option for parameter in command.params for option in parameter.opts}
     found[f"python -m {words}"] = {option for option in options if option.startswith("--") or "-" not in option}
