@@ -24,7 +24,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve test attack soak check fix loadtest bench bench-affinity bench-ledger simulate notebook dashboards \
-        dashboard-pictures lock
+        dashboard-pictures docs lock
 
 help:  ## show this menu
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20
@@ -80,6 +80,9 @@ dashboards: setup  ## write Grafana's dashboards anew from dashboards/ and docs/
 
 dashboard-pictures: setup  ## draw every dashboard into docs/dashboards with a real Prometheus (minutes)
 	@.venv/bin/python -m tests.monitoring $(ARGS)
+
+docs: setup  ## write the tables of docs/reference anew from the code
+	@.venv/bin/python -m docs.generate
 
 lock: setup  ## make the locks anew from pyproject.toml and locks/*.in
 	@sh locks/make.sh

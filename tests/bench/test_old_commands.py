@@ -11,6 +11,8 @@ from tests.support.process import TOP, clean_environment, run
 MOVED = {
     "loadtest.bench": "bench",
     "loadtest.affinity": "bench.affinity",
+    "gateway.ledger.bench": "bench.ledger",
+    "gateway.engines.simulation": "bench.simulation",
 }
 
 

@@ -92,7 +92,7 @@ async def server() -> AsyncIterator[Site]:
     )
     tasks = [asyncio.create_task(running.serve()), asyncio.create_task(manager.watch())]
     async with asyncio.timeout(10):
-        while not running.started:
+        while not running.started:  # noqa: ASYNC110  uvicorn has no event for it
             await asyncio.sleep(0.01)
     site.port = running.servers[0].sockets[0].getsockname()[1]
     yield site
