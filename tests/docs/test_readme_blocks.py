@@ -88,7 +88,7 @@ def test_the_settings_file_that_is_shown_is_accepted_by_every_room(page: str) ->
 
 @pytest.mark.parametrize("readme", NAMES)
 def test_every_picture_that_a_block_sends_is_there(readme: str) -> None:
-    named = {name for block in blocks(readme) for name in re.findall(r"serve/[\w/.-]+\.png", block.code)}
+    named = {name for block in blocks(readme) for name in re.findall(r"docs/[\w/.-]+\.png", block.code)}
     assert named
     assert [name for name in sorted(named) if not (TOP / name).exists()] == []
 
