@@ -33,7 +33,7 @@ setup:  ## install everything into .venv (PROFILE=... chooses the engine: cpu or
 	@$(PYTHON) serve/install.py $(ENGINE)
 
 serve: setup  ## start the engine and the gateway (PROFILE=, MODEL=, HOST=, PORT=)
-	@exec .venv/bin/honcho start --no-prefix --app-root . --procfile deploy/Procfile
+	@exec .venv/bin/vitrine up
 
 test: setup  ## run the tests (ARGS=... goes to pytest)
 	@.venv/bin/python -m pytest $(ARGS)
@@ -57,7 +57,7 @@ fix: setup  ## mend what lint and formatting can mend by themselves, in Python a
 	@.venv/bin/deno lint -q --fix; .venv/bin/deno fmt -q
 
 loadtest: setup  ## ask a running server as users do (LOADTEST_KEY=..., ARGS="text --rate 2 --out report")
-	@.venv/bin/python -m loadtest run $(ARGS)
+	@.venv/bin/vitrine loadtest run $(ARGS)
 
 bench: setup  ## measure the gateway alone on one core (ARGS=--quick, ARGS=--peers, ...)
 	@.venv/bin/python -m bench $(ARGS)

@@ -270,15 +270,22 @@ def _shown(name: str, value: object) -> str:
     return "..." if name in SECRET else repr(value)
 
 
-def run_command(app: typer.Typer, *failures: type[Exception]) -> int:
-    """Run a command line of this room; its exit status: that of the error's kind, 64 for wrong usage, 1 for other ``failures``."""
+def run_command(
+    app: typer.Typer, *failures: type[Exception], arguments: list[str] | None = None, program: str | None = None
+) -> int:
+    """Run a command line of this room; its exit status: that of the error's kind, 64 for wrong usage, 1 for other ``failures``.
+
+    ``arguments`` are the process's own unless they are given, and ``program`` is what usage lines call it.
+    """
     caught: tuple[type[Exception], ...] = (BadSettings, *failures)
     try:
-        status = app(standalone_mode=False)
+        status = app(args=arguments, prog_name=program, standalone_mode=False)
     except caught as error:
         print(f"error: {error}", file=sys.stderr)
         return int(getattr(error, "exit_code", 1))
     except TyperException as error:
-        print(f"error: {error.format_message()} (see --help)", file=sys.stderr)
+        context = getattr(error, "ctx", None)
+        command = f"{context.command_path} --help" if context else "--help"
+        print(f"error: {error.format_message()} (see {command})", file=sys.stderr)
         return WRONG_USAGE
     return int(status or 0)

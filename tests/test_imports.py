@@ -1,6 +1,7 @@
 """Who may import whom, in the whole house: the rooms never, and inside each from the edge to what is pure."""
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import pytest
 
 from tests.support.process import TOP
 
-ROOMS = ("serve", "gateway", "loadtest", "dashboards", "miniature", "bench")
+ROOMS = ("vitrine", "serve", "gateway", "loadtest", "dashboards", "miniature", "bench")
 
 # Every module of serve, and what of serve it may import. One that is not here may import nothing: add it.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -265,6 +266,7 @@ def test_the_table_names_no_module_that_is_gone() -> None:
         ("gateway/app.py", "import serve.state", "gateway.app imports serve.state: the rooms meet over sockets"),
         ("loadtest/x.py", "from gateway import chat", "loadtest.x imports gateway: the rooms meet over sockets"),
         ("dashboards/x.py", "import gateway.settings", "dashboards.x imports gateway.settings: the rooms meet over sockets"),
+        ("vitrine/x.py", "import gateway.keys", "vitrine.x imports gateway.keys: the rooms meet over sockets"),
         ("miniature/x.py", "import serve.probe", "miniature.x imports serve.probe: the rooms meet over sockets"),
         ("loadtest/x.py", "from bench import report", "loadtest.x imports bench: the rooms meet over sockets"),
         ("bench/x.py", "import gateway.errors, serve.probe, torch", "bench.x imports torch, an engine's package"),
@@ -291,11 +293,29 @@ def test_a_house_with_a_wrong_import_is_caught(tmp_path: Path, path: str, text: 
     assert faults(tmp_path) == [fault]
 
 
+def loaded(program: str, home: Path | None = None) -> set[str]:
+    """The modules that a Python has imported when it has run ``program``."""
+    environment = {**os.environ, **({"VITRINE_HOME": str(home)} if home else {})}
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; {program}; print(*sys.modules, file=sys.stderr)"],
+        cwd=TOP, env=environment, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    return set(done.stderr.split())
+
+
 @pytest.mark.parametrize("command", ["gateway.keys", "gateway.engines", "gateway.ledger"])
 def test_a_command_starts_without_what_only_a_server_needs(command: str) -> None:
-    server = {"aiohttp", "fastapi", "redis", "structlog"}
-    program = f"import sys; import {command}.__main__; print(*{server} & sys.modules.keys())"
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=TOP, capture_output=True, text=True, timeout=60, check=True
-    )
-    assert done.stdout.split() == []
+    assert loaded(f"import {command}.__main__") & {"aiohttp", "fastapi", "redis", "structlog"} == set()
+
+
+def test_vitrine_imports_no_more_for_a_command_than_its_room_does(tmp_path: Path) -> None:
+    alone = loaded("from gateway.keys.__main__ import main; main(['list'])", tmp_path)
+    through_vitrine = loaded("from vitrine.__main__ import main; main(['keys', 'list'])", tmp_path)
+    assert "gateway.keys.__main__" in through_vitrine
+    assert {name for name in through_vitrine - alone if not within(name, "vitrine")} == set()
+
+
+@pytest.mark.parametrize("words", ["--help", "version"])
+def test_vitrine_imports_no_room_for_its_own_words(words: str) -> None:
+    names = loaded(f"from vitrine.__main__ import main; main([{words!r}])")
+    assert {name.partition(".")[0] for name in names} & {"serve", "gateway", "loadtest", "dashboards"} == set()

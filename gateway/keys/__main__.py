@@ -1,4 +1,4 @@
-"""``python -m gateway.keys``: make, show, end and replace API keys; prints a key once and keeps only its digest."""
+"""``vitrine keys``: make, show, end and replace API keys; prints a key once and keeps only its digest."""
 
 import asyncio
 import getpass
@@ -178,5 +178,10 @@ def _seconds(text: str) -> float:
     return int(match[1]) * _UNITS_S[match[2]]
 
 
+def main(arguments: list[str] | None = None, program: str | None = None) -> int:
+    """Run the command line; its exit status. ``program`` is what usage lines call it."""
+    return run_command(app, LedgerAway, StoreError, BadLedgerSettings, arguments=arguments, program=program)
+
+
 if __name__ == "__main__":
-    sys.exit(run_command(app, LedgerAway, StoreError, BadLedgerSettings))
+    sys.exit(main())
