@@ -132,10 +132,14 @@ CASES = (
 )  # fmt: skip
 
 
-def exchange(port: int, sent: bytes, within_s: float = 15) -> bytes:
-    """Send all and read until the other side closes. Raises TimeoutError if it does not within ``within_s``."""
+def exchange(port: int, sent: bytes, within_s: float = 15, quiet_s: float | None = None) -> bytes:
+    """Send all and read until the other side closes. Raises TimeoutError if it does not within ``within_s``.
+
+    ``quiet_s`` is for a proxy, which keeps connections: that long after its last word, nothing more is waited for.
+    """
     received = bytearray()
     end_s = time.monotonic() + within_s
+    last_s = time.monotonic()
     with socket.create_connection(("127.0.0.1", port), timeout=within_s) as connection:
         # A server that refuses in the middle of a flood is right to; what it answered must be readable all the same.
         unsent = memoryview(sent)
@@ -155,6 +159,8 @@ def exchange(port: int, sent: bytes, within_s: float = 15) -> bytes:
             try:
                 data = connection.recv(1 << 16)
             except BlockingIOError:
+                if quiet_s is not None and received and time.monotonic() - last_s > quiet_s:
+                    return bytes(received)
                 time.sleep(0.001)  # between two looks
                 continue
             except ConnectionResetError:
@@ -162,6 +168,7 @@ def exchange(port: int, sent: bytes, within_s: float = 15) -> bytes:
             if not data:
                 return bytes(received)
             received += data
+            last_s = time.monotonic()
 
 
 def statuses(received: bytes) -> tuple[int, ...]:
