@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.ports import free_port
+from tests.support.process import default_signals
 from tests.support.stack import Stack
 
 FIRST_START_S = 600  # the contract's bound
@@ -19,6 +20,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--no-skips", action="store_true", help="fail if any test was skipped (for machines that have everything)"
     )
+
+
+def pytest_configure() -> None:
+    default_signals()
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
