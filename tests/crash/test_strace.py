@@ -6,6 +6,7 @@ strace injects the fault in the real process; what was acknowledged before it mu
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -92,7 +93,10 @@ def test_a_fault_in_one_syscall_loses_nothing_that_was_acknowledged(
     finally:
         ledger.end()
     if fatal:
-        assert "the ledger ends at once" in ledger.said() or "LogBroken" in ledger.said() or "Error" in ledger.said()
+        # Not only that it ended: as one that knows why, with the status of a failure and in words.
+        assert (ledger.process.returncode, "Traceback" in ledger.said()) == (1, False), ledger.said()
+        assert "the ledger ends at once: what is durable can no longer be known" in ledger.said()
+        assert os.strerror(getattr(errno, fault.removeprefix("error="))) in ledger.said()
     check(ledger, acknowledged)
     start_again(ledger, acknowledged)
 
