@@ -25,8 +25,8 @@ export VITRINE_PORT = $(PORT)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve quick test test-long attack soak check loadtest bench bench-affinity bench-ledger simulate notebook dashboards \
-        dashboard-pictures lock
+.PHONY: help setup serve quick test test-long attack soak check loadtest bench bench-affinity bench-ledger simulate \
+        notebook dashboards dashboard-pictures lock
 
 help:  ## show this menu
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20

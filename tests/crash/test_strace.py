@@ -21,19 +21,21 @@ pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="needs th
 # Which call fails, and how, and the which-th one: early ones hit the start, later ones the load and the rotation.
 FAULTS = [
     ("write", "error=EIO", 3),
+    ("fdatasync", "error=EIO", 14),
+    ("fdatasync", "signal=KILL", 9),
+    ("rename", "error=EIO", 2),
+]
+LONG_FAULTS = [
     ("write", "error=ENOSPC", 9),
     ("write", "signal=KILL", 12),
     ("fdatasync", "error=EIO", 2),
-    ("fdatasync", "error=EIO", 14),
     ("fdatasync", "error=ENOSPC", 7),
-    ("fdatasync", "signal=KILL", 9),
     ("fsync", "error=EIO", 2),
     ("fsync", "error=EIO", 8),
     ("fsync", "signal=KILL", 10),
     ("openat", "error=EMFILE", 30),
     ("openat", "signal=KILL", 34),
     ("pread64", "error=EIO", 2),
-    ("rename", "error=EIO", 2),
     ("rename", "signal=KILL", 3),
     ("unlink", "error=EIO", 2),
     ("unlink", "signal=KILL", 2),
@@ -41,7 +43,7 @@ FAULTS = [
     ("flock", "error=EIO", 1),
 ]
 if os.environ.get("VITRINE_TEST_ALL_FAULTS"):
-    FAULTS = [
+    LONG_FAULTS = [
         (call, fault, when)
         for call in ("write", "fdatasync", "fsync", "openat", "pread64", "rename", "unlink", "newfstatat", "ftruncate")
         for fault in ("error=EIO", "error=ENOSPC", "signal=KILL")
@@ -59,7 +61,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize(("call", "fault", "when"), FAULTS, ids=["-".join(map(str, fault)) for fault in FAULTS])
+@pytest.mark.parametrize(
+    ("call", "fault", "when"),
+    [
+        *(pytest.param(*fault, id="-".join(map(str, fault))) for fault in FAULTS),
+        *(
+            pytest.param(*fault, id="-".join(map(str, fault)), marks=pytest.mark.long("a start under strace for each"))
+            for fault in LONG_FAULTS
+        ),
+    ],
+)
 def test_a_fault_in_one_syscall_loses_nothing_that_was_acknowledged(
     made: Path, tmp_path: Path, call: str, fault: str, when: int
 ) -> None:

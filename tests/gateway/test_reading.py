@@ -7,11 +7,15 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from gateway.ledger.reading_room import Ask
 from gateway.ledger.settings import LedgerSettings
 from gateway.reading import ReadingRoom
 from tests.support.deadline import until
 from tests.support.ledger import make_log
+
+pytestmark = pytest.mark.process  # the log is read in a process of its own
 
 IDLE_S = 1.0
 

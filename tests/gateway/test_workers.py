@@ -153,6 +153,7 @@ def test_a_worker_that_dies_under_load_is_replaced_and_others_notice_nothing(
     assert metric(gateway, "vitrine_exchanges_in_flight") == 0
 
 
+@pytest.mark.slow("waits until the supervisor takes a silent worker for hung: 15 s")
 def test_a_worker_that_hangs_is_killed_and_replaced(gateway: Gateway, workers: list[psutil.Process]) -> None:
     workers[1].suspend()
     gateway.process.line_with("does nothing any more", within_s=HANG_S + 10)
