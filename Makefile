@@ -11,7 +11,7 @@ INPUTS ?= 20000
 REQUESTS ?= 100000
 NOTEBOOK ?= 8888
 # Two workers; a short folder, since names of Unix sockets are bounded. What Python compiles is kept, or each start does it again.
-PYTEST = env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --basetemp=$$(mktemp -d)
+pytest = env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --basetemp=$$(mktemp -d)
 ENGINE ?= $(or $(shell sed -n 's/^device = "\(.*\)"/\1/p' serve/profiles/$(PROFILE).toml 2>/dev/null),gpu)
 
 ifdef MODEL
@@ -38,13 +38,13 @@ serve: setup  ## start the engine and the gateway (PROFILE=, MODEL=, HOST=, PORT
 	@exec .venv/bin/honcho start --no-prefix --app-root . --procfile deploy/Procfile
 
 quick: setup  ## run the tests that start no process (ARGS=... goes to pytest)
-	@$(PYTEST) -m "not process and not engine" $(ARGS)
+	@$(pytest) -m "not process and not engine" $(ARGS)
 
 test: setup  ## run the tests but for the long ones (ARGS=... goes to pytest; ARGS="-n 0 tests/page" is one folder)
-	@$(PYTEST) $(ARGS)
+	@$(pytest) $(ARGS)
 
 test-long: setup  ## run the long tests alone (most faults of the disk, 10,000 connections, notebooks, ...)
-	@$(PYTEST) --long only $(ARGS)
+	@$(pytest) --long only $(ARGS)
 
 attack: setup  ## attack a gateway of its own (INPUTS=... mutated inputs, besides the whole table)
 	@.venv/bin/python -m tests.attack --inputs $(INPUTS)

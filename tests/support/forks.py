@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import IO, Any
 
 TOP = Path(__file__).parents[2]
-ROOMS = ("gateway",)  # whose programs are imported ahead
+ROOMS = ("gateway", "serve")  # whose programs are imported ahead
+_READ_AT_THE_START = ("PYTHON", "LANG", "LC_", "LD_", "MALLOC_", "OMP_", "OPENSSL_", "SSL_")
 _MOST_BYTES = 1 << 20
 _lock = threading.Lock()
 
@@ -129,7 +130,7 @@ def possible(words: Sequence[str], extra: Mapping[str, str]) -> bool:
     """Whether a fork is the same as a start anew: the program is one of ours that is imported ahead, and ``extra`` says
     nothing that Python or a library reads as it starts."""
     ours = words[0].partition(".")[0] in ROOMS
-    return ours and all(name.startswith("VITRINE_") or name in ("HOME", "NO_COLOR") for name in extra)
+    return ours and not any(name != "PYTHONPATH" and name.startswith(_READ_AT_THE_START) for name in extra)
 
 
 def _memory() -> IO[bytes]:
@@ -221,6 +222,9 @@ def _child(asked: dict[str, Any], descriptors: list[int]) -> Callable[[], None]:
     os.environ.update(asked["env"])
     time.tzset()
     os.chdir(asked["cwd"])
+    # As `python -m` has it: the folder, then the environment's, then what is installed.
+    given = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
+    sys.path = [asked["cwd"], *given, *(place for place in sys.path if place != str(TOP))]
     sys.stdin = sys.__stdin__ = os.fdopen(0, encoding="utf-8", closefd=False)  # type: ignore[misc]
     sys.stdout = sys.__stdout__ = _stream(1, "strict")  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = _stream(2, "backslashreplace")  # type: ignore[misc]

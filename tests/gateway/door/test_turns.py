@@ -18,6 +18,8 @@ from tests.gateway.door.bodies import LIMITS, SALT, body, image_part, picture
 from tests.gateway.door.test_control import EVASIONS
 from tests.gateway.door.test_messages import ANSWERS
 
+pytestmark = pytest.mark.process  # vLLM asks programs of the system when it is imported
+
 CHECKPOINT = Path(__file__).parents[3] / "serve" / "miniature" / "checkpoint"
 TURNS = {"system": "<|system|>", "user": "<|user|>", "assistant": "<|assistant|>"}
 ONCE = ("[gMASK]", "<sop>")

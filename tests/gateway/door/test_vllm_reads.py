@@ -15,6 +15,8 @@ from tests.gateway.door.bodies import LIMITS, SALT, body, image_part, picture, u
 from tests.gateway.door.test_choices import PASSING, SAY, SEE
 from tests.gateway.door.test_messages import ANSWERS
 
+pytestmark = pytest.mark.process  # vLLM asks programs of the system when it is imported
+
 TOKENIZER = Path(__file__).parents[3] / "serve" / "miniature" / "checkpoint" / "tokenizer.json"
 
 # Special to the tokenizer, but they forge nobody's turn: answers contain them, or the caller's own switch does.

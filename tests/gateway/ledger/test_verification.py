@@ -39,7 +39,7 @@ def small(tmp_path: Path) -> Hand:
 
 
 @pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.long("verifies thousands of logs"))])
-def test_a_flipped_byte_of_a_small_log_is_caught(small: Hand, every: int) -> None:
+def test_every_flipped_byte_of_a_small_log_is_caught(small: Hand, every: int) -> None:
     small.verify()
     files = sorted(path for path in small.layout.folder.rglob("*") if path.is_file())
     assert {path.name.partition(".")[2].partition("-")[0] for path in files} >= {
