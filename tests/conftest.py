@@ -3,12 +3,11 @@ must not hide: skips, tests that take long without a reason, starts of processes
 
 import os
 from collections.abc import Generator, Iterator
-from zlib import crc32
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.kinds import Starts, Watch
+from tests.support.kinds import Starts, Watch, in_part
 from tests.support.ports import free_port
 from tests.support.process import default_signals
 from tests.support.stack import Stack
@@ -101,8 +100,7 @@ def _choose(config: pytest.Config, items: list[pytest.Item]) -> None:
         elif asked == "none":
             wanted = not long or any("::" in word for word in config.args)
         else:
-            part, _, parts = asked.partition("/")
-            wanted = not long or crc32(item.nodeid.encode()) % int(parts) == int(part) % int(parts)
+            wanted = not long or in_part(item.nodeid, asked)
         (kept if wanted else left).append(item)
     if left:
         config.hook.pytest_deselected(items=left)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -19,6 +20,12 @@ _FUNCTIONS = frozenset({"sync_playwright", "create_subprocess_exec", "fork", "po
 _EVENTS = frozenset({
     "subprocess.Popen", "os.posix_spawn", "os.spawn", "os.exec", "os.fork", "os.forkpty", "os.system", "tests.fork"
 })  # fmt: skip
+
+
+def in_part(name: str, part: str) -> bool:
+    """Whether a test is in the K-th of N parts, written K/N: each is in one of them, and stays there."""
+    number, _, parts = part.partition("/")
+    return crc32(name.encode()) % int(parts) == int(number) % int(parts)
 
 
 class Starts:
