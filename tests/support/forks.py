@@ -7,6 +7,7 @@ environment, folder, standard streams and default signals, and then runs the mod
 import array
 import atexit
 import contextlib
+import gc
 import importlib
 import io
 import json
@@ -254,6 +255,8 @@ def import_ahead() -> None:
 
 if __name__ == "__main__":
     import_ahead()
+    gc.collect()
+    gc.freeze()  # what is imported stays: a fork that looked at it would copy it
     job = serve(socket.socket(fileno=int(sys.argv[1])))
     # Here and not in the loop: an exit, or an exception, ends the fork as it ends a program.
     if job is not None:
