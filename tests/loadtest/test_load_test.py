@@ -194,8 +194,7 @@ def test_the_gateway_takes_every_question_and_refusals_are_counted_by_kind(
         assert len(behind.bodies) == 41
         done = loadtest(words, *given[1:], "--warm-up", "0")
     assert done.returncode == 1
-    assert (
-        "completed 19" in done.stdout or "completed 2" in done.stdout
-    )  # on a slow machine the allowance grows meanwhile
+    # On a slow machine the allowance grows meanwhile.
+    assert re.search(r"completed (19|2\d)\b", done.stdout), done.stdout
     assert re.search(r"^error: \d+ × status 429: .*rate_limit", done.stdout, re.MULTILINE), done.stdout
     assert done.stdout.count("error: ") == 1
