@@ -93,6 +93,7 @@ class Page(HTMLParser):
         self.text += data
 
 
+@pytest.mark.slow("asks for as long as the scenario says")
 def test_a_run_prints_and_writes_what_it_found_and_its_trace_is_replayed(
     engine: FakeEngine, small: str, words: str, tmp_path: Path
 ) -> None:
@@ -142,6 +143,7 @@ def test_nothing_measured_is_an_exit_of_1_and_wrong_usage_of_64(words: str) -> N
         assert done.stderr.startswith("error: ")
 
 
+@pytest.mark.slow("asks at several rates, each for a while")
 def test_a_sweep_finds_where_a_server_gives_in(words: str, tmp_path: Path) -> None:
     """It serves twenty a second: in two seconds at forty, half of the first tokens come too late."""
     Path(words).write_text(TEXT + "[slo]\nfirst_token_ms = 500.0\n")
