@@ -38,7 +38,7 @@ serve: setup  ## start the engine and the gateway (PROFILE=, MODEL=, HOST=, PORT
 	@exec .venv/bin/honcho start --no-prefix --app-root . --procfile deploy/Procfile
 
 quick: setup  ## run the tests that start no process (ARGS=... goes to pytest)
-	@$(pytest) -m "not process and not engine" $(ARGS)
+	@$(pytest) -m "not process and not engine" --hypothesis-profile quick $(ARGS)
 
 test: setup  ## run the tests but for the long ones (ARGS=... goes to pytest; ARGS="-n 0 tests/page" is one folder)
 	@$(pytest) $(ARGS)

@@ -17,6 +17,7 @@ FIRST_START_S = 600  # the contract's bound
 # A busy machine is no fault of the code's.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
+settings.register_profile("quick", settings.get_profile("house"), max_examples=25)  # make test takes all of them
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
