@@ -53,6 +53,7 @@ def test_every_built_in_profile_loads_and_serves_glm_4v(name: str) -> None:
     assert found.needs.gpus > 0 if found.device == "gpu" else found.needs.gpus == 0
 
 
+@pytest.mark.slow("imports vLLM anew")
 def test_every_built_in_profile_and_every_variant_of_the_load_test_is_understood_by_vllm_itself() -> None:
     """vLLM's own parser, once for all: it takes ten seconds to import. Two lines that it must refuse show that it looks."""
     if importlib.util.find_spec("vllm") is None:
