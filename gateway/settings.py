@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 from typer.exceptions import TyperException
+
+from gateway.ledger.format.printable import printable, printable_lines, text_fault
 
 PREFIX = "VITRINE_"
 OTHER_ROOMS = ("engine", "ledger")
@@ -23,11 +25,17 @@ SECRET = ("shared_limits_url",)  # a password may stand in it: never shown
 WRONG_USAGE = 64
 
 Port = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
-Many = Annotated[int, Field(gt=0)]
+LONGEST_S = 10 * 365 * 86_400  # ten years: a number beyond it is a slip, and no time that a date can name
+MOST_COUNT = 10**15  # what the ledger's messages can carry, and more than anybody uses
+MOST_GROUP_CHARS = 1024  # a group's whole name in a directory
+Seconds = Annotated[float, Field(gt=0, le=LONGEST_S)]
+Many = Annotated[int, Field(gt=0, le=MOST_COUNT)]
+Host = Annotated[str, Field(min_length=1)]
+GroupBound = Annotated[int | None, Field(ge=0, le=MOST_COUNT)]
 Workers = Annotated[int, Field(ge=1, le=256)]
 Bound = Annotated[
-    int | None, Field(ge=0, description="How much one key, or all keys of one tenant, may use by default.")
+    int | None,
+    Field(ge=0, le=MOST_COUNT, description="How much one key, or all keys of one tenant, may use by default."),
 ]
 
 
@@ -37,25 +45,32 @@ class BadSettings(Exception):
     exit_code = 78
 
 
+def _group(group: str) -> str:
+    fault = text_fault(group, MOST_GROUP_CHARS)
+    if fault:
+        raise ValueError(fault)
+    return group
+
+
 class GroupSettings(BaseModel):
     """What members of a group of people may do: one entry of ``[[groups]]`` in vitrine.toml."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    group: Annotated[str, Field(min_length=1)]
+    group: Annotated[str, AfterValidator(_group)]
     tenant: Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}$")] = "default"
     scopes: tuple[Literal["inference", "metrics", "audit"], ...] = ("inference",)
-    requests_per_min: Annotated[int | None, Field(ge=0)] = None
-    tokens_per_min: Annotated[int | None, Field(ge=0)] = None
-    tokens_per_day: Annotated[int | None, Field(ge=0)] = None
-    concurrent: Annotated[int | None, Field(ge=0)] = None
-    images_per_min: Annotated[int | None, Field(ge=0)] = None
+    requests_per_min: GroupBound = None
+    tokens_per_min: GroupBound = None
+    tokens_per_day: GroupBound = None
+    concurrent: GroupBound = None
+    images_per_min: GroupBound = None
 
 
 class Settings(BaseModel):
     """Every setting of the gateway with its default. Sizes in bytes, times in seconds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     ldap_url: Annotated[str, Field(description="The directory that people sign in with.")] = ""
     ldap_start_tls: Annotated[bool, Field(description="Begin TLS on an ldap:// connection.")] = False
@@ -77,16 +92,18 @@ class Settings(BaseModel):
     groups: Annotated[tuple[GroupSettings, ...], Field(description="What members of a group may do.")] = ()
 
     home: Annotated[Path, Field(description="The state folder.")] = Path(".vitrine")
-    host: Annotated[str, Field(description="Address of page and API; 0.0.0.0 opens them to others.")] = "127.0.0.1"
+    host: Annotated[Host, Field(description="Address of page and API; 0.0.0.0 opens them to others.")] = "127.0.0.1"
     port: Annotated[Port, Field(description="Port of page and API.")] = 8080
-    metrics_host: Annotated[str, Field(description="Address of the metrics.")] = "127.0.0.1"
+    metrics_host: Annotated[Host, Field(description="Address of the metrics.")] = "127.0.0.1"
     metrics_port: Annotated[Port, Field(description="Port of the metrics.")] = 8081
     max_body_bytes: Annotated[int, Field(gt=0, description="The largest request body.")] = 64 << 20
     body_timeout_s: Annotated[Seconds, Field(description="For how long a request body may arrive.")] = 60.0
     admit_timeout_s: Annotated[Seconds, Field(description="How long the audit log may take to admit a request.")] = 0.25
     silence_timeout_s: Annotated[Seconds, Field(description="How long a streaming engine may say nothing.")] = 300.0
     answer_timeout_s: Annotated[Seconds, Field(description="How long a whole answer may take.")] = 1800.0
-    drain_timeout_s: Annotated[int, Field(ge=0, description="How long running answers may go on after SIGTERM.")] = 30
+    drain_timeout_s: Annotated[
+        int, Field(ge=0, le=LONGEST_S, description="How long running answers may go on after SIGTERM.")
+    ] = 30
     max_bodies_bytes: Annotated[Many, Field(description="Bodies in memory, of all requests together.")] = 1 << 30
     max_connections: Annotated[Many, Field(description="Open connections.")] = 8192
     max_connections_per_address: Annotated[Many, Field(description="Of these, how many of one address.")] = 1024
@@ -95,7 +112,9 @@ class Settings(BaseModel):
     stall_timeout_s: Annotated[Seconds, Field(description="How long a client may not read its answer.")] = 60.0
     failed_logins_per_min: Annotated[Many, Field(description="Bad keys of one address before it gets 429.")] = 20
 
-    trusted_proxies: Annotated[str, Field(description="Addresses and networks whose X-Forwarded-For is believed.")] = ""
+    trusted_proxies: Annotated[
+        str, Field(description="Proxies whose X-Forwarded-For is believed; never everybody.")
+    ] = ""
 
     remote_images: Annotated[str, Field(description="From where pictures are fetched, with commas between them.")] = ""
     remote_images_timeout_s: Annotated[Seconds, Field(description="How long all pictures of a request may take.")] = (
@@ -135,7 +154,9 @@ class Settings(BaseModel):
     ] = "affinity"
     probe_interval_s: Annotated[Seconds, Field(description="A silent engine is asked for a token this often.")] = 10.0
     probe_timeout_s: Annotated[Seconds, Field(description="How long that token may take.")] = 30.0
-    slow_start_s: Annotated[float, Field(ge=0, description="Until an engine that came back has its full share.")] = 30.0
+    slow_start_s: Annotated[
+        float, Field(ge=0, le=LONGEST_S, description="Until an engine that came back has its full share.")
+    ] = 30.0
 
     shared_limits_url: Annotated[str, Field(description="Redis or Valkey that several hosts share.", repr=False)] = ""
     shared_limits_ca: Annotated[Path | None, Field(description="Authorities (PEM) of its certificate.")] = None
@@ -157,6 +178,10 @@ class Settings(BaseModel):
     def people(self) -> bool:
         """Whether anybody can sign in by name."""
         return bool(self.ldap_url or self.auth_header)
+
+    def given(self, name: str) -> bool:
+        """Whether somebody set it, and it is not the default."""
+        return name in self._sources
 
     def share(self, whole: int) -> int:
         """One worker's part of what all have together."""
@@ -204,9 +229,9 @@ def run_command(app: typer.Typer, *failures: type[Exception]) -> int:
     try:
         status = app(standalone_mode=False)
     except caught as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(printable(f"error: {error}"), file=sys.stderr)
         return int(getattr(error, "exit_code", 1))
     except TyperException as error:
-        print(f"error: {error.format_message()} (see --help)", file=sys.stderr)
+        print(printable_lines(f"error: {error.format_message()} (see --help)"), file=sys.stderr)
         return WRONG_USAGE
     return int(status or 0)

@@ -42,7 +42,7 @@ class Needs(BaseModel):
     """What the machine must have. ``gpus`` cards of at least ``gpu_memory_bytes`` each and CUDA compute capability
     ``compute_capability``; ``memory_bytes`` of RAM."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     gpus: int = Field(0, ge=0)
     gpu_memory_bytes: int = Field(0, ge=0)
@@ -59,7 +59,7 @@ class Profile(BaseModel):
     cards of at least that capability.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
     description: str

@@ -22,7 +22,7 @@ class Settings(BaseModel):
     profile's. ``number``: which engine of this host. ``isolation``: ``auto`` gives the engine a network namespace where
     the machine allows it, ``required`` refuses to start without one, ``off`` never does."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     home: Path = Path(".vitrine")
     profile: str = "miniature"

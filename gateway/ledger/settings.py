@@ -18,7 +18,7 @@ PREFIX = "VITRINE_LEDGER_"
 class LedgerSettings(BaseSettings):
     """Defaults live here and nowhere else. Sizes in bytes, times as their names say."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, allow_inf_nan=False)
 
     home: Path = Field(default=Path(".vitrine"), validation_alias="VITRINE_HOME")
     folder: Path | None = Field(default=None, description="the log; HOME/ledger")
