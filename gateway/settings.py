@@ -25,7 +25,7 @@ SECRET = ("shared_limits_url",)  # a password may stand in it: never shown
 WRONG_USAGE = 64
 
 Port = Annotated[int, Field(ge=0, le=65535)]
-LONGEST_S = 10 * 365 * 86_400  # ten years: a number beyond it is a slip, and no time that a date can name
+LONGEST_S = 100 * 365 * 86_400  # a hundred years: a number beyond it is a slip, and no date can name it
 MOST_COUNT = 10**15  # what the ledger's messages can carry, and more than anybody uses
 MOST_GROUP_CHARS = 1024  # a group's whole name in a directory
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_S)]

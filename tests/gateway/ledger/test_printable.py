@@ -84,7 +84,7 @@ def hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hand:
     whose = {"key": ODD, "tenant": ODD, "ip": ODD, "peer": "p", "route": ODD, "model": ODD}
     for kind, more in (("admit", whose), ("complete", {"outcome": ODD, "status": 200, "total_ms": 1, "finish": ODD})):
         hand.ids = _Same(hand)  # type: ignore[assignment]  # both records of one exchange
-        hand.write(1, kind, **more)  # type: ignore[arg-type]  # text and numbers
+        hand.write(1, kind, **more)
     hand.ids = _Same(hand, "01a206ea-f13f-769a-a616-48b66a509ec3")  # type: ignore[assignment]
     hand.write(1, "deny", ip=ODD, key=ODD, tenant=ODD, route=ODD, reason=ODD, status=401)
     hand.write(1, "key", by=ODD, event="created", key=ODD, facts={ODD: ODD, "name": ODD})
