@@ -8,7 +8,7 @@ from gateway.keys.caller import Scope
 from gateway.keys.recorded_changes import RecordedChanges
 from gateway.ledger.format.printable import printable
 
-PICTURE = "serve/miniature/examples/circle-and-square.png"
+PICTURE = "docs/examples/pictures/circle-and-square.png"
 _PLAIN = re.compile(r"[A-Za-z0-9._:/@+-]+")
 
 
@@ -35,9 +35,9 @@ def text(base_url: str, model: str, first_key: str | None) -> str:
     # An engine chose the name, and a shell reads what is pasted.
     pasted = model if _PLAIN.fullmatch(model) else "MODEL"
     key = (
-        f"Your API key, shown this once (make more: .venv/bin/python -m gateway.keys create --name NAME):\n\n{first_key}\n"
+        f"Your API key, shown this once (make more: .venv/bin/vitrine keys create --name NAME):\n\n{first_key}\n"
         if first_key
-        else "Your API key was shown at the first start (make another: .venv/bin/python -m gateway.keys create --name NAME).\n"
+        else "Your API key was shown at the first start (make another: .venv/bin/vitrine keys create --name NAME).\n"
     )
     return f"""
 Vitrine is ready.
