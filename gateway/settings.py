@@ -28,11 +28,25 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 LONGEST_S = 100 * 365 * 86_400  # a hundred years: a number beyond it is a slip, and no date can name it
 MOST_COUNT = 10**15  # what the ledger's messages can carry, and more than anybody uses
 MOST_GROUP_CHARS = 1024  # a group's whole name in a directory
-Seconds = Annotated[float, Field(gt=0, le=LONGEST_S)]
-Many = Annotated[int, Field(gt=0, le=MOST_COUNT)]
+
+
+def _ends(value: float) -> float:
+    if value > LONGEST_S:
+        raise ValueError(f"it is more than a hundred years; write at most {LONGEST_S} s")
+    return value
+
+
+def _countable(value: int | None) -> int | None:
+    if value is not None and value > MOST_COUNT:
+        raise ValueError(f"it is more than anybody uses; write at most {MOST_COUNT}")
+    return value
+
+
+Seconds = Annotated[float, Field(gt=0), AfterValidator(_ends)]
+Many = Annotated[int, Field(gt=0), AfterValidator(_countable)]
 Host = Annotated[str, Field(min_length=1)]
 Workers = Annotated[int, Field(ge=1, le=256)]
-Bound = Annotated[int | None, Field(ge=0, le=MOST_COUNT)]
+Bound = Annotated[int | None, Field(ge=0), AfterValidator(_countable)]
 
 
 class BadSettings(Exception):
@@ -94,7 +108,8 @@ class Settings(BaseModel):
     ldap_timeout_s: Seconds = 5.0
     """How long one sign-in may take the directory; then 503."""
     auth_header: str = ""
-    """The header in which a trusted proxy names the person it signed in; from anybody else it means nothing."""
+    """The header in which a trusted proxy names the person it signed in; from anybody else it means nothing. A header
+    with a meaning of its own, such as `Authorization`, is refused."""
     auth_groups_header: str = ""
     """The header in which a trusted proxy names that person's groups, with commas between them."""
     session_idle_s: Seconds = 3600.0
@@ -126,7 +141,7 @@ class Settings(BaseModel):
     """How long a streaming engine may send nothing."""
     answer_timeout_s: Seconds = 1800.0
     """How long a whole answer may take."""
-    drain_timeout_s: Annotated[int, Field(ge=0, le=LONGEST_S)] = 30
+    drain_timeout_s: Annotated[int, Field(ge=0), AfterValidator(_ends)] = 30
     """How long running answers may go on after a stop (SIGTERM)."""
     max_bodies_bytes: Many = 1 << 30
     """Bodies in memory, of all requests together; over it 503."""
@@ -146,7 +161,7 @@ class Settings(BaseModel):
 
     trusted_proxies: str = ""
     """Proxies whose `X-Forwarded-For` is believed: addresses and networks, with commas; `unix` for a Unix
-    socket."""
+    socket. Networks that hold every address are refused."""
 
     remote_images: str = ""
     """From where pictures may be fetched, as `https://images.example.org,http://minio:9000=10.0.0.0/24`; empty:
@@ -211,7 +226,7 @@ class Settings(BaseModel):
     """An engine that answered nobody for so long is asked for one token."""
     probe_timeout_s: Seconds = 30.0
     """How long that token may take."""
-    slow_start_s: Annotated[float, Field(ge=0, le=LONGEST_S)] = 30.0
+    slow_start_s: Annotated[float, Field(ge=0), AfterValidator(_ends)] = 30.0
     """How long until an engine that came back has its full share."""
 
     shared_limits_url: Annotated[str, Field(repr=False)] = ""
@@ -277,7 +292,8 @@ def read() -> Settings:
         source = given[name][0] if name in given else name
         if fault["type"] == "extra_forbidden":
             raise BadSettings(f"unknown setting {source}; known names are {', '.join(Settings.model_fields)}") from None
-        why = f"{fault['msg'][0].lower()}{fault['msg'][1:]}"
+        text = fault["msg"].removeprefix("Value error, ")
+        why = f"{text[0].lower()}{text[1:]}"
         raise BadSettings(f"{source} = {_shown(name, fault['input'])}: {why}") from None
     settings._sources.update({name: source for name, (source, _) in given.items()})
     return settings
