@@ -193,6 +193,8 @@ def test_the_digest_is_the_same_in_any_order_and_another_for_any_change(tmp_path
 
 
 def test_another_model_keeps_the_names_and_adds_its_folders() -> None:
+    with pytest.raises(BadSettings, match="can't be used: leave out the characters"):
+        profile.load("miniature").with_model(Path("/models/mi\x1bne"))
     found = profile.load("miniature").with_model(Path("/models/mine"))
     assert (found.model, found.served_names) == ("/models/mine", ["glm-4v", "glm-4v-miniature", "mine"])
     assert profile.load("miniature").with_model(Path("/models/glm-4v")).served_names == ["glm-4v", "glm-4v-miniature"]
