@@ -110,11 +110,10 @@ COMMANDS: list[tuple[str, ...]] = [
 SEARCHES = [("find", "--since", "2020-01-01"), ("find", "--since", "2020-01-01", "--json")]  # over two processes
 
 
-@pytest.mark.parametrize(
-    "words",
-    [*COMMANDS, *(pytest.param(words, marks=pytest.mark.process) for words in SEARCHES)],
-    ids=lambda words: " ".join(words).encode("unicode_escape").decode(),
-)
+ALL_COMMANDS = [*COMMANDS, *(pytest.param(words, marks=pytest.mark.process) for words in SEARCHES)]
+
+
+@pytest.mark.parametrize("words", ALL_COMMANDS, ids=lambda words: " ".join(words).encode("unicode_escape").decode())
 def test_no_command_prints_a_text_of_others_raw(
     hand: Hand, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
 ) -> None:
