@@ -19,6 +19,7 @@ from gateway.ledger.client.async_client import LedgerClient
 from gateway.ledger.client.messages import Boot, Fact
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.settings import read_settings
+from gateway.resolver import Resolver
 from gateway.settings import BadSettings, Settings, read, run_command
 
 ASK_S = 3.0
@@ -166,7 +167,7 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
 
 async def _ask(settings: Settings, endpoint: Endpoint) -> tuple[list[str], str]:
     """What an engine says that it serves, and what is wrong with it if it does not."""
-    connections = EngineConnections(endpoint, _tls(settings))
+    connections = EngineConnections(endpoint, _tls(settings), Resolver())
     try:
         return [model.id for model in await probe.models(connections, ASK_S)], ""
     except probe.NoProof as error:

@@ -23,7 +23,7 @@ class Names:
     def __init__(self, *answers: Sequence[str]) -> None:
         self._answers, self.asked = list(answers), list[str]()
 
-    async def look_up(self, host: str, port: int) -> Sequence[str]:
+    async def look_up(self, host: str) -> Sequence[str]:
         self.asked.append(host)
         answer = self._answers.pop(0)
         if not answer:
@@ -102,11 +102,11 @@ def test_a_name_without_an_address_and_a_place_where_nobody_listens_are_told_wit
 
 
 def test_a_name_server_that_does_not_answer_ends_with_the_deadline() -> None:
-    async def never(_host: str, _port: int) -> Sequence[str]:
+    async def never(_host: str) -> Sequence[str]:
         await asyncio.sleep(3600)
         return []
 
-    look_up: Callable[[str, int], Awaitable[Sequence[str]]] = never
+    look_up: Callable[[str], Awaitable[Sequence[str]]] = never
     request = parse_chat(json.dumps(asking("https://a.example/a.png")).encode(), LIMITS)
     with MemoryShare(MemoryBudget(1)) as room, pytest.raises(GatewayError, match=r"within 0\.2 s"):
         asyncio.run(Fetcher(Allowlist("https://a.example"), 0.2, look_up).fetch(request, room))
