@@ -24,7 +24,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve test attack soak check fix loadtest bench bench-affinity bench-ledger simulate notebook dashboards \
-        dashboard-pictures lock
+        dashboard-pictures docs lock
 
 help:  ## show this menu
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20
@@ -33,7 +33,7 @@ setup:  ## install everything into .venv (PROFILE=... chooses the engine: cpu or
 	@$(PYTHON) serve/install.py $(ENGINE)
 
 serve: setup  ## start the engine and the gateway (PROFILE=, MODEL=, HOST=, PORT=)
-	@exec .venv/bin/honcho start --no-prefix --app-root . --procfile deploy/Procfile
+	@exec .venv/bin/vitrine up
 
 test: setup  ## run the tests (ARGS=... goes to pytest)
 	@.venv/bin/python -m pytest $(ARGS)
@@ -57,19 +57,19 @@ fix: setup  ## mend what lint and formatting can mend by themselves, in Python a
 	@.venv/bin/deno lint -q --fix; .venv/bin/deno fmt -q
 
 loadtest: setup  ## ask a running server as users do (LOADTEST_KEY=..., ARGS="text --rate 2 --out report")
-	@.venv/bin/python -m loadtest run $(ARGS)
+	@.venv/bin/vitrine loadtest run $(ARGS)
 
 bench: setup  ## measure the gateway alone on one core (ARGS=--quick, ARGS=--peers, ...)
-	@.venv/bin/python -m loadtest.bench $(ARGS)
+	@.venv/bin/python -m bench $(ARGS)
 
 bench-affinity: setup  ## compare routing policies on two real engines (ARGS=..., minutes)
-	@.venv/bin/python -m loadtest.affinity $(ARGS)
+	@.venv/bin/python -m bench.affinity $(ARGS)
 
 bench-ledger: setup  ## measure the ledger against its bars (ARGS=... chooses, minutes)
-	@.venv/bin/python -m gateway.ledger.bench $(ARGS)
+	@.venv/bin/python -m bench.ledger $(ARGS)
 
 simulate: setup  ## what image affinity is worth up to 1,000 GPUs (ARGS="--gpus 2 8 64" is quick)
-	@.venv/bin/python -m gateway.engines.simulation $(ARGS)
+	@.venv/bin/python -m bench.simulation $(ARGS)
 
 notebook: setup  ## open docs/examples in JupyterLab on 127.0.0.1 (NOTEBOOK= another port)
 	@export JUPYTER_TOKEN=$$(.venv/bin/python -c 'import secrets; print(secrets.token_hex(24))'); echo "JupyterLab: http://127.0.0.1:$(NOTEBOOK)/lab?token=$$JUPYTER_TOKEN"; \
@@ -80,6 +80,9 @@ dashboards: setup  ## write Grafana's dashboards anew from dashboards/ and docs/
 
 dashboard-pictures: setup  ## draw every dashboard into docs/dashboards with a real Prometheus (minutes)
 	@.venv/bin/python -m tests.monitoring $(ARGS)
+
+docs: setup  ## write the tables of docs/reference anew from the code
+	@.venv/bin/python -m docs.generate
 
 lock: setup  ## make the locks anew from pyproject.toml and locks/*.in
 	@sh locks/make.sh

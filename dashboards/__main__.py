@@ -1,11 +1,11 @@
-"""``python -m dashboards write`` makes deploy/grafana anew; ``draw`` makes pictures from it and a Prometheus that runs."""
+"""``python -m dashboards write`` makes deploy/grafana/dashboards anew from dashboards/ and docs/runbook.md; asks nobody."""
 
 import json
+import runpy
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -52,30 +52,14 @@ def write() -> None:
         (FOLDER / name).write_text(printed(value), encoding="utf-8")
 
 
-@app.command()
-def draw(
-    to: Annotated[Path, typer.Option(help="the folder for the pictures")],
-    prometheus: Annotated[str, typer.Option(help="where Prometheus answers")] = "http://127.0.0.1:9090",
-    minutes: Annotated[float, typer.Option(help="how far back")] = 60,
-    scrape_s: Annotated[float, typer.Option(help="how often it scrapes")] = 15,
-) -> None:
-    """Draw every dashboard with the data of a Prometheus: our drawing, not Grafana's."""
-    from dashboards.picture import draw as drawn  # matplotlib is for development alone
-    from dashboards.prometheus import Prometheus, QueryError, Window
-    from dashboards.sheet import NoFont
-
-    now = time.time()
-    to.mkdir(parents=True, exist_ok=True)
-    try:
-        for path in sorted(FOLDER.glob("*/*.json")):
-            if path.stem != "runbook":
-                window = Window(now - minutes * 60, now, scrape_s)
-                name = to / f"{path.stem}.{path.parent.name}.png"
-                drawn(json.loads(path.read_text(encoding="utf-8")), Prometheus(prometheus), window, name)
-                print(name)
-    except (QueryError, NoFont) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(1) from None
+@app.command(
+    hidden=True, add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
+)
+def draw(context: typer.Context) -> None:
+    """Hand on to ``python -m tests.monitoring.draw``, where drawing has moved: it is for development alone."""
+    print("python -m dashboards draw is now python -m tests.monitoring.draw", file=sys.stderr)
+    sys.argv[1:] = context.args
+    runpy.run_module("tests.monitoring.draw", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

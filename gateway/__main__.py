@@ -1,4 +1,4 @@
-"""``python -m gateway``: the gateway's process, told in order; only parses, opens what is needed, serves, closes."""
+"""``vitrine gateway``: the gateway's process, told in order; only parses, opens what is needed, serves, closes."""
 
 import asyncio
 import contextlib
@@ -116,5 +116,10 @@ def _taken(host: str, port: int, error: OSError, setting: str) -> PortTaken:
     return PortTaken(f"{host}:{port} can't be listened on ({reason}); choose another with {setting}")
 
 
+def main(arguments: list[str] | None = None, program: str | None = None) -> int:
+    """Run the command line; its exit status. ``program`` is what usage lines call it."""
+    return run_command(app, PortTaken, StoreError, BadLedgerSettings, arguments=arguments, program=program)
+
+
 if __name__ == "__main__":
-    sys.exit(run_command(app, PortTaken, StoreError, BadLedgerSettings))
+    sys.exit(main())

@@ -26,9 +26,7 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 Many = Annotated[int, Field(gt=0)]
 Workers = Annotated[int, Field(ge=1, le=256)]
-Bound = Annotated[
-    int | None, Field(ge=0, description="How much one key, or all keys of one tenant, may use by default.")
-]
+Bound = Annotated[int | None, Field(ge=0)]
 
 
 class BadSettings(Exception):
@@ -55,95 +53,169 @@ class GroupSettings(BaseModel):
 class Settings(BaseModel):
     """Every setting of the gateway with its default. Sizes in bytes, times in seconds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    ldap_url: Annotated[str, Field(description="The directory that people sign in with.")] = ""
-    ldap_start_tls: Annotated[bool, Field(description="Begin TLS on an ldap:// connection.")] = False
-    ldap_ca: Annotated[Path | None, Field(description="Authorities (PEM) of its certificate.")] = None
-    ldap_bind_dn: Annotated[str, Field(description="As whom people are looked up; empty: as nobody.")] = ""
-    ldap_bind_password_file: Annotated[Path | None, Field(description="A file with that one's password.")] = None
-    ldap_base: Annotated[str, Field(description="Where people are.")] = ""
-    ldap_filter: Annotated[str, Field(description="How one is found by the name that was typed.")] = "(uid={user})"
-    ldap_name_attribute: Annotated[str, Field(description="What they are called in limits and log.")] = "uid"
-    ldap_group_attribute: Annotated[str, Field(description="Names a person's groups.")] = "memberOf"
-    ldap_group_base: Annotated[str, Field(description="Where groups are; empty: where people are.")] = ""
-    ldap_group_filter: Annotated[str, Field(description="Finds the groups of one {dn}, or {user}.")] = ""
-    ldap_timeout_s: Annotated[Seconds, Field(description="How long one sign-in may take the directory.")] = 5.0
-    auth_header: Annotated[str, Field(description="Names the person, from trusted proxies alone.")] = ""
-    auth_groups_header: Annotated[str, Field(description="Names their groups, with commas between.")] = ""
-    session_idle_s: Annotated[Seconds, Field(description="A session ends when unused for so long.")] = 3600.0
-    session_longest_s: Annotated[Seconds, Field(description="It ends after so long in any case.")] = 43200.0
-    sign_ins_per_min: Annotated[int, Field(gt=0, description="New sessions of one person a minute; over it 429.")] = 20
-    groups: Annotated[tuple[GroupSettings, ...], Field(description="What members of a group may do.")] = ()
+    ldap_url: str = ""
+    """The directory that people sign in with, `ldaps://HOST` or `ldap://HOST`; empty: nobody signs in by name
+    (docs/signin.md)."""
+    ldap_start_tls: bool = False
+    """Begin TLS on an `ldap://` connection; without it `ldap://` is for this machine alone."""
+    ldap_ca: Path | None = None
+    """Authorities (PEM) that its certificate must come from; none: the machine's."""
+    ldap_bind_dn: str = ""
+    """As whom people are looked up; empty: anonymously."""
+    ldap_bind_password_file: Path | None = None
+    """A file with the password of `ldap_bind_dn`."""
+    ldap_base: str = ""
+    """Below which entry people are looked for."""
+    ldap_filter: str = "(uid={user})"
+    """How a person is found by the name that was typed."""
+    ldap_name_attribute: str = "uid"
+    """The attribute that names a person in limits and log."""
+    ldap_group_attribute: str = "memberOf"
+    """The attribute that names a person's groups."""
+    ldap_group_base: str = ""
+    """Below which entry groups are looked for; empty: where people are."""
+    ldap_group_filter: str = ""
+    """How the groups of one `{dn}` or `{user}` are found, where entries do not name them."""
+    ldap_timeout_s: Seconds = 5.0
+    """How long one sign-in may take the directory; then 503."""
+    auth_header: str = ""
+    """The header in which a trusted proxy names the person it signed in; from anybody else it means nothing."""
+    auth_groups_header: str = ""
+    """The header in which a trusted proxy names that person's groups, with commas between them."""
+    session_idle_s: Seconds = 3600.0
+    """A session ends when unused for so long."""
+    session_longest_s: Seconds = 43200.0
+    """A session ends after so long in any case."""
+    sign_ins_per_min: Annotated[int, Field(gt=0)] = 20
+    """New sessions of one person a minute; over it 429, so that nobody fills the log by signing in."""
+    groups: tuple[GroupSettings, ...] = ()
+    """What members of each group may do: `[[groups]]` in `vitrine.toml`, or JSON (docs/signin.md)."""
 
-    home: Annotated[Path, Field(description="The state folder.")] = Path(".vitrine")
-    host: Annotated[str, Field(description="Address of page and API; 0.0.0.0 opens them to others.")] = "127.0.0.1"
-    port: Annotated[Port, Field(description="Port of page and API.")] = 8080
-    metrics_host: Annotated[str, Field(description="Address of the metrics.")] = "127.0.0.1"
-    metrics_port: Annotated[Port, Field(description="Port of the metrics.")] = 8081
-    max_body_bytes: Annotated[int, Field(gt=0, description="The largest request body.")] = 64 << 20
-    body_timeout_s: Annotated[Seconds, Field(description="For how long a request body may arrive.")] = 60.0
-    admit_timeout_s: Annotated[Seconds, Field(description="How long the audit log may take to admit a request.")] = 0.25
-    silence_timeout_s: Annotated[Seconds, Field(description="How long a streaming engine may say nothing.")] = 300.0
-    answer_timeout_s: Annotated[Seconds, Field(description="How long a whole answer may take.")] = 1800.0
-    drain_timeout_s: Annotated[int, Field(ge=0, description="How long running answers may go on after SIGTERM.")] = 30
-    max_bodies_bytes: Annotated[Many, Field(description="Bodies in memory, of all requests together.")] = 1 << 30
-    max_connections: Annotated[Many, Field(description="Open connections.")] = 8192
-    max_connections_per_address: Annotated[Many, Field(description="Of these, how many of one address.")] = 1024
-    head_timeout_s: Annotated[Seconds, Field(description="For how long a request's head may arrive.")] = 10.0
-    idle_timeout_s: Annotated[Seconds, Field(description="How long a connection may wait between requests.")] = 75.0
-    stall_timeout_s: Annotated[Seconds, Field(description="How long a client may not read its answer.")] = 60.0
-    failed_logins_per_min: Annotated[Many, Field(description="Bad keys of one address before it gets 429.")] = 20
+    home: Path = Path(".vitrine")
+    """The state folder, for all processes. Set it in the environment: the ledger does not read it from the file."""
+    host: str = "127.0.0.1"
+    """Address of page and API; `0.0.0.0` opens them to other machines."""
+    port: Port = 8080
+    """Port of page and API."""
+    metrics_host: str = "127.0.0.1"
+    """Address of the metrics."""
+    metrics_port: Port = 8081
+    """Port of the metrics."""
+    max_body_bytes: Annotated[int, Field(gt=0)] = 64 << 20
+    """The largest request body."""
+    body_timeout_s: Seconds = 60.0
+    """How long a request body may take to arrive."""
+    admit_timeout_s: Seconds = 0.25
+    """How long the audit log may take to admit a request; after it the answer is 503."""
+    silence_timeout_s: Seconds = 300.0
+    """How long a streaming engine may send nothing."""
+    answer_timeout_s: Seconds = 1800.0
+    """How long a whole answer may take."""
+    drain_timeout_s: Annotated[int, Field(ge=0)] = 30
+    """How long running answers may go on after a stop (SIGTERM)."""
+    max_bodies_bytes: Many = 1 << 30
+    """Bodies in memory, of all requests together; over it 503."""
+    max_connections: Many = 8192
+    """Open connections; over it the connection that has waited longest without a request is closed."""
+    max_connections_per_address: Many = 1024
+    """Open connections of one address."""
+    head_timeout_s: Seconds = 10.0
+    """How long a request's head may take to arrive."""
+    idle_timeout_s: Seconds = 75.0
+    """How long a connection may wait between requests."""
+    stall_timeout_s: Seconds = 60.0
+    """How long a client may leave its answer unread."""
+    failed_logins_per_min: Many = 20
+    """Bad keys of one address before it gets 429; a good key is never refused. Wrong passwords of one address, or
+    for one name, count likewise."""
 
-    trusted_proxies: Annotated[str, Field(description="Addresses and networks whose X-Forwarded-For is believed.")] = ""
+    trusted_proxies: str = ""
+    """Proxies whose `X-Forwarded-For` is believed: addresses and networks, with commas; `unix` for a Unix
+    socket."""
 
-    remote_images: Annotated[str, Field(description="From where pictures are fetched, with commas between them.")] = ""
-    remote_images_timeout_s: Annotated[Seconds, Field(description="How long all pictures of a request may take.")] = (
-        10.0
-    )
+    remote_images: str = ""
+    """From where pictures may be fetched, as `https://images.example.org,http://minio:9000=10.0.0.0/24`; empty:
+    from nowhere (docs/api.md#pictures-by-url)."""
+    remote_images_timeout_s: Seconds = 10.0
+    """How long all pictures of a request may take to arrive."""
 
     key_requests_per_min: Bound = None
+    """Requests a minute of one key, unless `vitrine keys limit` says otherwise."""
     key_tokens_per_min: Bound = None
+    """Tokens a minute of one key, unless `vitrine keys limit` says otherwise."""
     key_tokens_per_day: Bound = None
+    """Tokens a day of one key, unless `vitrine keys limit` says otherwise."""
     key_concurrent: Bound = None
+    """Requests at once of one key, unless `vitrine keys limit` says otherwise."""
     key_images_per_min: Bound = None
+    """Pictures a minute of one key, unless `vitrine keys limit` says otherwise."""
     tenant_requests_per_min: Bound = None
+    """Requests a minute of all keys of one tenant together."""
     tenant_tokens_per_min: Bound = None
+    """Tokens a minute of all keys of one tenant together."""
     tenant_tokens_per_day: Bound = None
+    """Tokens a day of all keys of one tenant together."""
     tenant_concurrent: Bound = None
+    """Requests at once of all keys of one tenant together."""
     tenant_images_per_min: Bound = None
-    reserve_tokens: Annotated[Many, Field(description="Reserved for an answer that names no max_tokens.")] = 1024
+    """Pictures a minute of all keys of one tenant together."""
+    reserve_tokens: Many = 1024
+    """Tokens reserved for an answer when the request names no `max_tokens`."""
 
-    busy_exchanges: Annotated[Many, Field(description="Exchanges at work at one engine; the rest waits.")] = 256
-    busy_tokens: Annotated[Many, Field(description="Their tokens, of prompts, pictures and answers.")] = 524_288
-    queue_exchanges: Annotated[Many, Field(description="Requests that may wait for one engine.")] = 1024
-    queue_per_key: Annotated[Many, Field(description="Of these, how many of one key.")] = 256
-    queue_timeout_s: Annotated[Seconds, Field(description="For how long one may wait.")] = 60.0
+    busy_exchanges: Many = 256
+    """Exchanges at work at one engine; further requests wait, fairly by key."""
+    busy_tokens: Many = 524_288
+    """Tokens of these exchanges: prompts, pictures and answers."""
+    queue_exchanges: Many = 1024
+    """Requests that may wait for one engine."""
+    queue_per_key: Many = 256
+    """Waiting requests of one key; over it 429."""
+    queue_timeout_s: Seconds = 60.0
+    """How long a request may wait; then 503."""
 
-    sanitize: Annotated[bool, Field(description="Encode every picture anew before the engine sees it.")] = False
-    sanitize_timeout_s: Annotated[
-        Seconds, Field(description="How long that may wait, and again how long it may take.")
-    ] = 20.0
+    sanitize: bool = False
+    """Encode every picture anew, in processes of its own, before the engine sees it: metadata and whatever else a
+    file holds stay outside, and `detail` is followed."""
+    sanitize_timeout_s: Seconds = 20.0
+    """How long a picture may wait for that, and again how long it may take; then 503."""
 
-    workers: Annotated[Workers, Field(description="Processes that share the port.")] = 1
-    engines: Annotated[str, Field(description="Engines of other hosts, NAME=URL, with commas between them.")] = ""
-    engines_ca: Annotated[Path | None, Field(description="Authorities (PEM) of their certificates.")] = None
-    engines_cert: Annotated[Path | None, Field(description="The gateway's own certificate (PEM) for them.")] = None
-    engines_key: Annotated[Path | None, Field(description="Its private key (PEM).")] = None
-    routing: Annotated[
-        Literal["affinity", "least-loaded", "round-robin"], Field(description="How an engine is chosen.")
-    ] = "affinity"
-    probe_interval_s: Annotated[Seconds, Field(description="A silent engine is asked for a token this often.")] = 10.0
-    probe_timeout_s: Annotated[Seconds, Field(description="How long that token may take.")] = 30.0
-    slow_start_s: Annotated[float, Field(ge=0, description="Until an engine that came back has its full share.")] = 30.0
+    workers: Workers = 1
+    """Processes that share the port; limits and log stay exact, other bounds are shared out among them."""
+    engines: str = ""
+    """Engines of other hosts, as `gpu-1=https://gpu-1:8000,gpu-2=https://gpu-2:8000`; see also `vitrine
+    engines`."""
+    engines_ca: Path | None = None
+    """Authorities (PEM) that their certificates must come from; none: the system's."""
+    engines_cert: Path | None = None
+    """The gateway's own certificate (PEM) for engines of other hosts."""
+    engines_key: Path | None = None
+    """The private key (PEM) of that certificate."""
+    routing: Literal["affinity", "least-loaded", "round-robin"] = "affinity"
+    """How an engine is chosen: `affinity` (where its picture was), `least-loaded` or `round-robin`."""
+    probe_interval_s: Seconds = 10.0
+    """An engine that answered nobody for so long is asked for one token."""
+    probe_timeout_s: Seconds = 30.0
+    """How long that token may take."""
+    slow_start_s: Annotated[float, Field(ge=0)] = 30.0
+    """How long until an engine that came back has its full share."""
 
-    shared_limits_url: Annotated[str, Field(description="Redis or Valkey that several hosts share.", repr=False)] = ""
-    shared_limits_ca: Annotated[Path | None, Field(description="Authorities (PEM) of its certificate.")] = None
-    shared_limits_cert: Annotated[Path | None, Field(description="The gateway's own certificate (PEM) for it.")] = None
-    shared_limits_key: Annotated[Path | None, Field(description="Its private key (PEM).")] = None
-    shared_limits_timeout_s: Annotated[Seconds, Field(description="How long its answer may take.")] = 0.05
+    shared_limits_url: Annotated[str, Field(repr=False)] = ""
+    """Redis or Valkey in which several hosts share all limits: `redis://`, `rediss://` or `unix://`; empty: each
+    host has its own (docs/decisions/0033-limits-across-hosts.md)."""
+    shared_limits_ca: Path | None = None
+    """With `rediss://`: authorities (PEM) that its certificate must come from; none: the system's."""
+    shared_limits_cert: Path | None = None
+    """The gateway's own certificate (PEM) for it, which Redis wants unless it has `tls-auth-clients no`."""
+    shared_limits_key: Path | None = None
+    """The private key (PEM) of the certificate for the shared limits."""
+    shared_limits_timeout_s: Seconds = 0.05
+    """How long its answer may take; after it each host's own limits hold alone until it answers again."""
 
-    otlp_endpoint: Annotated[str, Field(description="OpenTelemetry collector (OTLP over HTTP) for traces.")] = ""
+    otlp_endpoint: str = ""
+    """OpenTelemetry collector, as `http://collector:4318`, for traces without any content; empty: none
+    (docs/metrics.md#traces)."""
 
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)  # where each setting that was given comes from
 
@@ -198,15 +270,22 @@ def _shown(name: str, value: object) -> str:
     return "..." if name in SECRET else repr(value)
 
 
-def run_command(app: typer.Typer, *failures: type[Exception]) -> int:
-    """Run a command line of this room; its exit status: that of the error's kind, 64 for wrong usage, 1 for other ``failures``."""
+def run_command(
+    app: typer.Typer, *failures: type[Exception], arguments: list[str] | None = None, program: str | None = None
+) -> int:
+    """Run a command line of this room; its exit status: that of the error's kind, 64 for wrong usage, 1 for other ``failures``.
+
+    ``arguments`` are the process's own unless they are given, and ``program`` is what usage lines call it.
+    """
     caught: tuple[type[Exception], ...] = (BadSettings, *failures)
     try:
-        status = app(standalone_mode=False)
+        status = app(args=arguments, prog_name=program, standalone_mode=False)
     except caught as error:
         print(f"error: {error}", file=sys.stderr)
         return int(getattr(error, "exit_code", 1))
     except TyperException as error:
-        print(f"error: {error.format_message()} (see --help)", file=sys.stderr)
+        context = getattr(error, "ctx", None)
+        command = f"{context.command_path} --help" if context else "--help"
+        print(f"error: {error.format_message()} (see {command})", file=sys.stderr)
         return WRONG_USAGE
     return int(status or 0)

@@ -1,4 +1,4 @@
-"""``python -m loadtest``: only parses, prints, writes the report and sets the exit status.
+"""``vitrine loadtest``: only parses, prints, writes the report and sets the exit status.
 
 0: every goal met. 1: a goal missed, or nothing measured. 64: wrong usage.
 """
@@ -141,10 +141,10 @@ def _bounds(text: str) -> tuple[float, float] | None:
     return bounds
 
 
-def main() -> int:
-    """Run the command line; the exit status as in the README's table."""
+def main(arguments: list[str] | None = None, program: str | None = None) -> int:
+    """Run the command line; the exit status as in the README's table. ``program`` is what usage lines call it."""
     try:
-        status = app(standalone_mode=False)
+        status = app(args=arguments, prog_name=program, standalone_mode=False)
     except WrongUsage as error:
         print(f"error: {error}", file=sys.stderr)
         return WRONG_USAGE
@@ -154,7 +154,9 @@ def main() -> int:
     except typer.Abort:
         return 1
     except TyperException as error:
-        print(f"error: {error.format_message()} (see --help)", file=sys.stderr)
+        context = getattr(error, "ctx", None)
+        command = f"{context.command_path} --help" if context else "--help"
+        print(f"error: {error.format_message()} (see {command})", file=sys.stderr)
         return WRONG_USAGE
     return int(status or 0)
 

@@ -1,4 +1,4 @@
-"""``python -m serve``: the commands of this room; only parses, prints and sets the exit status."""
+"""``vitrine serve``: the commands of this room; only parses, prints and sets the exit status."""
 
 import asyncio
 import sys
@@ -87,17 +87,19 @@ def _for_this_machine(plan: profile.Profile) -> profile.Profile:
     return plan.on(min((card.capability for card in cards), default=0.0))
 
 
-def main() -> int:
-    """Run the command line; the exit status as in the README's table."""
+def main(arguments: list[str] | None = None, program: str | None = None) -> int:
+    """Run the command line; the exit status as in the README's table. ``program`` is what usage lines call it."""
     try:
-        status = app(standalone_mode=False)
+        status = app(args=arguments, prog_name=program, standalone_mode=False)
     except ServeError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except typer.Abort:
         return 1
     except TyperException as error:
-        print(f"error: {error.format_message()} (see --help)", file=sys.stderr)
+        context = getattr(error, "ctx", None)
+        command = f"{context.command_path} --help" if context else "--help"
+        print(f"error: {error.format_message()} (see {command})", file=sys.stderr)
         return WRONG_USAGE
     return int(status or 0)
 

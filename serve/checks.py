@@ -126,7 +126,7 @@ def _cards(profile: Profile, cards: list[machine.Gpu]) -> Finding:
     if len(fitting) < needs.gpus:
         wanted = f"{needs.gpus} × {_gb(needs.gpu_memory_bytes)}, compute capability {needs.compute_capability} or newer"
         return Finding(
-            "GPU", seen, f"profile {profile.name} needs {wanted}; choose a smaller profile (`python -m serve check`)"
+            "GPU", seen, f"profile {profile.name} needs {wanted}; choose a smaller profile (`vitrine serve check`)"
         )
     return Finding("GPU", seen)
 

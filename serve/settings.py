@@ -18,19 +18,24 @@ FILE = Path("vitrine.toml")
 
 
 class Settings(BaseModel):
-    """``home``: the state folder. ``profile``: a built-in name or a TOML file. ``model``: a model folder that replaces the
-    profile's. ``number``: which engine of this host. ``isolation``: ``auto`` gives the engine a network namespace where
-    the machine allows it, ``required`` refuses to start without one, ``off`` never does."""
+    """Every setting of one engine's supervisor with its default. Times in seconds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     home: Path = Path(".vitrine")
+    """The state folder, for all processes: `VITRINE_HOME`, or `home` in `vitrine.toml`."""
     profile: str = "miniature"
+    """A built-in profile's name, or a `.toml` file."""
     model: Path | None = None
+    """A model folder instead of the profile's."""
     number: Annotated[int, Field(ge=0, le=999)] = 0
+    """Which engine of this host."""
     isolation: Annotated[str, Field(pattern="^(auto|required|off)$")] = "auto"
+    """`auto`: a network namespace where the machine allows it; `required`: no start without one; `off`: never."""
     load_timeout_s: Annotated[float, Field(gt=0)] = 1800.0
+    """How long loading may take."""
     drain_timeout_s: Annotated[int, Field(ge=0)] = 30
+    """How long running requests may go on after a stop."""
 
     @property
     def folder(self) -> Path:

@@ -1,4 +1,4 @@
-"""``python -m gateway.engines``: show, add, drain and remove engines while the gateway runs; it follows the roster by itself."""
+"""``vitrine engines``: show, add, drain and remove engines while the gateway runs; it follows the roster by itself."""
 
 import asyncio
 import getpass
@@ -55,7 +55,7 @@ def list_engines(as_json: Json = False) -> None:
         print(json.dumps([asdict(row) for row in rows], indent=1))
         return
     if not rows:
-        print("no engine is known; start one (make serve) or add one (python -m gateway.engines add NAME URL)")
+        print("no engine is known; start one (make serve) or add one (vitrine engines add NAME URL)")
         return
     lines = [("engine", "address", "source", "state", "models")]
     lines += [(row.engine, row.address, row.source, row.state, " ".join(row.models) or "-") for row in rows]
@@ -197,5 +197,10 @@ def _record(verb: str, name: str, outbound: tuple[str, ...], *, needed: bool) ->
         print(f"warning: {error}; the change holds, but is not in the audit log", file=sys.stderr)
 
 
+def main(arguments: list[str] | None = None, program: str | None = None) -> int:
+    """Run the command line; its exit status. ``program`` is what usage lines call it."""
+    return run_command(app, NotDone, BadRoster, arguments=arguments, program=program)
+
+
 if __name__ == "__main__":
-    sys.exit(run_command(app, NotDone, BadRoster))
+    sys.exit(main())

@@ -8,6 +8,7 @@ import asyncio
 import socket
 import ssl
 from collections import deque
+from collections.abc import Callable
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -70,14 +71,16 @@ class EngineResponse(asyncio.Protocol):
             self._transport.resume_reading()
         return piece
 
-    async def read(self, most_bytes: int) -> bytes:
-        """The whole answer. Raises Broke if it is longer."""
-        body = await self.chunk()
+    async def read(self, most_bytes: int, take: Callable[[int], None] = lambda _: None) -> bytes:
+        """The whole answer, joined once. Raises Broke if it is longer; ``take`` is told of each piece and may raise."""
+        pieces, size = [], 0
         while piece := await self.chunk():
-            body += piece
-            if len(body) > most_bytes:
+            size += len(piece)
+            if size > most_bytes:
                 raise Broke("its answer has no end")
-        return body
+            take(len(piece))
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def release(self) -> None:
         """Give the connection back, or close it if the answer has not been read to its end."""

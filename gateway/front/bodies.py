@@ -11,14 +11,14 @@ from gateway.front.request_state import state_of
 
 
 class MemoryBudget:
-    """How many bytes of bodies are in memory in all: those that arrive, that wait, and that are being answered."""
+    """How many bytes are in memory in all: of bodies that arrive, wait or are being answered, and of whole answers."""
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes, self.held_bytes = most_bytes, 0
 
 
 class MemoryShare:
-    """``with MemoryShare(bodies)``: one request's part of all bodies, given back at the block's end."""
+    """``with MemoryShare(bodies)``: one request's part of all that is in memory, given back at the block's end."""
 
     def __init__(self, bodies: MemoryBudget) -> None:
         self._bodies, self._held_bytes = bodies, 0
@@ -35,7 +35,7 @@ class MemoryShare:
         """Raises Unavailable if so many more do not fit now."""
         if self._bodies.held_bytes + more_bytes > self._bodies.most_bytes:
             raise Unavailable(
-                "too many pictures are being worked on; try again soon", code="memory_full", retry_after_s=2
+                "too many large requests and answers are in memory; try again soon", code="memory_full", retry_after_s=2
             )
 
     def take(self, more_bytes: int) -> None:

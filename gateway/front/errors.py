@@ -101,6 +101,11 @@ class TimedOut(GatewayError):
     status, code = 504, "timed_out"
 
 
+def fault(request_id: str) -> GatewayError:
+    """The answer to a request that met a fault of the gateway's own: an id to find it by, and no detail."""
+    return GatewayError(f"the gateway has a fault; tell the operator this id: {request_id}", code="fault")
+
+
 def body(error: GatewayError) -> dict[str, Any]:
     """OpenAI's error object for the response body or a stream's error event."""
     return {"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}}

@@ -1,4 +1,4 @@
-"""``python -m gateway.keys``: make, show, end and replace API keys; prints a key once and keeps only its digest."""
+"""``vitrine keys``: make, show, end and replace API keys; prints a key once and keeps only its digest."""
 
 import asyncio
 import getpass
@@ -38,6 +38,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="AP
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Bound = Annotated[str | None, typer.Option(help="A number; `none` for no limit; `default` for what the settings say.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print the key alone.")]
+KeyId = Annotated[str, typer.Argument(help="The key's id, as `list` shows it.")]
 
 
 @app.command()
@@ -73,14 +74,14 @@ def list_keys(as_json: Json = False) -> None:
 
 
 @app.command()
-def revoke(key_id: str) -> None:
+def revoke(key_id: KeyId) -> None:
     """End a key now."""
     print(f"{_change(lambda changes: changes.revoke(key_id)).key_id} is revoked")
 
 
 @app.command()
 def rotate(
-    key_id: str,
+    key_id: KeyId,
     grace: Annotated[str, typer.Option(help="For how long the old key stays good.")] = "24h",
     quiet: Quiet = False,
     as_json: Json = False,
@@ -177,5 +178,10 @@ def _seconds(text: str) -> float:
     return int(match[1]) * _UNITS_S[match[2]]
 
 
+def main(arguments: list[str] | None = None, program: str | None = None) -> int:
+    """Run the command line; its exit status. ``program`` is what usage lines call it."""
+    return run_command(app, LedgerAway, StoreError, BadLedgerSettings, arguments=arguments, program=program)
+
+
 if __name__ == "__main__":
-    sys.exit(run_command(app, LedgerAway, StoreError, BadLedgerSettings))
+    sys.exit(main())

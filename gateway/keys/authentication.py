@@ -26,7 +26,7 @@ def authenticate(store: KeyStore, limiter: SignInLimiter, ip: str, authorization
             error.headers += [(b"connection", b"close"), (b"x-should-retry", b"false")]
             raise error
         # Unknown, revoked and expired keys answer alike, or the 401 becomes an oracle.
-        raise Unauthenticated("the API key is not valid; ask the operator for one (`python -m gateway.keys create`)")
+        raise Unauthenticated("the API key is not valid; ask the operator for one (`vitrine keys create`)")
     return caller
 
 

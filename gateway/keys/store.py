@@ -136,7 +136,7 @@ class KeyStore:
         """One key. Raises StoreError if there is none."""
         row = self._db.execute(f"SELECT {_KEY_COLUMNS} FROM keys WHERE key_id = ?", (key_id,)).fetchone()  # noqa: S608  our own names
         if row is None:
-            raise StoreError(f"there is no key {key_id}; `python -m gateway.keys list` shows them")
+            raise StoreError(f"there is no key {key_id}; `vitrine keys list` shows them")
         return _key(row)
 
     def list(self) -> list[Key]:
@@ -183,7 +183,7 @@ class KeyStore:
         table, column = ("keys", "key_id") if scope == "key" else ("tenants", "name")
         known = self._db.execute(f"SELECT 1 FROM {table} WHERE {column} = ?", (subject,)).fetchone()  # noqa: S608  our own names
         if known is None:
-            raise StoreError(f"there is no {scope} {subject}; `python -m gateway.keys list` shows them")
+            raise StoreError(f"there is no {scope} {subject}; `vitrine keys list` shows them")
         query = f"SELECT {', '.join(BOUNDS)} FROM limits WHERE scope = ? AND subject = ?"  # noqa: S608  our own names
         row = self._db.execute(query, (scope, subject)).fetchone()
         return NOTHING_SAID if row is None else _allowance(row)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from gateway.keys.caller import Scope
 from gateway.keys.recorded_changes import RecordedChanges
 
-PICTURE = "serve/miniature/examples/circle-and-square.png"
+PICTURE = "docs/examples/pictures/circle-and-square.png"
 
 
 async def say_when_ready(
@@ -30,9 +30,9 @@ async def say_when_ready(
 def text(base_url: str, model: str, first_key: str | None) -> str:
     """The welcome as it is printed."""
     key = (
-        f"Your API key, shown this once (make more: .venv/bin/python -m gateway.keys create --name NAME):\n\n{first_key}\n"
+        f"Your API key, shown this once (make more: .venv/bin/vitrine keys create --name NAME):\n\n{first_key}\n"
         if first_key
-        else "Your API key was shown at the first start (make another: .venv/bin/python -m gateway.keys create --name NAME).\n"
+        else "Your API key was shown at the first start (make another: .venv/bin/vitrine keys create --name NAME).\n"
     )
     return f"""
 Vitrine is ready.

@@ -1,4 +1,4 @@
-"""`python -m gateway.ledger VERB`: maps every ending to the exit code of its kind."""
+"""`vitrine ledger VERB`: maps every ending to the exit code of its kind."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def make_app() -> typer.Typer:
     return app
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command; its exit code."""
+def main(arguments: list[str] | None = None, program: str = "python -m gateway.ledger") -> int:
+    """Run one command; its exit code. ``program`` is what usage lines call it."""
     try:
-        make_app()(args=arguments, prog_name="python -m gateway.ledger")
+        make_app()(args=arguments, prog_name=program)
     except LedgerError as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
         return error.exit_code

@@ -18,26 +18,45 @@ PREFIX = "VITRINE_LEDGER_"
 class LedgerSettings(BaseSettings):
     """Defaults live here and nowhere else. Sizes in bytes, times as their names say."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     home: Path = Field(default=Path(".vitrine"), validation_alias="VITRINE_HOME")
-    folder: Path | None = Field(default=None, description="the log; HOME/ledger")
-    keys: Path | None = Field(default=None, description="the ledger's secrets, apart from the log; HOME/ledger-keys")
-    socket: Path | None = Field(default=None, description="where workers ask; HOME/run/ledger.sock")
-    origin: str | None = Field(default=None, description="the log's name in its heads; made at init")
+    """The state folder, for all processes: `VITRINE_HOME`."""
+    folder: Path | None = None
+    """The log; `ledger` in the state folder unless set."""
+    keys: Path | None = None
+    """The ledger's secrets; `ledger-keys` in the state folder unless set. Best on another disk than the log."""
+    socket: Path | None = None
+    """Where the gateway asks; `run/ledger.sock` in the state folder unless set."""
+    origin: str | None = None
+    """The log's name in its heads, made at the first start unless set."""
     mode: Literal["strict", "buffered", "off"] = "strict"
+    """`strict`: no answer without a durable record; `buffered`: exchanges go on without the ledger, and losses
+    become `gap` records; `off`: limits only, no records, which log and boot record say loudly."""
     digests: Literal["keyed", "plain"] = "keyed"
+    """`keyed`, or `plain` for SHA-256 as `sha256sum` prints it; short prompts can be guessed from plain digests."""
     epoch: Literal["month", "day"] = "month"
+    """How much one secret covers."""
     segment_bytes: int = Field(default=64 << 20, ge=64 << 10, le=1 << 30)
+    """The size at which a file of the log is closed."""
     segment_daily: bool = True
+    """Close it at the end of the day, too."""
     compress: bool = True
+    """Compress closed files (zstd)."""
     sign_every_s: float = Field(default=1.0, gt=0, le=60)
+    """How often a head is signed while busy."""
     sign_every_records: int = Field(default=4096, ge=1)
+    """How many records are written at most before the next head is signed."""
     sign_idle_s: float = Field(default=60.0, ge=1)
+    """How often a head is signed while nothing happens."""
     anchors: list[Path] = []
-    retention_days: int = Field(default=0, ge=0, description="0 keeps everything")
+    """Files that get every head, best on other machines' disks."""
+    retention_days: int = Field(default=0, ge=0)
+    """After how many days whole sealed files of records are deleted; 0 keeps them."""
     allow_volatile: bool = False
-    free_bytes: int = Field(default=256 << 20, ge=0, description="below this much free space a warning is logged")
+    """Allow a log on a file system in memory (tmpfs, ramfs), where a restart loses it."""
+    free_bytes: int = Field(default=256 << 20, ge=0)
+    """Below this much free space a warning is logged."""
 
     @classmethod
     def settings_customise_sources(

@@ -4,16 +4,19 @@ Event stream format: https://html.spec.whatwg.org/multipage/server-sent-events.h
 """
 
 import enum
+from typing import Annotated
 
 import msgspec
 
 from gateway.front.errors import EngineBroke
 from gateway.relay.exchange import Answer
 
-MAX_EVENT_BYTES = 4 << 20
+MAX_EVENT_BYTES = 1 << 20
 DONE = b"data: [DONE]\n\n"
 _SEPARATOR = b"\n\n"
-_DATA = b"data: "
+
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
+Word = Annotated[str, msgspec.Meta(max_length=64)]
 
 
 class AnswerFunction(msgspec.Struct):
@@ -36,19 +39,27 @@ class AnswerMessage(msgspec.Struct):
 class AnswerChoice(msgspec.Struct):
     delta: AnswerMessage | None = None
     message: AnswerMessage | None = None
-    finish_reason: str | None = None
+    finish_reason: Word | None = None
 
 
 class AnswerUsage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: Tokens | None = None
+    completion_tokens: Tokens | None = None
 
 
 class Completion(msgspec.Struct):
-    """A whole answer, or one event of it."""
+    """A whole answer, or one event of it. ``error`` and ``object`` tell an engine's own error, however it is spelled."""
 
     choices: list[AnswerChoice] = []
     usage: AnswerUsage | None = None
+    error: msgspec.Raw = msgspec.Raw(b"null")
+    object: Word = ""
+
+    @property
+    def is_answer(self) -> bool:
+        return (
+            bytes(self.error) == b"null" and self.object != "error" and (bool(self.choices) or self.usage is not None)
+        )
 
 
 _decoder = msgspec.json.Decoder(Completion)
@@ -58,19 +69,28 @@ class EventSplitter:
     """Cuts a byte stream into blocks of whole events, however the chunks fall."""
 
     def __init__(self) -> None:
-        self._tail = b""
+        self._tail = bytearray()
 
     def feed(self, chunk: bytes) -> bytes:
         """The whole events that are there now, as they came; empty if there are none. Raises EngineBroke over the limit."""
-        block = self._tail + chunk if self._tail else chunk
-        end = block.rfind(_SEPARATOR)
-        if end < 0:
-            if len(block) > MAX_EVENT_BYTES:
+        if not self._tail:
+            end = chunk.rfind(_SEPARATOR) + len(_SEPARATOR)
+            if end == len(chunk):
+                return chunk
+            block = chunk
+        else:
+            # What came before has no end of an event in it; one may lie across the seam.
+            looked = len(self._tail) - 1
+            self._tail += chunk
+            end = self._tail.rfind(_SEPARATOR, looked) + len(_SEPARATOR)
+            block = bytes(self._tail) if end >= len(_SEPARATOR) else b""
+        if end < len(_SEPARATOR):
+            if not self._tail:
+                self._tail += chunk
+            if len(self._tail) > MAX_EVENT_BYTES:
                 raise EngineBroke("the engine sent an event without end; try again")
-            self._tail = block
             return b""
-        end += len(_SEPARATOR)
-        self._tail = block[end:]
+        self._tail = bytearray(block[end:])
         return block[:end]
 
 
@@ -82,55 +102,49 @@ class Progress(enum.Enum):
     BROKE = enum.auto()
 
 
-def sift(block: bytes, *, with_usage: bool) -> tuple[bytes, Progress]:
-    """What of a block of whole events the client may have now, and whether the engine goes on after it.
+def read_events(block: bytes, answer: Answer, *, with_usage: bool) -> tuple[bytes, Progress]:
+    """Add a block of whole events to what is known of the answer; what of it the client may have, and whether it goes on.
 
-    The closing ``[DONE]`` is held back: it may only follow the durable record. The usage event goes to who asked for it.
-    An error event is held back too, since its text is the engine's own, and so is all that follows it.
+    Only what was understood as a part of an answer is passed on. The closing ``[DONE]`` is held back: it may only follow the
+    durable record. The usage event goes to a client that asked for it. Anything else, an engine's error event in whatever
+    spelling, is held back with all that follows it, since its text is the engine's own.
     """
-    # A model's own text can't match: inside a JSON string its quotes and line ends are escaped.
-    if b"[DONE]" not in block and b'"usage":{' not in block and b'data: {"error"' not in block:
-        return block, Progress.GOES_ON
+    events = block.split(_SEPARATOR)
+    events.pop()  # what is behind the last separator: nothing
     kept: list[bytes] = []
-    for event in block.split(_SEPARATOR)[:-1]:
-        data = event.removeprefix(_DATA)
+    progress = Progress.GOES_ON
+    for event in events:
+        if event.startswith(b":"):
+            continue  # a comment, which keeps a connection alive
+        data = event.removeprefix(b"data:").removeprefix(b" ")
         if data == b"[DONE]":
-            return b"".join(kept), Progress.IS_DONE
-        if data.startswith(b'{"error"'):
-            return b"".join(kept), Progress.BROKE
-        if b'"usage":{' in data and not with_usage and not _completion(data).choices:
-            continue
-        kept.append(event + _SEPARATOR)
-    return b"".join(kept), Progress.GOES_ON
-
-
-def read_events(block: bytes, answer: Answer) -> None:
-    """Add a block of whole events to what is known of the answer. Raises EngineBroke for what is none."""
-    for event in block.split(_SEPARATOR):
-        data = event.removeprefix(_DATA)
-        if data.startswith(b"{"):
-            _note(_completion(data), answer)
-        elif data != b"[DONE]" and data and not data.startswith(b":"):  # a comment keeps a connection alive
-            raise _not_understood()
+            progress = Progress.IS_DONE
+            break
+        completion = _decoded(data) if event.startswith(b"data:") else None
+        if completion is None or not completion.is_answer:
+            progress = Progress.BROKE
+            break
+        _note(completion, answer)
+        if completion.choices or with_usage:
+            kept.append(event)
+    if len(kept) == len(events):
+        return block, progress
+    return b"".join(event + _SEPARATOR for event in kept), progress
 
 
 def read_whole(body: bytes, answer: Answer) -> None:
-    """Note a whole answer. Raises EngineBroke if it is none."""
-    completion = _completion(body)
-    if not completion.choices or completion.usage is None:
-        raise _not_understood()
+    """Note what is known of a whole answer. Raises EngineBroke if it is none."""
+    completion = _decoded(body)
+    if completion is None or not completion.is_answer or not completion.choices or completion.usage is None:
+        raise EngineBroke("the engine's answer was not understood; try again")
     _note(completion, answer)
 
 
-def _completion(data: bytes) -> Completion:
+def _decoded(data: bytes) -> Completion | None:
     try:
         return _decoder.decode(data)
-    except msgspec.DecodeError:
-        raise _not_understood() from None
-
-
-def _not_understood() -> EngineBroke:
-    return EngineBroke("the engine's answer was not understood; try again")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None  # no JSON, not of this form, not UTF-8, a number that none can be, or nested too deep
 
 
 def _note(completion: Completion, answer: Answer) -> None:

@@ -28,7 +28,7 @@ from gateway.ledger.client.messages import (
     Refusal,
     TextDigest,
 )
-from gateway.ledger.errors import LedgerUnavailable
+from gateway.ledger.errors import LedgerRefused, LedgerUnavailable
 from gateway.relay import limits
 from gateway.relay.exchange import Exchange
 from gateway.telemetry.catalogue import Outcome, Stage
@@ -101,7 +101,7 @@ class ExchangeRecord:
         try:
             # A whole answer's headers say what was reserved, as a stream's do; an error's what its end left.
             failed = self._exchange.outcome is not Outcome.COMPLETED
-            ended = await self._ledger.complete(_complete(receipt.id, self._exchange, self._bounds if failed else ()))
+            ended = await self._recorded(_complete(receipt.id, self._exchange, self._bounds if failed else ()))
         except LedgerUnavailable:
             raise _no_record() from None
         finally:
@@ -113,6 +113,15 @@ class ExchangeRecord:
         if failed and ended.left:
             self._left = ended.left
         self._completed = True
+
+    async def _recorded(self, ask: Complete) -> Receipt:
+        try:
+            return await self._ledger.complete(ask)
+        except LedgerRefused:
+            # Something of the engine's answer can't stand in a record. The end of the exchange is recorded all the same, or its
+            # place among those that run would never be free again.
+            bare = Complete(id=ask.id, outcome=ask.outcome, status=ask.status, total_ms=ask.total_ms, limits=ask.limits)
+            return await self._ledger.complete(bare)
 
     async def _waited(self, answer: Awaitable[T]) -> T:
         """Wait for it; the time belongs to the stage of admission."""

@@ -4,6 +4,7 @@ What is wrong before the first byte is raised and answered by the application; a
 stream.
 """
 
+import asyncio
 import contextlib
 import functools
 import hmac
@@ -12,14 +13,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import orjson
+import structlog
 from starlette.types import Send
 
-from gateway.door import engine_body
+from gateway.door import ChatRequest, engine_body
 from gateway.engines.connections import EngineResponse
 from gateway.engines.engine import Engine
 from gateway.engines.pool import Pool
 from gateway.engines.queue import Evicted
 from gateway.front import errors
+from gateway.front.bodies import MemoryShare
 from gateway.front.disconnects import ClientLeft, DisconnectGuard
 from gateway.front.errors import (
     BadRequest,
@@ -34,7 +37,7 @@ from gateway.front.errors import (
 from gateway.front.request_state import ClientConnection
 from gateway.front.shutdown import Shutdown
 from gateway.ledger.client.async_client import LedgerClient
-from gateway.relay.answer import DONE, EventSplitter, Progress, read_events, read_whole, sift
+from gateway.relay.answer import DONE, EventSplitter, Progress, read_events, read_whole
 from gateway.relay.exchange import CLIENT_LEFT_STATUS, Answer, Exchange
 from gateway.relay.limits import LimitPolicy
 from gateway.relay.record import ExchangeRecord, Header
@@ -45,7 +48,9 @@ if TYPE_CHECKING:
     from gateway.relay.shared_limits.client import SharedLimits
     from gateway.telemetry.traces import Traces
 
-MOST_ANSWER_BYTES = 64 << 20
+MOST_ERROR_BYTES = 64 << 10
+PIECE_BYTES = 64 << 10
+DEFAULT_CONTEXT = 131_072  # tokens, where the engine does not say
 
 
 @dataclass(frozen=True)
@@ -63,20 +68,29 @@ class Relay:
     traces: "Traces | None" = None
 
     async def run(
-        self, exchange: Exchange, engine: Engine, key: bytes, connection: ClientConnection, send: Send
+        self,
+        exchange: Exchange,
+        engine: Engine,
+        key: bytes,
+        share: MemoryShare,
+        connection: ClientConnection,
+        send: Send,
     ) -> None:
         """Relay the whole answer. Raises GatewayError only while nothing was sent.
 
-        ``key`` is what the choice of an engine goes by, should this one fail.
+        ``key`` is what the choice of an engine goes by, should this one fail. A whole answer takes its memory from ``share``.
         """
-        await _Run(self, exchange, engine, key, send).run(connection)
+        await _Run(self, exchange, engine, key, share, send).run(connection)
 
 
 class _Run:
     """Asks the engine and passes its answer on; the exchange is told how it ended, and the ledger before the client."""
 
-    def __init__(self, relay: Relay, exchange: Exchange, engine: Engine, key: bytes, send: Send) -> None:
+    def __init__(
+        self, relay: Relay, exchange: Exchange, engine: Engine, key: bytes, share: MemoryShare, send: Send
+    ) -> None:
         self._relay, self._exchange, self._engine, self._key, self._send = relay, exchange, engine, key, send
+        self._share = share
         self._bounds = relay.limits.of(exchange.caller)
         self._record = ExchangeRecord(relay.ledger, exchange, self._bounds, relay.shared)
         self._asked = self._started = False
@@ -100,6 +114,14 @@ class _Run:
                 await self._record.completed()
         except GatewayError as error:
             await self._fail(error)
+        except Exception as fault:  # noqa: BLE001  whatever it is, the exchange ends with a name and a record
+            structlog.get_logger().error("fault", request_id=exchange.id, exc_info=fault)
+            await self._fail(errors.fault(exchange.id))
+        except asyncio.CancelledError:
+            exchange.outcome, exchange.status = Outcome.TIMED_OUT, TimedOut.status
+            with contextlib.suppress(GatewayError):
+                await asyncio.shield(self._record.completed())
+            raise
         finally:
             self._relay.shutdown.running.discard(guard)
             exchange.stage_times.end()
@@ -183,15 +205,10 @@ class _Run:
             block = events.feed(chunk)
             if not block:
                 continue
-            passed, progress = sift(block, with_usage=exchange.request.include_usage)
-            is_first = not self._started
-            if is_first:
-                # Understood before it is passed on, this once: of an engine that talks nonsense the client sees nothing.
-                read_events(block, exchange.answer)
+            # Understood before it is passed on: of an engine that talks nonsense the client sees nothing.
+            passed, progress = read_events(block, exchange.answer, with_usage=exchange.request.include_usage)
             if passed:
                 await self._pass_on(passed)
-            if not is_first:
-                read_events(block, exchange.answer)
             if untold and (exchange.answer.chars or exchange.answer.reasoning_chars):
                 untold, exchange.first_token_s = False, time.monotonic()
             if progress is not Progress.GOES_ON:
@@ -204,16 +221,21 @@ class _Run:
         await self._hand_on(DONE)
 
     async def _whole(self, answer: EngineResponse, guard: DisconnectGuard) -> None:
-        self._exchange.stage_times.enter(Stage.ANSWER)
-        body = await answer.read(MOST_ANSWER_BYTES)
-        read_whole(body, self._exchange.answer)
-        self._exchange.outcome = Outcome.COMPLETED
-        self._exchange.first_byte_s = time.monotonic()
+        exchange = self._exchange
+        exchange.stage_times.enter(Stage.ANSWER)
+        most_bytes = _most_answer_bytes(exchange.request, self._engine.max_model_len)
+        body = await answer.read(most_bytes, self._share.take)
+        read_whole(body, exchange.answer)
+        exchange.outcome = Outcome.COMPLETED
+        exchange.first_byte_s = time.monotonic()
         await self._record.completed()
         guard.over = True
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         await self._start(headers)
-        await self._hand_on(body)
+        # In pieces, each of which waits for the client: until it has read, its answer counts as held memory.
+        for at in range(0, len(body) - PIECE_BYTES, PIECE_BYTES):
+            await self._hand_on(body[at : at + PIECE_BYTES], more=True)
+        await self._hand_on(body[(len(body) - 1) // PIECE_BYTES * PIECE_BYTES :])
 
     async def _pass_on(self, block: bytes) -> None:
         if not self._started:
@@ -259,6 +281,18 @@ _OUTCOMES: dict[type[GatewayError], Outcome] = {
 }  # fmt: skip
 
 
+_TOKEN_BYTES = 256  # as JSON: the longest tokens are runs of blanks, and a character may be written in six
+_LOGPROB_BYTES = 512  # one entry of a list of alternatives, its token twice
+
+
+def _most_answer_bytes(request: ChatRequest, context: int | None) -> int:
+    """How long a whole answer may be: what its tokens can take, and what is around them."""
+    tokens = min(request.max_tokens or DEFAULT_CONTEXT, context or DEFAULT_CONTEXT)
+    body = request.body
+    each = _TOKEN_BYTES + (_LOGPROB_BYTES * (1 + (body.top_logprobs or 0)) if body.logprobs else 0)
+    return MOST_ERROR_BYTES + tokens * request.n * each
+
+
 @functools.lru_cache(maxsize=1024)
 def _cache_salt(tenant_secret: bytes) -> str:
     return hmac.digest(tenant_secret, b"cache_salt", "sha256").hex()
@@ -269,8 +303,8 @@ async def _refusal(answer: EngineResponse) -> GatewayError:
     if answer.status != 400:
         return EngineBroke(f"the engine answered with status {answer.status}; try again")
     try:
-        param = orjson.loads(await answer.read(MOST_ANSWER_BYTES))["error"]["param"]
-    except (ValueError, KeyError, TypeError):
+        param = orjson.loads(await answer.read(MOST_ERROR_BYTES))["error"]["param"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         param = None
     if param in ("max_tokens", "input_tokens", "input_text"):
         return BadRequest(

@@ -58,7 +58,7 @@ class ChatCompletions:
             )
             if services.relay.traces is not None:
                 exchange.traceparent = dict(scope["headers"]).get(b"traceparent", b"")
-            await services.relay.run(exchange, engine, key, state.connection, send)
+            await services.relay.run(exchange, engine, key, share, state.connection, send)
 
     async def _understand(
         self, scope: Scope, receive: Receive, state: RequestState, share: MemoryShare, times: StageTimes

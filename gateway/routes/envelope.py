@@ -112,7 +112,7 @@ async def _answer_fault(services: Services, request: Request, error: Exception) 
 
 def _fault(identifier: str, error: Exception) -> GatewayError:
     structlog.get_logger().error("fault", request_id=identifier, exc_info=error)
-    return GatewayError(f"the gateway has a fault; tell the operator this id: {identifier}", code="fault")
+    return errors.fault(identifier)
 
 
 async def _send(error: GatewayError, send: Send) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from loadtest.bench.cores import tree
+from loadtest.cores import tree
 from loadtest.faults import LoadTestError
 from loadtest.gpu.http import get
 from loadtest.gpu.variants import Campaign, Variant

@@ -7,14 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from loadtest import arrivals, crowd, figures, pool
+from loadtest import arrivals, crowd, figures, pool, processes
 from loadtest import scenario as scenario_
-from loadtest.bench import vitrine
-from loadtest.bench.scenarios import Target as Gateway
 from loadtest.faults import LoadTestError
 from loadtest.gpu import watch
 from loadtest.gpu.engine import Engine, running
 from loadtest.gpu.variants import Campaign, Wanted
+from loadtest.processes import Gateway
 from loadtest.wire import Target
 
 _TIMEOUT_S = 120.0
@@ -42,9 +41,9 @@ class Bench:
         home = self._place / "home"
         (home / "run").mkdir(parents=True, exist_ok=True)
         try:
-            with vitrine.running(home, None, self._campaign.gateway):
+            with processes.running(home, None, self._campaign.gateway):
                 pass
-        except vitrine.NotStarted as error:
+        except processes.NotStarted as error:
             raise LoadTestError(f"the gateway does not start on this machine: {error}") from None
 
     def variant(self, name: str) -> None:
@@ -61,11 +60,11 @@ class Bench:
             with running(self._campaign, variant, self._model, home, log, self._isolation, self._left_s()) as engines:
                 self._told(name, "start", {"seconds": round(engines[-1].started_s, 1)})
                 for more, labels in itertools.groupby(variant.loads, lambda label: self._campaign.loads[label].gateway):
-                    with vitrine.running(home, None, {**self._campaign.gateway, **more}) as gateway:
+                    with processes.running(home, None, {**self._campaign.gateway, **more}) as gateway:
                         for label in labels:
                             self._load(name, label, engines, gateway, card, traces)
                     shutil.copy(home / "processes.log", self._out / f"{name}.gateway.log")
-        except vitrine.NotStarted as error:
+        except processes.NotStarted as error:
             raise LoadTestError(f"the gateway did not start: {error}") from None
         finally:
             card.close()
@@ -78,8 +77,7 @@ class Bench:
             self._told(name, label, {"failed": "no time left"})
             return
         if wanted.through == "gateway":
-            key = gateway.headers["authorization"].removeprefix("Bearer ")
-            target = Target(f"http://127.0.0.1:{gateway.port}", key, self._campaign.served_name)
+            target = Target(f"http://127.0.0.1:{gateway.port}", gateway.key, self._campaign.served_name)
         else:
             target = Target(f"unix:{engines[0].socket}", "", self._campaign.served_name)
         pids = {f"engine {number}" if number else "engine": engine.pid for number, engine in enumerate(engines)}

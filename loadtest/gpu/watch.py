@@ -11,7 +11,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from loadtest.bench.cores import tree
+from loadtest.cores import tree
 from loadtest.gpu import trace
 from loadtest.gpu.http import get
 

@@ -221,7 +221,7 @@ def long_stream(stack: Stack) -> openai.Stream[Any]:
 
 
 def _ending_tokens() -> list[int]:
-    config = json.loads((TOP / "serve/miniature/checkpoint/generation_config.json").read_text())
+    config = json.loads((TOP / "serve/checkpoint/generation_config.json").read_text())
     return list(config["eos_token_id"])
 
 

@@ -19,7 +19,7 @@ from tests.support.stack import Stack
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 EXAMPLES = TOP / "docs" / "examples"
-PICTURE = TOP / "serve" / "miniature" / "examples" / "circle-and-square.png"
+PICTURE = TOP / "docs" / "examples" / "pictures" / "circle-and-square.png"
 RED_CIRCLE = re.compile("red circle on the left")
 # What a notebook must have printed, in this order.
 SAYS = {

@@ -30,6 +30,7 @@ def engine(running_engine: FakeEngine) -> FakeEngine:
     running_engine.headers.clear()
     running_engine.left = 0
     running_engine.go_on.clear()
+    running_engine.raw = None
     return running_engine
 
 

@@ -13,10 +13,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from dashboards.__main__ import FOLDER
-from dashboards.picture import draw
-from dashboards.prometheus import Prometheus, QueryError, Window
-from dashboards.sheet import NoFont, require_font
+from tests.monitoring.draw import draw_all
+from tests.monitoring.prometheus import Prometheus, QueryError, Window
+from tests.monitoring.sheet import NoFont, require_font
 from tests.monitoring.town import asking, picture
 from tests.support.audit import Ledger
 from tests.support.deadline import until
@@ -60,7 +59,7 @@ def _work_and_draw(folder: Path, seconds: float, to: Path) -> None:
                     until(lambda: prometheus.at("count(up == 1) == 3"), within_s=60, what="everything is scraped")
                     started = time.time()
                     _day(gateway, home, seconds)
-                    _draw(prometheus, Window(started, time.time(), SCRAPE_S), to)
+                    draw_all(prometheus, Window(started, time.time(), SCRAPE_S), to)
         finally:
             engine.end(within_s=90)
 
@@ -108,15 +107,6 @@ def _day(gateway: Gateway, home: Path, seconds: float) -> None:
             over.set()
     for task in tasks:
         task.result()
-
-
-def _draw(prometheus: Prometheus, window: Window, to: Path) -> None:
-    to.mkdir(parents=True, exist_ok=True)
-    for path in sorted(FOLDER.glob("*/*.json")):
-        if path.stem != "runbook":
-            name = to / f"{path.stem}.{path.parent.name}.png"
-            draw(json.loads(path.read_text(encoding="utf-8")), prometheus, window, name)
-            print(f"{name.name}: {name.stat().st_size // 1024} KiB")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from grafana_foundation_sdk.models.dashboard import Dashboard as GrafanasOwn
 
 from dashboards.__main__ import FOLDER, documents, printed
 from dashboards.grafana import RUNBOOK_UID
-from dashboards.units import written
 from tests.monitoring.promql import dashboards
+from tests.monitoring.units import written
 
 ALL = dashboards()
 CHINESE = re.compile(r"[一-鿿]")

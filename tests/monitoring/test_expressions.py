@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from dashboards.prometheus import QueryError
+from tests.monitoring.prometheus import QueryError
 from tests.monitoring.promql import Expression, alerts, dashboards, of_alerts, of_dashboards, of_records
 from tests.monitoring.town import Town
 

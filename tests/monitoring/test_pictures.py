@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops
 
-from dashboards.picture import WIDE, draw
-from dashboards.prometheus import QueryError
-from dashboards.sheet import FONT, NoFont, legend_lines, require_font, width
-from dashboards.units import written
+from tests.monitoring.picture import WIDE, draw
+from tests.monitoring.prometheus import QueryError
 from tests.monitoring.promql import dashboards
+from tests.monitoring.sheet import FONT, NoFont, legend_lines, require_font, width
 from tests.monitoring.town import Town
+from tests.monitoring.units import written
 from tests.support.process import TOP, run
 
 ALL = {name: document for name, document in dashboards().items() if "runbook" not in name}
@@ -65,7 +65,7 @@ def test_a_missing_font_is_named_with_its_package() -> None:
 
 
 def test_a_prometheus_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
-    done = run("dashboards", "draw", "--to", str(tmp_path), "--prometheus", "http://127.0.0.1:1", env={})
+    done = run("tests.monitoring.draw", "--to", str(tmp_path), "--prometheus", "http://127.0.0.1:1", env={})
     assert done.returncode == 1
     assert done.stderr.startswith("error: http://127.0.0.1:1 does not answer: ")
     assert done.stderr.count("\n") == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboards.prometheus import Prometheus, Window
+from tests.monitoring.prometheus import Prometheus, Window
 from tests.monitoring.promql import of_alerts, of_dashboards
 from tests.monitoring.town import asking, picture
 from tests.support.deadline import until

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from dashboards.prometheus import Prometheus, Window
+from tests.monitoring.prometheus import Prometheus, Window
 from tests.support.audit import Ledger
 from tests.support.certificate import certificate
 from tests.support.deadline import until

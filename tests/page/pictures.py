@@ -65,7 +65,7 @@ class Studio:
         """The picture of circle and square is asked about, and the engine says ``text``."""
         self._engine.behaviour = Behaviour.ANSWERS
         self._engine.script = [{"reasoning": "..."}, *({"content": part + " "} for part in text.split(" "))]
-        picture = TOP / "serve" / "miniature" / "examples" / "circle-and-square.png"
+        picture = TOP / "docs" / "examples" / "pictures" / "circle-and-square.png"
         reader.page.locator("#files").set_input_files(picture)
         reader.whole(reader.ask(question))
         reader.page.wait_for_timeout(300)

@@ -15,7 +15,7 @@ from tests.support.process import TOP
 
 torch = pytest.importorskip("torch", reason="the gateway's installation has no engine")
 
-MODEL = TOP / "serve/miniature/checkpoint"
+MODEL = TOP / "serve/checkpoint"
 GRIDS = {
     "photo": [[1, 60, 40]],
     "as large as the table": [[1, 24, 24]],

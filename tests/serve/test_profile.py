@@ -199,4 +199,4 @@ def test_another_model_keeps_the_names_and_adds_its_folders() -> None:
 
 def test_a_relative_model_folder_is_found_from_the_profile(tmp_path: Path) -> None:
     assert load(tmp_path, model="weights").model == str(tmp_path / "weights")
-    assert profile.load("miniature").model == str(BUILT_IN.parent / "miniature" / "checkpoint")
+    assert profile.load("miniature").model == str(BUILT_IN.parent / "checkpoint")

@@ -48,7 +48,8 @@ class FakeEngine:
 
     ``bodies`` are the requests that arrived, ``probes`` the gateway's own, answered well unless ``probes_misbehave``;
     ``left`` counts those whose client left before the end. ``go_on`` lets an engine that waits for it go on. ``script``, if
-    there is one, is what it streams: a delta of each event; ``finish`` says why it ended.
+    there is one, is what it streams: a delta of each event; ``finish`` says why it ended. ``raw`` is the body of every answer to a
+    caller, as it is.
     """
 
     SECRET = "secret-path-/srv/models"
@@ -68,6 +69,7 @@ class FakeEngine:
         self.go_on = threading.Event()
         self.script: list[dict[str, Any]] = []
         self.finish = "stop"
+        self.raw: bytes | None = None
         self._number, self._served_names = number, list(served_names)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -155,6 +157,10 @@ class FakeEngine:
             assert request.transport is not None
             request.transport.abort()
             return web.Response()
+        if self.raw is not None:
+            return web.Response(
+                body=self.raw, content_type="text/event-stream" if body.get("stream") else "application/json"
+            )
         try:
             return await (self._stream(request, body) if body.get("stream") else self._whole(body))
         except (asyncio.CancelledError, ConnectionResetError):

@@ -1,1 +1,1 @@
-"""The commands of `python -m gateway.ledger`. The edge: reads settings, prints, ends with exit codes."""
+"""The commands of `vitrine ledger`. The edge: reads settings, prints, ends with exit codes."""

@@ -42,7 +42,7 @@ def find_command(
         str | None, typer.Option(help="A time (2026-11-01T12:00, UTC) or how long ago (15m, 2h, 7d).")
     ] = None,
     until: Annotated[str | None, typer.Option(help="The same, for the end.")] = None,
-    processes: Annotated[int, typer.Option(min=1, max=64)] = 2,
+    processes: Annotated[int, typer.Option(min=1, max=64, help="Processes that search.")] = 2,
     log: LogFolder = None,
     as_json: AsJson = False,
 ) -> None:
@@ -153,7 +153,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 @app.command()
 def tail(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as records come.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0)] = 10,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the newest.")] = 10,
     log: LogFolder = None,
     as_json: AsJson = False,
 ) -> None:

@@ -18,7 +18,7 @@ from tests.gateway.door.bodies import LIMITS, SALT, body, image_part, picture
 from tests.gateway.door.test_control import EVASIONS
 from tests.gateway.door.test_messages import ANSWERS
 
-CHECKPOINT = Path(__file__).parents[3] / "serve" / "miniature" / "checkpoint"
+CHECKPOINT = Path(__file__).parents[3] / "serve" / "checkpoint"
 TURNS = {"system": "<|system|>", "user": "<|user|>", "assistant": "<|assistant|>"}
 ONCE = ("[gMASK]", "<sop>")
 NEVER = ("<|endoftext|>", "[MASK]", "[sMASK]", "<eop>", "<|video|>", "<|begin_of_video|>", "<|end_of_video|>")

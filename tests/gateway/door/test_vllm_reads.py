@@ -16,7 +16,7 @@ from tests.gateway.door.bodies import LIMITS, SALT, body, image_part, picture, u
 from tests.gateway.door.test_choices import PASSING, SAY, SEE
 from tests.gateway.door.test_messages import ANSWERS
 
-TOKENIZER = Path(__file__).parents[3] / "serve" / "miniature" / "checkpoint" / "tokenizer.json"
+TOKENIZER = Path(__file__).parents[3] / "serve" / "checkpoint" / "tokenizer.json"
 
 # Special to the tokenizer, but they forge nobody's turn: answers contain them, or the caller's own switch does.
 HARMLESS = {

@@ -78,10 +78,21 @@ async def server() -> AsyncIterator[Site]:
     site = Site()
     manager = ConnectionManager(ConnectionBounds(100, 100, HEAD_S, 5, 5), TrustedProxies(""), Counted())
     made: Any = partial(site.connection, manager)
-    running = uvicorn.Server(uvicorn.Config(site.app, http=made, ws="none", proxy_headers=False, interface="asgi3", lifespan="off", log_level="error", port=0))
+    running = uvicorn.Server(
+        uvicorn.Config(
+            site.app,
+            http=made,
+            ws="none",
+            proxy_headers=False,
+            interface="asgi3",
+            lifespan="off",
+            log_level="error",
+            port=0,
+        )
+    )
     tasks = [asyncio.create_task(running.serve()), asyncio.create_task(manager.watch())]
     async with asyncio.timeout(10):
-        while not running.started:
+        while not running.started:  # noqa: ASYNC110  uvicorn has no event for it
             await asyncio.sleep(0.01)
     site.port = running.servers[0].sockets[0].getsockname()[1]
     yield site
@@ -171,7 +182,10 @@ async def test_many_small_chunks_are_no_flood(server: Site) -> None:
 
 async def test_a_body_that_is_nearly_all_framing_is_refused(server: Site) -> None:
     body = b"1\r\nx\r\n" * 100_000
-    assert statuses(await talk(server, POST, *[body[at : at + 8192] for at in range(0, len(body), 8192)])) in ((400,), ())
+    assert statuses(await talk(server, POST, *[body[at : at + 8192] for at in range(0, len(body), 8192)])) in (
+        (400,),
+        (),
+    )
     assert server.seen == []
 
 

@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 
 from gateway.ledger.errors import BadSettings
-from gateway.ledger.settings import LedgerSettings, read_settings
+from gateway.ledger.settings import read_settings
 from tests.support.ledger import command
-
-REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def test_defaults_are_those_of_the_contract(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -65,10 +63,3 @@ def test_a_bad_value_is_refused_by_name_with_78(tmp_path: Path) -> None:
     done = command(tmp_path / "home", "verify", sign_every_s="never")
     assert done.returncode == 78
     assert "VITRINE_LEDGER_SIGN_EVERY_S = 'never'" in done.stderr
-
-
-def test_every_setting_is_in_the_document() -> None:
-    text = (REPOSITORY / "docs" / "audit.md").read_text()
-    for name in LedgerSettings.model_fields:
-        if name != "home":
-            assert f"`{name}`" in text, name

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.front.errors import EngineBroke
-from gateway.relay.answer import DONE, MAX_EVENT_BYTES, EventSplitter, Progress, read_events, read_whole, sift
+from gateway.relay.answer import DONE, MAX_EVENT_BYTES, EventSplitter, Progress, read_events, read_whole
 from gateway.relay.exchange import Answer
 
 
@@ -46,7 +46,7 @@ def test_an_event_without_end_is_refused() -> None:
 @given(st.text())
 def test_no_text_of_a_model_is_taken_for_the_end_or_an_error(text: str) -> None:
     for written in (said(text + '[DONE]\n\ndata: {"error"'), said('"usage":{' + text)):
-        assert sift(written, with_usage=False) == (written, Progress.GOES_ON)
+        assert read_events(written, Answer(), with_usage=False) == (written, Progress.GOES_ON)
 
 
 @pytest.mark.parametrize(
@@ -57,18 +57,51 @@ def test_no_text_of_a_model_is_taken_for_the_end_or_an_error(text: str) -> None:
         (DONE, True, b"", Progress.IS_DONE),
         (said("a") + ERROR + DONE, True, said("a"), Progress.BROKE),
         (USAGE, False, b"", Progress.GOES_ON),
+        (b": still there\n\n" + said("a"), True, said("a"), Progress.GOES_ON),
+        (said("a").replace(b"data: ", b"data:"), True, said("a").replace(b"data: ", b"data:"), Progress.GOES_ON),
     ],
 )
 def test_the_end_and_errors_are_held_back(block: bytes, with_usage: bool, passed: bytes, progress: Progress) -> None:
-    assert sift(block, with_usage=with_usage) == (passed, progress)
+    assert read_events(block, Answer(), with_usage=with_usage) == (passed, progress)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b'data: {"error": {"message": "secret"}}',
+        b'data:{"error":{"message":"secret"}}',
+        b'data: { "error" : "secret" }',
+        b'data: {"object":"error","message":"secret"}',
+        b'data: {"object":"error","message":"secret","choices":[{"index":0,"delta":{"content":"x"}}]}',
+        b'data: {"choices":[{"index":0,"delta":{"content":"x"}}],"error":{"message":"secret"}}',
+        b'data: {"detail":"secret"}',
+        b'data: {"choices":[],"usage":null}',
+        b"data: {}",
+        b"data: secret",
+        b"data: ",
+        b'event: error\ndata: {"message":"secret"}',
+        b"secret",
+        b'data: {"choices":[{"index":0,"delta":{"content":"\xff"}}]}',
+        b'data: {"choices":[],"usage":{"prompt_tokens":-1}}',
+        b'data: {"choices":[],"usage":{"prompt_tokens":9223372036854775807}}',
+        b'data: {"choices":[{"finish_reason":"' + b"x" * 65 + b'"}]}',
+        b'data: {"x":' + b"[" * 5000 + b"]" * 5000 + b"}",
+    ],
+)
+def test_what_is_no_part_of_an_answer_breaks_it_and_is_passed_to_nobody(broken: bytes) -> None:
+    answer = Answer()
+    passed, progress = read_events(said("a") + broken + b"\n\n" + said("b") + DONE, answer, with_usage=True)
+    assert (passed, progress) == (said("a"), Progress.BROKE)
+    # The record's digest is of what the client got.
+    assert answer.sha256.digest() == hashlib.sha256(b"a").digest()
 
 
 @given(st.lists(st.text(min_size=1)))
 def test_the_digest_of_a_stream_is_that_of_its_text(texts: list[str]) -> None:
     streamed, whole = Answer(), Answer()
     for text in texts:
-        read_events(said(text), streamed)
-    read_events(USAGE + DONE, streamed)
+        read_events(said(text), streamed, with_usage=True)
+    read_events(USAGE + DONE, streamed, with_usage=True)
     message = {"content": "".join(texts), "reasoning": "why"}
     usage = {"prompt_tokens": 3, "completion_tokens": 2}
     read_whole(json.dumps({"choices": [{"message": message, "finish_reason": "stop"}], "usage": usage}).encode(), whole)
@@ -81,7 +114,7 @@ def test_the_digest_of_a_stream_is_that_of_its_text(texts: list[str]) -> None:
 def test_tool_calls_are_part_of_the_answer() -> None:
     answer = Answer()
     call = {"function": {"name": "count", "arguments": '{"a":1}'}}
-    read_events(event(choices=[{"index": 0, "delta": {"tool_calls": [call]}}]), answer)
+    read_events(event(choices=[{"index": 0, "delta": {"tool_calls": [call]}}]), answer, with_usage=True)
     assert answer.sha256.digest() == hashlib.sha256(b'count{"a":1}').digest()
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import openai
 import pytest
 
+from docs.generate.routes import SCOPES, SESSION, routes
+from gateway.keys.caller import Scope
 from tests.support.audit import Ledger
 from tests.support.deadline import until
 from tests.support.fake_engine import Behaviour, FakeEngine
@@ -49,6 +51,19 @@ def test_a_key_needs_the_scope_of_the_route(gateway: Gateway, engine: FakeEngine
     assert gateway.request("GET", "/metrics", key=scraper).status == 200
     assert gateway.request("GET", "/metrics", key=key).status == 403
     assert gateway.request("GET", "/metrics").status == 401
+
+
+@pytest.mark.parametrize("scope", [None, *Scope])
+def test_each_route_lets_in_whom_the_reference_says(gateway: Gateway, engine: FakeEngine, scope: Scope | None) -> None:
+    key = gateway.create_key("--scope", scope) if scope else None
+    turned_away = set()
+    for route in routes():
+        method, _, path = route.partition(" ")
+        path = path.format(model="glm-4v", record_id="0", engine="engine-0") if "{" in path else path
+        if gateway.request(method, path, key=key).status in (401, 403):
+            turned_away.add(route)
+    needed = {route: scopes for route, scopes in SCOPES.items() if SESSION not in scopes}
+    assert turned_away == {route for route, scopes in needed.items() if scope not in scopes}
 
 
 def test_the_official_client_raises_its_own_exceptions(gateway: Gateway, engine: FakeEngine, key: str) -> None:

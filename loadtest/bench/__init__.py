@@ -1,1 +1,0 @@
-"""`make bench`: the gateway alone on one core, between a fast fake engine and a load generator on another."""
