@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.support.deadline import until
 
 TOP = Path(__file__).parents[2]
+PYTHON = (sys.executable, "-m")
 
 
 def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
@@ -32,7 +33,7 @@ class Process:
     printed so far, errors included."""
 
     def __init__(
-        self, *words: str, env: Mapping[str, str], cwd: Path = TOP, program: Sequence[str] = (sys.executable, "-m")
+        self, *words: str, env: Mapping[str, str], cwd: Path = TOP, program: Sequence[str] = PYTHON
     ) -> None:
         self._popen = subprocess.Popen(
             [*program, *words], env=clean_environment(env), cwd=cwd,
