@@ -42,7 +42,7 @@ class Answer:
 
 
 class Gateway:
-    """``python -m gateway`` for a state folder, on free ports. ``cwd`` is where it looks for vitrine.toml; ``program`` starts it."""
+    """``python -m gateway`` for a state folder, on free ports. ``cwd`` has vitrine.toml, if there is one; ``program`` starts it."""
 
     def __init__(self, home: Path, cwd: Path = TOP, /, program: Sequence[str] = PYTHON, **settings: str) -> None:
         self.home = home

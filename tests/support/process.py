@@ -32,9 +32,7 @@ class Process:
     """``python -m WORDS``, or another program, in the background and in a session of its own. ``lines`` is all that it has
     printed so far, errors included."""
 
-    def __init__(
-        self, *words: str, env: Mapping[str, str], cwd: Path = TOP, program: Sequence[str] = PYTHON
-    ) -> None:
+    def __init__(self, *words: str, env: Mapping[str, str], cwd: Path = TOP, program: Sequence[str] = PYTHON) -> None:
         self._popen = subprocess.Popen(
             [*program, *words], env=clean_environment(env), cwd=cwd,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,

@@ -13,7 +13,8 @@ from gateway.door import ChatRequest, DoorLimits, RemoteURL, digest_images, pars
 from gateway.front.bodies import MemoryBudget, MemoryShare
 from gateway.front.errors import GatewayError, TooLarge, Unavailable
 from gateway.images.allowlist import Allowlist
-from gateway.images.fetcher import Fetcher
+from gateway.images.fetcher import AT_ONCE_PER_PLACE, Fetcher
+from gateway.resolver import LookupTimeout
 from tests.support.pictures import LIMITS, PNG, Pictures, asking
 
 
@@ -110,6 +111,38 @@ def test_a_name_server_that_does_not_answer_ends_with_the_deadline() -> None:
     request = parse_chat(json.dumps(asking("https://a.example/a.png")).encode(), LIMITS)
     with MemoryShare(MemoryBudget(1)) as room, pytest.raises(GatewayError, match=r"within 0\.2 s"):
         asyncio.run(Fetcher(Allowlist("https://a.example"), 0.2, look_up).fetch(request, room))
+
+
+async def test_a_silent_place_takes_no_turn_of_another(pictures: Pictures) -> None:
+    async def look_up(host: str) -> Sequence[str]:
+        if host == "silent.example":
+            await asyncio.sleep(3600)
+        return ["127.0.0.1"]
+
+    places = [f"http://{host}.example:{pictures.port}" for host in ("silent", "good")]
+    fetcher = Fetcher(Allowlist(",".join(f"{place}=127.0.0.1" for place in places)), 60, look_up)
+
+    async def fetch(place: str) -> bytes:
+        request = parse_chat(json.dumps(asking(f"{place}/good.png")).encode(), LIMITS)
+        with MemoryShare(MemoryBudget(1 << 30)) as room:
+            await fetcher.fetch(request, room)
+        return request.images[0].data
+
+    waiting = [asyncio.create_task(fetch(places[0])) for _ in range(10 * AT_ONCE_PER_PLACE)]
+    async with asyncio.timeout(30):
+        assert await asyncio.gather(*(fetch(places[1]) for _ in range(10))) == [PNG] * 10
+    for one in waiting:
+        one.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+def test_a_silent_name_server_is_told_as_such() -> None:
+    async def silent(_host: str) -> Sequence[str]:
+        raise LookupTimeout
+
+    request = parse_chat(json.dumps(asking("https://a.example/a.png")).encode(), LIMITS)
+    with MemoryShare(MemoryBudget(1)) as room, pytest.raises(GatewayError, match="name server of its host"):
+        asyncio.run(Fetcher(Allowlist("https://a.example"), 60, silent).fetch(request, room))
 
 
 def test_pictures_have_a_bound_together_and_a_place_among_all_bodies(pictures: Pictures) -> None:

@@ -38,6 +38,11 @@ def gateway(home: Path, running_engine: FakeEngine, ledger: Ledger, running_pict
         yield running
 
 
+@pytest.fixture(scope="module")
+def key(gateway: Gateway) -> str:
+    return gateway.create_key()
+
+
 def ask(gateway: Gateway, key: str, *urls: str) -> Answer:
     return gateway.request("POST", "/v1/chat/completions", key=key, body=asking(*urls))
 
