@@ -73,25 +73,25 @@ class EventSplitter:
 
     def feed(self, chunk: bytes) -> bytes:
         """The whole events that are there now, as they came; empty if there are none. Raises EngineBroke over the limit."""
-        if not self._tail:
-            end = chunk.rfind(_SEPARATOR) + len(_SEPARATOR)
-            if end == len(chunk):
-                return chunk
-            block = chunk
-        else:
-            # What came before has no end of an event in it; one may lie across the seam.
-            looked = len(self._tail) - 1
+        # What came before has no end of an event in it; one may lie across the seam.
+        looked = max(0, len(self._tail) - 1)
+        whole = chunk
+        if self._tail:
             self._tail += chunk
-            end = self._tail.rfind(_SEPARATOR, looked) + len(_SEPARATOR)
-            block = bytes(self._tail) if end >= len(_SEPARATOR) else b""
-        if end < len(_SEPARATOR):
+            whole = bytes(self._tail) if self._tail.find(_SEPARATOR, looked) >= 0 else b""
+        found = whole.rfind(_SEPARATOR)
+        if found < 0:
             if not self._tail:
                 self._tail += chunk
             if len(self._tail) > MAX_EVENT_BYTES:
                 raise EngineBroke("the engine sent an event without end; try again")
             return b""
-        self._tail = bytearray(block[end:])
-        return block[:end]
+        end = found + len(_SEPARATOR)
+        if end == len(whole):
+            self._tail.clear()
+            return whole
+        self._tail = bytearray(whole[end:])
+        return whole[:end]
 
 
 class Progress(enum.Enum):

@@ -5,6 +5,7 @@ Exit status 1 if anything came back, or reached the engine, that must not.
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from tests.attack.run import Attack, Siege
 from tests.attack.shield import places
+from tests.deploy.proxies import Proxy
 from tests.support.audit import Ledger
 from tests.support.fake_engine import FakeEngine
 from tests.support.gateway import Gateway
@@ -45,6 +47,14 @@ def main() -> int:
             siege.good()
             found = [siege.soak(wanted.soak)] if wanted.soak else _all(siege, wanted.inputs)
             if not wanted.soak:
+                for name in ("haproxy", "nginx"):
+                    if shutil.which(name) is None:
+                        print(f"{name} is not installed: nothing was sent through it")
+                        continue
+                    behind = home / name
+                    behind.mkdir()
+                    with Proxy(name, behind, [gateway.port] * 2) as proxy:
+                        found.append(siege.through(proxy, name))
                 found.append(Siege(fetching, engine, key).remote(pictures.port))
     print(f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, seed {wanted.seed}")
     print(table(found))

@@ -56,6 +56,25 @@ class Siege:
                     attack.wrong.append(f"{case.name}: {found}")
         return attack
 
+    def through(self, proxy: Gateway, name: str) -> Attack:
+        """Trailers and bytes without end, through a proxy: no trailer lets anybody in, and the gateway goes on."""
+        with self._attack(f"trailers and endless bytes through {name}") as attack:
+            for case in CASES:
+                if "trailer" not in case.name and "without end" not in case.name:
+                    continue
+                before = len(self.engine.bodies)
+                sent = case.sent.replace(b"{key}", self._key.encode())
+                try:
+                    found = statuses(exchange(proxy.port, sent, within_s=12, quiet_s=1))
+                except TimeoutError:  # the proxy itself waits for more: nothing reached the gateway
+                    found = (0,)
+                attack.statuses.update(found)
+                attack.sent += 1
+                # A proxy may drop trailers and answer well: then the question is what stood in them.
+                if 401 in case.statuses and (200 in found or len(self.engine.bodies) > before):
+                    attack.wrong.append(f"{case.name}: {found}")
+        return attack
+
     def shield(self) -> Attack:
         """Every row of the shield's table."""
         return self._rows("the shield's table", rows())

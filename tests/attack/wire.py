@@ -36,6 +36,7 @@ def chunk(data: bytes) -> bytes:
 LENGTH = b"Content-Length: %d" % len(QUESTION)
 CHUNKED = b"Transfer-Encoding: chunked"
 END = b"0\r\n\r\n"
+ENDLESS = b"GET / HTTP/1.1\r\nX-A: " + b"a" * 2_000_000
 
 CASES = (
     # What must go on working
@@ -79,6 +80,21 @@ CASES = (
     Raw("garbage after a good request", post(LENGTH, body=QUESTION + b"garbage\r\n\r\n"), (200,), reaches=True),
     Raw("a request after Connection: close", get(b"Host: x", b"Connection: close") + HEALTH, (200,)),
     Raw("4,000 requests at once", HEALTH * 4000, (200,) * 17),
+    Raw(
+        "a key in a trailer", post(CHUNKED, body=chunk(QUESTION) + b"0\r\nAuthorization: Bearer {key}\r\n\r\n")
+        .replace(b"Authorization: Bearer {key}\r\n", b"", 1), (401,),
+    ),
+    Raw("trailers", post(CHUNKED, body=chunk(QUESTION) + b"0\r\nX-A: b\r\nHost: y\r\n\r\n"), (200,), reaches=True),
+    Raw("200 trailers", post(CHUNKED, body=chunk(QUESTION) + b"0\r\n" + b"A: b\r\n" * 200 + b"\r\n"), (400,)),
+    # Without end, in each state of a connection
+    Raw("a trailer without end", post(CHUNKED, body=chunk(QUESTION) + b"0\r\nX-A: " + b"a" * 2_000_000), (400,)),
+    Raw("a chunk's extension without end", post(CHUNKED, body=b"5;" + b"a" * 2_000_000), (400,)),
+    Raw("a last chunk's extension without end", post(CHUNKED, body=chunk(QUESTION) + b"0;" + b"a" * 2_000_000), (400,)),
+    Raw("chunks of one byte without end", post(CHUNKED, body=b"1\r\n \r\n" * 300_000), (400,)),
+    Raw("blank lines without end", b"\r\n" * 1_000_000, (431,)),
+    Raw("a target without end", b"GET /" + b"a" * 2_000_000, (431,)),
+    Raw("a head without end behind a request", HEALTH + ENDLESS, (200, 431)),
+    Raw("a head without end behind a question", post(LENGTH, body=QUESTION) + ENDLESS, (200,), True),
     # Heads
     Raw("no Host", get(), (400,)),
     Raw("two Hosts", get(b"Host: a", b"Host: b"), (400,)),
@@ -116,10 +132,14 @@ CASES = (
 )  # fmt: skip
 
 
-def exchange(port: int, sent: bytes, within_s: float = 15) -> bytes:
-    """Send all and read until the other side closes. Raises TimeoutError if it does not within ``within_s``."""
+def exchange(port: int, sent: bytes, within_s: float = 15, quiet_s: float | None = None) -> bytes:
+    """Send all and read until the other side closes. Raises TimeoutError if it does not within ``within_s``.
+
+    ``quiet_s`` is for a proxy, which keeps connections: that long after its last word, nothing more is waited for.
+    """
     received = bytearray()
     end_s = time.monotonic() + within_s
+    last_s = time.monotonic()
     with socket.create_connection(("127.0.0.1", port), timeout=within_s) as connection:
         # A server that refuses in the middle of a flood is right to; what it answered must be readable all the same.
         unsent = memoryview(sent)
@@ -139,6 +159,8 @@ def exchange(port: int, sent: bytes, within_s: float = 15) -> bytes:
             try:
                 data = connection.recv(1 << 16)
             except BlockingIOError:
+                if quiet_s is not None and received and time.monotonic() - last_s > quiet_s:
+                    return bytes(received)
                 time.sleep(0.001)  # between two looks
                 continue
             except ConnectionResetError:
@@ -146,6 +168,7 @@ def exchange(port: int, sent: bytes, within_s: float = 15) -> bytes:
             if not data:
                 return bytes(received)
             received += data
+            last_s = time.monotonic()
 
 
 def statuses(received: bytes) -> tuple[int, ...]:

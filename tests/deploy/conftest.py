@@ -23,5 +23,5 @@ def site(both: Site) -> Site:
 
 @pytest.fixture(params=PROXIES)
 def proxy(request: pytest.FixtureRequest, site: Site, tmp_path: Path) -> Iterator[Proxy]:
-    with Proxy(request.param, tmp_path, site) as running:
+    with Proxy(request.param, tmp_path, site.ports) as running:
         yield running

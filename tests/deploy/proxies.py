@@ -3,12 +3,12 @@
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.deploy.site import ADDRESSES, Site
+from tests.deploy.site import ADDRESSES
 from tests.support.deadline import until
 from tests.support.gateway import Gateway
 from tests.support.ports import free_port
@@ -76,12 +76,12 @@ def check(program: str, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 class Proxy(Gateway):
-    """A proxy in front of a site; asked like a gateway."""
+    """A proxy in front of two gateways' ``ports``; asked like a gateway."""
 
-    def __init__(self, name: str, folder: Path, site: Site) -> None:
+    def __init__(self, name: str, folder: Path, ports: Sequence[int]) -> None:
         self.name, self.port = name, free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        gateways = [f"127.0.0.1:{host.port}" for host in site.hosts]
+        gateways = [f"127.0.0.1:{port}" for port in ports]
         changes = dict(zip(ADDRESSES, gateways, strict=True))
         if name == "nginx":
             changes = {"listen 8080;": f"listen 127.0.0.1:{self.port};", **changes}

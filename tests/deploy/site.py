@@ -82,6 +82,10 @@ class Site:
     def __init__(self, hosts: list[Host], key: str) -> None:
         self.hosts, self.key = hosts, key
 
+    @property
+    def ports(self) -> list[int]:
+        return [host.port for host in self.hosts]
+
     def reset(self) -> None:
         """Engines well behaved and with nothing remembered."""
         for host in self.hosts:

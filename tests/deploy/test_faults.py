@@ -103,7 +103,7 @@ def test_a_refusal_is_asked_for_elsewhere_as_long_as_the_body_is_at_hand(name: s
     """The first gateway is ready and its log does not answer; nginx holds every body, HAProxy those of 16 KiB."""
     with (
         two_hosts(tmp_path, {"VITRINE_ADMIT_TIMEOUT_S": "0.02"}, {}) as site,
-        Proxy(name, tmp_path, site) as proxy,
+        Proxy(name, tmp_path, site.ports) as proxy,
         site.hosts[0].ledger.silent(),
     ):
         assert [proxy.chat(site.key).status for _ in range(6)] == [200] * 6

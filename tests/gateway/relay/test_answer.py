@@ -36,6 +36,12 @@ def test_however_the_chunks_fall_the_events_come_out_the_same(texts: list[str], 
     assert out == whole
 
 
+def test_bytes_that_come_one_by_one_are_events_only_at_their_end() -> None:
+    events = EventSplitter()
+    assert [events.feed(bytes([byte])) for byte in said("a")] == [b""] * (len(said("a")) - 1) + [said("a")]
+    assert [events.feed(bytes([byte])) for byte in b"\n\n"] == [b"", b"\n\n"]
+
+
 def test_an_event_without_end_is_refused() -> None:
     events = EventSplitter()
     events.feed(b"x" * MAX_EVENT_BYTES)

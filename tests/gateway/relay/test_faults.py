@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import json
+import socket
 import time
 import types
-from collections.abc import AsyncIterator, Coroutine, Generator
+from collections.abc import AsyncIterator, Coroutine, Generator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +31,14 @@ from gateway.relay.stages import StageTimes
 from gateway.routes.chat_completions import ROUTE
 from gateway.telemetry.counters import Metrics
 from tests.support.audit import Ledger
+from tests.support.deadline import until
 from tests.support.fake_engine import Behaviour, FakeEngine
 from tests.support.gateway import Gateway, question
-from tests.support.scrape import parse
+from tests.support.scrape import parse, scrape
 
 CONCURRENT = 2
+LONG = 10 << 20  # more than the kernel keeps for a client that does not read
+WITH_LOGPROBS = {"max_tokens": 4000, "logprobs": True, "top_logprobs": 20}
 DEEP = b"[" * 5000 + b"]" * 5000
 GOOD = b'data: {"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}\n\n'
 END = b"data: [DONE]\n\n"
@@ -194,3 +199,54 @@ def test_a_strange_answer_is_an_engine_that_broke_and_takes_no_place_for_good(
     assert gateway.chat(key, stream=stream).status == 200
     assert engine.behaviour is Behaviour.ANSWERS
     assert {record["outcome"] for record in ledger.records(kind="complete")[-CONCURRENT - 2 : -1]} == {"engine_broke"}
+
+
+@pytest.fixture(scope="module")
+def small(home: Path, running_engine: FakeEngine, ledger: Ledger) -> Iterator[Gateway]:
+    """A gateway with room for three long answers, and little patience with clients that do not read."""
+    mib = 1 << 20
+    with Gateway(
+        home, VITRINE_MAX_BODY_BYTES=str(mib), VITRINE_MAX_BODIES_BYTES=str(3 * LONG + mib), VITRINE_STALL_TIMEOUT_S="3"
+    ) as running:
+        yield running
+
+
+def answer_of(chars: int) -> bytes:
+    choice = {"index": 0, "message": {"role": "assistant", "content": "a" * chars}, "finish_reason": "stop"}
+    return json.dumps({"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}).encode()
+
+
+def test_an_answer_may_be_as_long_as_its_tokens_can_make_it(small: Gateway, engine: FakeEngine) -> None:
+    key = small.create_key()
+    engine.raw = answer_of(900_000)
+    answer = small.chat(key, max_tokens=4000)
+    assert (answer.status, len(answer.json["choices"][0]["message"]["content"])) == (200, 900_000)
+    refused = small.chat(key, max_tokens=16)
+    assert (refused.status, refused.error["code"]) == (502, "engine_broke")
+
+
+def test_answers_that_nobody_reads_count_as_held_memory(small: Gateway, engine: FakeEngine) -> None:
+    """A client that does not read holds its answer in the gateway: there is a bound for all, and a deadline for each."""
+    key = small.create_key()
+    engine.raw = answer_of(LONG)
+    sent = json.dumps(question(**WITH_LOGPROBS)).encode()
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b\r\nContent-Length: %d\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        for number in range(3):
+            unread = stack.enter_context(socket.socket())
+            unread.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            unread.connect(("127.0.0.1", small.port))
+            unread.sendall(head % (key.encode(), len(sent)) + sent)
+            until(partial(holds_more_than, small, number * LONG), what="its answer is held")
+        refused = small.chat(key, **WITH_LOGPROBS)
+        assert (refused.status, refused.error["code"]) == (503, "memory_full")
+        until(lambda: held_bytes(small) == 0, within_s=20, what="they are cut")
+    assert small.chat(key, **WITH_LOGPROBS).status == 200
+
+
+def holds_more_than(gateway: Gateway, size: int) -> bool:
+    return held_bytes(gateway) > size
+
+
+def held_bytes(gateway: Gateway) -> float:
+    return scrape(gateway.metrics_port)["vitrine_held_bytes"]
