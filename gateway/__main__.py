@@ -20,9 +20,10 @@ from gateway.engines.shared_load import SharedLoad
 from gateway.keys.store import KeyStore, StoreError
 from gateway.ledger.errors import BadSettings as BadLedgerSettings
 from gateway.ledger.settings import read_settings
-from gateway.settings import Settings, read, run_command
+from gateway.settings import BadSettings, Settings, read
 from gateway.telemetry import logs
 from gateway.telemetry.collector import ScrapeCollector, WorkerCounts
+from gateway.telemetry.command_line import run_command
 from gateway.telemetry.counters import Metrics, gathered
 from gateway.telemetry.exporter import serve_metrics
 from gateway.worker import METRICS, WorkerSlot, live, url_of
@@ -118,7 +119,7 @@ def _taken(host: str, port: int, error: OSError, setting: str) -> PortTaken:
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> int:
     """Run the command line; its exit status. ``program`` is what usage lines call it."""
-    return run_command(app, PortTaken, StoreError, BadLedgerSettings, arguments=arguments, program=program)
+    return run_command(app, BadSettings, PortTaken, StoreError, BadLedgerSettings, arguments=arguments, program=program)
 
 
 if __name__ == "__main__":

@@ -6,23 +6,17 @@ Sources, strongest first: ``VITRINE_*`` in the environment, ``vitrine.toml`` in 
 
 import json
 import os
-import sys
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import typer
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
-from typer.exceptions import TyperException
-
-from gateway.ledger.format.printable import printable, printable_lines, text_fault
 
 PREFIX = "VITRINE_"
 OTHER_ROOMS = ("engine", "ledger")
 CLIENTS = ("api",)  # VITRINE_API_KEY is what the welcome tells a newcomer to set
 FILE = Path("vitrine.toml")
 SECRET = ("shared_limits_url",)  # a password may stand in it: never shown
-WRONG_USAGE = 64
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 LONGEST_S = 100 * 365 * 86_400  # a hundred years: a number beyond it is a slip, and no date can name it
@@ -56,9 +50,8 @@ class BadSettings(Exception):
 
 
 def _group(group: str) -> str:
-    fault = text_fault(group, MOST_GROUP_CHARS)
-    if fault:
-        raise ValueError(fault)
+    if not group.strip() or len(group) > MOST_GROUP_CHARS or not group.isprintable():
+        raise ValueError(f"a group's name is 1 to {MOST_GROUP_CHARS} characters that can be seen; write it so")
     return group
 
 
@@ -301,24 +294,3 @@ def read() -> Settings:
 
 def _shown(name: str, value: object) -> str:
     return "..." if name in SECRET else repr(value)
-
-
-def run_command(
-    app: typer.Typer, *failures: type[Exception], arguments: list[str] | None = None, program: str | None = None
-) -> int:
-    """Run a command line of this room; its exit status: that of the error's kind, 64 for wrong usage, 1 for other ``failures``.
-
-    ``arguments`` are the process's own unless they are given, and ``program`` is what usage lines call it.
-    """
-    caught: tuple[type[Exception], ...] = (BadSettings, *failures)
-    try:
-        status = app(args=arguments, prog_name=program, standalone_mode=False)
-    except caught as error:
-        print(printable(f"error: {error}"), file=sys.stderr)
-        return int(getattr(error, "exit_code", 1))
-    except TyperException as error:
-        context = getattr(error, "ctx", None)
-        command = f"{context.command_path} --help" if context else "--help"
-        print(printable_lines(f"error: {error.format_message()} (see {command})"), file=sys.stderr)
-        return WRONG_USAGE
-    return int(status or 0)

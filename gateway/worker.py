@@ -40,9 +40,10 @@ from gateway.ledger.errors import BadSettings as BadLedgerSettings
 from gateway.ledger.settings import read_settings
 from gateway.routes.chat_completions import ROUTE
 from gateway.routes.services import Services
-from gateway.settings import Settings, run_command
+from gateway.settings import BadSettings, Settings
 from gateway.telemetry import logs
 from gateway.telemetry.collector import ScrapeCollector
+from gateway.telemetry.command_line import run_command
 from gateway.telemetry.counters import Followed, Metrics
 
 SPARE_FILES = 512  # engines' connections, the ledger's, SQLite's, what is served from disk
@@ -206,4 +207,4 @@ def main() -> None:
 if __name__ == "__main__":
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
-    sys.exit(run_command(app, StoreError, BadLedgerSettings))
+    sys.exit(run_command(app, BadSettings, StoreError, BadLedgerSettings))

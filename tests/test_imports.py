@@ -58,10 +58,10 @@ ROOMS_OF_THE_GATEWAY: dict[str, set[str]] = {
     },
     "ledger.bench": set(),  # says where the old command went
     "ledger.__main__": {"ledger.commands", "ledger.errors", "ledger.format"},
-    "settings": {"ledger.format"},
+    "settings": set(),
     "telemetry": {"front", "ledger.client", "ledger.errors", "ledger.format"},
     "images": {"door", "front"},
-    "keys": {"front", "ledger.client", "ledger.errors", "ledger.format", "ledger.settings", "settings"},
+    "keys": {"front", "ledger.client", "ledger.errors", "ledger.format", "ledger.settings", "settings", "telemetry"},
     "engines": {"front", "ledger.client", "ledger.errors", "ledger.format", "ledger.settings", "settings", "telemetry"},
     "people": {"front", "keys"},
     "relay": {"door", "engines", "front", "keys", "ledger.client", "ledger.errors", "telemetry"},

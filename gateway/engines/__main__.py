@@ -15,12 +15,15 @@ from gateway.engines.connections import EngineConnections
 from gateway.engines.endpoint import TLS_SETTINGS, BadEndpoint, Endpoint, parse, tls_context
 from gateway.engines.roster import BadRoster, RosterEntry
 from gateway.engines.state_file import read as read_state
+from gateway.front.resolver import Resolver
 from gateway.ledger.client.async_client import LedgerClient
 from gateway.ledger.client.messages import Boot, Fact
+from gateway.ledger.errors import BadSettings as BadLedgerSettings
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.format.printable import MOST_NAME_CHARS, printable
 from gateway.ledger.settings import read_settings
-from gateway.settings import BadSettings, Settings, read, run_command
+from gateway.settings import BadSettings, Settings, read
+from gateway.telemetry.command_line import run_command
 
 ASK_S = 3.0
 LEDGER_DEADLINE_S = 3.0
@@ -176,7 +179,7 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
 
 async def _ask(settings: Settings, endpoint: Endpoint) -> tuple[list[str], str]:
     """What an engine says that it serves, and what is wrong with it if it does not."""
-    connections = EngineConnections(endpoint, _tls(settings))
+    connections = EngineConnections(endpoint, _tls(settings), Resolver())
     try:
         return [model.id for model in await probe.models(connections, ASK_S)], ""
     except probe.NoProof as error:
@@ -209,7 +212,7 @@ def _record(verb: str, name: str, outbound: tuple[str, ...], *, needed: bool) ->
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> int:
     """Run the command line; its exit status. ``program`` is what usage lines call it."""
-    return run_command(app, NotDone, BadRoster, arguments=arguments, program=program)
+    return run_command(app, BadSettings, NotDone, BadRoster, BadLedgerSettings, arguments=arguments, program=program)
 
 
 if __name__ == "__main__":

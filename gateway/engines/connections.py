@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import httptools
 
 from gateway.engines.endpoint import Endpoint
+from gateway.front.resolver import Resolver
 
 # Shorter than vLLM's own 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE): a request must not meet a connection that is being closed.
 KEEP_ALIVE_S = 4.0
@@ -181,8 +182,8 @@ class EngineResponse(asyncio.Protocol):
 class EngineConnections:
     """The connections to one engine, as many as it is asked questions at once. Use on one event loop only."""
 
-    def __init__(self, endpoint: Endpoint, tls: ssl.SSLContext | None) -> None:
-        self._endpoint = endpoint
+    def __init__(self, endpoint: Endpoint, tls: ssl.SSLContext | None, resolver: Resolver) -> None:
+        self._endpoint, self._resolver = endpoint, resolver
         self._tls = tls
         self._kept: list[EngineResponse] = []
         self._all: set[EngineResponse] = set()
@@ -246,8 +247,8 @@ class EngineConnections:
                     own = transport.get_extra_info("socket")
                     own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
                 else:
-                    _, hop = await loop.create_connection(
-                        lambda: EngineResponse(self), self._host, self._port, ssl=self._tls
+                    _, hop = await self._resolver.connect(
+                        lambda: EngineResponse(self), self._host, self._port, self._tls
                     )
         except (OSError, TimeoutError) as error:
             raise NotReached(str(error)) from None

@@ -14,6 +14,7 @@ from gateway.engines.queue import Bounds, Queue
 from gateway.engines.shared_load import SharedLoad
 from gateway.engines.state_file import EngineState
 from gateway.front.errors import BadRequest, EngineBroke, TimedOut, Unreachable
+from gateway.front.resolver import Resolver
 from gateway.telemetry.catalogue import Standing
 
 _LOOK_EVERY_S, _LOOK_AGAIN_S, _LOOK_TIMEOUT_S = 600.0, 10.0, 5.0
@@ -37,13 +38,13 @@ class Engine:
 
     def __init__(
         self, name: str, endpoint: Endpoint, *, bounds: Bounds, load: SharedLoad, care: ProbePlan,
-        state: EngineState | None = None, tls: ssl.SSLContext | None = None,
+        resolver: Resolver, state: EngineState | None = None, tls: ssl.SSLContext | None = None,
     ) -> None:  # fmt: skip
         self.name, self.endpoint, self.state = name, endpoint, state
         self.draining = False
         self.queue = Queue(name, bounds, load)
-        self._care, self._tls = care, tls
-        self._connections = EngineConnections(endpoint, tls)
+        self._care, self._tls, self._resolver = care, tls, resolver
+        self._connections = EngineConnections(endpoint, tls, resolver)
         self.health = Health(
             proven=state is not None, probe_every_s=care.probe_every_s, slow_start_s=care.slow_start_s, now_s=_now_s()
         )
@@ -111,7 +112,7 @@ class Engine:
 
     async def look_at_certificate(self) -> None:
         """Remember until when its certificate is good. Never raises."""
-        found = await certificate.ends_at_s(self.endpoint, self._tls, _LOOK_TIMEOUT_S)
+        found = await certificate.ends_at_s(self.endpoint, self._tls, _LOOK_TIMEOUT_S, self._resolver)
         self.certificate_ends_s = found or self.certificate_ends_s
         self._next_look_s = _now_s() + (_LOOK_EVERY_S if found else _LOOK_AGAIN_S)
 

@@ -23,6 +23,7 @@ from gateway.engines.queue import Bounds
 from gateway.engines.shared_load import SharedLoad
 from gateway.engines.state_file import EngineState, read
 from gateway.front.errors import NotFound, Unavailable
+from gateway.front.resolver import Resolver
 from gateway.telemetry.catalogue import RoutingReason
 
 WATCH_INTERVAL_S = 0.25
@@ -54,6 +55,7 @@ class Pool:
         self._probes: dict[Engine, asyncio.Task[bool]] = {}
         self._looks: dict[Engine, asyncio.Task[None]] = {}
         self._turn = 0
+        self._resolver = Resolver()
 
     def outbound(self) -> tuple[str, ...]:
         """Where requests may go beyond this host, as far as is known now."""
@@ -174,7 +176,14 @@ class Pool:
     def _add(self, name: str, endpoint: Endpoint, state: EngineState | None) -> None:
         plan = self._plan
         self.engines[name] = Engine(
-            name, endpoint, bounds=plan.bounds, load=plan.load, care=plan.care, state=state, tls=plan.tls
+            name,
+            endpoint,
+            bounds=plan.bounds,
+            load=plan.load,
+            care=plan.care,
+            resolver=self._resolver,
+            state=state,
+            tls=plan.tls,
         )
 
     def _read_roster(self) -> None:

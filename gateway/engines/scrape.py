@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from gateway.engines import roster
 from gateway.engines.endpoint import Endpoint, parse
 from gateway.engines.state_file import read_all
+from gateway.front.resolver import Resolver
 from gateway.telemetry.exporter import PATH, NotScraped
 
 DEADLINE_S = 5.0  # Prometheus itself waits ten seconds
@@ -33,6 +34,7 @@ class EngineScraper:
         deadline_s: float = DEADLINE_S,
     ) -> None:
         self._home, self._listed, self._tls, self._deadline_s = home, listed, tls, deadline_s
+        self._resolver = Resolver()
 
     def endpoints(self) -> dict[str, Endpoint]:
         """All of them by name: those of this host that were ever started, and those of others."""
@@ -56,16 +58,16 @@ class EngineScraper:
 
     def fetch(self, name: str) -> bytes:
         """The engine's metrics, as Prometheus' text. Raises KeyError for a name that is none, and NotScraped."""
-        return _fetch(self.endpoints()[name], self._tls, self._deadline_s)
+        return _fetch(self.endpoints()[name], self._tls, self._resolver, self._deadline_s)
 
 
-def _fetch(endpoint: Endpoint, tls: ssl.SSLContext | None, deadline_s: float) -> bytes:
+def _fetch(endpoint: Endpoint, tls: ssl.SSLContext | None, resolver: Resolver, deadline_s: float) -> bytes:
     until_s = time.monotonic() + deadline_s
     parts = urlsplit(endpoint.origin)
     connection = http.client.HTTPConnection(parts.hostname or "engine", parts.port)
     try:
         # Held here too: the connection lets go of its socket as soon as it knows that the answer is the last one.
-        ours = connection.sock = _opened(endpoint, tls, until_s)
+        ours = connection.sock = _opened(endpoint, tls, until_s, resolver)
         with _cut_at(until_s, ours):
             connection.request("GET", PATH)
             answer = connection.getresponse()
@@ -82,16 +84,17 @@ def _fetch(endpoint: Endpoint, tls: ssl.SSLContext | None, deadline_s: float) ->
     return body
 
 
-def _opened(endpoint: Endpoint, tls: ssl.SSLContext | None, until_s: float) -> socket.socket:
-    """A connection that was made before the moment, whatever number of addresses a name has. Raises OSError."""
+def _opened(endpoint: Endpoint, tls: ssl.SSLContext | None, until_s: float, resolver: Resolver) -> socket.socket:
+    """A connection that was made before the moment, however slow the name server is. Raises OSError."""
     if endpoint.path is not None:
         return _connected(socket.AF_UNIX, str(endpoint.path), until_s)
     parts = urlsplit(endpoint.origin)
     host = parts.hostname or ""
     failed = OSError("the name has no address")
-    for family, _, _, _, address in socket.getaddrinfo(host, parts.port, type=socket.SOCK_STREAM):
+    for address in resolver.wait_for(host, _left(until_s)):
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
         try:
-            ours = _connected(family, address, until_s)
+            ours = _connected(family, (address, parts.port), until_s)
             if parts.scheme != "https":
                 return ours
             ours.settimeout(_left(until_s))

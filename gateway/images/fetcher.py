@@ -2,6 +2,7 @@
 
 For each hop, in this order: the origin is on the list; its host is looked up, once; all its addresses are permitted; the
 connection goes to these very addresses, so that a second answer of the DNS can't lead elsewhere. A redirect is a new hop.
+Each place has a resolver's thread and connections of its own: one that is silent delays no other.
 Nothing of the caller goes along: no cookies, no credentials, no headers.
 """
 
@@ -20,11 +21,12 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from gateway.door import ChatRequest, DoorLimits, Image, RemoteURL, parse_remote_url
 from gateway.front.bodies import MemoryShare
 from gateway.front.errors import BadRequest, GatewayError, TooLarge
-from gateway.images.allowlist import Address, Allowlist, as_address
+from gateway.front.resolver import LookupTimeout, Resolver
+from gateway.images.allowlist import Address, AllowedOrigin, Allowlist, as_address
 
 REDIRECTS = 3
 AT_ONCE_PER_REQUEST = 4
-AT_ONCE = 32
+AT_ONCE_PER_PLACE = 32
 _CHUNK_BYTES = 64 << 10
 _MOVED = (301, 302, 303, 307, 308)
 _HEADERS = {
@@ -33,26 +35,20 @@ _HEADERS = {
     "User-Agent": "vitrine",
 }
 
-LookUp = Callable[[str, int], Awaitable[Sequence[str]]]
+LookUp = Callable[[str], Awaitable[Sequence[str]]]
 
 
 class Unfetched(Exception):
     """The text ends a sentence that begins with "the picture can't be fetched:"."""
 
 
-async def look_up(host: str, port: int) -> Sequence[str]:
-    """All addresses of ``host``, as the system answers. Raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
-
-
 class Fetcher:
-    """One worker's. ``look_up`` is asked once for each hop."""
+    """One worker's. ``look_up`` is asked once for each hop; without it, a resolver of the fetcher's own."""
 
-    def __init__(self, allowlist: Allowlist, timeout_s: float, look_up: LookUp = look_up) -> None:
-        self._allowlist, self._timeout_s, self._look_up = allowlist, timeout_s, look_up
+    def __init__(self, allowlist: Allowlist, timeout_s: float, look_up: LookUp | None = None) -> None:
+        self._allowlist, self._timeout_s, self._look_up = allowlist, timeout_s, look_up or Resolver().look_up
         self._tls = ssl.create_default_context()
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._turns = {origin: asyncio.Semaphore(AT_ONCE_PER_PLACE) for origin in allowlist.origins}
 
     async def fetch(self, request: ChatRequest, room: MemoryShare) -> None:
         """Give each remote image of ``request`` its bytes; one that is named twice is fetched once.
@@ -78,7 +74,7 @@ class Fetcher:
     ) -> None:
         path = images[0].path
         try:
-            async with asyncio.timeout_at(end_s), turns, self._turns:
+            async with asyncio.timeout_at(end_s), turns:
                 data = await self._follow(url, _Account(share, path, len(images)))
         except TimeoutError:
             raise _failed(f"it did not arrive within {self._timeout_s:g} s", path) from None
@@ -92,21 +88,24 @@ class Fetcher:
 
     async def _follow(self, url: RemoteURL, account: "_Account") -> bytes:
         for _ in range(1 + REDIRECTS):
-            answer = await self._ask(url, await self._addresses(url), account)
+            place = self._allowlist.find(url)
+            if place is None:
+                raise Unfetched("its host is not one that this service fetches from; send it inline, as a data URL")
+            async with self._turns[place.origin]:
+                answer = await self._ask(url, await self._addresses(url, place), account)
             if isinstance(answer, bytes):
                 return answer
             url = answer
         raise Unfetched(f"it was redirected more than {REDIRECTS} times")
 
-    async def _addresses(self, url: RemoteURL) -> list[Address]:
+    async def _addresses(self, url: RemoteURL, place: AllowedOrigin) -> list[Address]:
         """Where the host of ``url`` is, all of it permitted."""
-        place = self._allowlist.find(url)
-        if place is None:
-            raise Unfetched("its host is not one that this service fetches from; send it inline, as a data URL")
         literal = as_address(url.host)
         if literal is None:
             try:
-                found = [ipaddress.ip_address(name) for name in await self._look_up(url.host, url.port)]
+                found = [ipaddress.ip_address(name) for name in await self._look_up(url.host)]
+            except LookupTimeout:
+                raise Unfetched("the name server of its host does not answer") from None
             except (OSError, ValueError):
                 raise Unfetched("its host has no address") from None
         else:

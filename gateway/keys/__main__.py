@@ -22,7 +22,8 @@ from gateway.ledger.errors import BadSettings as BadLedgerSettings
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.format.printable import MOST_NAME_CHARS, name_fault, printable
 from gateway.ledger.settings import read_settings
-from gateway.settings import read, run_command
+from gateway.settings import BadSettings, read
+from gateway.telemetry.command_line import run_command
 
 T = TypeVar("T")
 
@@ -195,7 +196,9 @@ def _seconds(text: str) -> float:
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> int:
     """Run the command line; its exit status. ``program`` is what usage lines call it."""
-    return run_command(app, LedgerAway, StoreError, BadLedgerSettings, arguments=arguments, program=program)
+    return run_command(
+        app, BadSettings, LedgerAway, StoreError, BadLedgerSettings, arguments=arguments, program=program
+    )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import ssl
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from types import TracebackType
@@ -18,11 +18,12 @@ from typing import Any
 import structlog
 from prometheus_client import Counter
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.connection import SSLConnection, parse_url
+from redis.asyncio.connection import Connection, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
+from gateway.front.resolver import Resolver
 from gateway.ledger.client.messages import Left, Limit, Over
 from gateway.relay.shared_limits.address import RedisAddress
 
@@ -220,6 +221,8 @@ def _left(said: list[int], bounds: tuple[Limit, ...]) -> tuple[Left, ...]:
 
 def _pool(address: RedisAddress, tls: ssl.SSLContext | None) -> BlockingConnectionPool:
     options: dict[str, Any] = dict(parse_url(address.url))
+    if "connection_class" not in options or address.tls:
+        options |= {"connection_class": _TCPConnection, "resolver": Resolver()}
     if address.tls:
         options |= {"connection_class": _TLSConnection, "context": tls or ssl.create_default_context()}
     return BlockingConnectionPool(
@@ -229,12 +232,38 @@ def _pool(address: RedisAddress, tls: ssl.SSLContext | None) -> BlockingConnecti
     )  # fmt: skip
 
 
-class _TLSConnection(SSLConnection):
+class _TCPConnection(Connection):
+    """To the addresses that a resolver of ours finds: the library would ask the event loop, whose lookups are few."""
+
+    def __init__(self, *, resolver: Resolver, **options: Any) -> None:
+        super().__init__(**options)
+        self._resolver, self._address = resolver, ""
+
+    async def _connect(self) -> None:
+        failed = OSError()
+        async with asyncio.timeout(self.socket_connect_timeout):
+            for address in await self._resolver.look_up(self.host):
+                self._address = address
+                try:
+                    await super()._connect()  # type: ignore[no-untyped-call]  # the library has no types here
+                    return
+                except OSError as error:
+                    failed = error
+        raise failed
+
+    def _connection_arguments(self) -> Mapping[str, Any]:
+        return {**super()._connection_arguments(), "host": self._address}
+
+
+class _TLSConnection(_TCPConnection, SSLConnection):
     """With a context that was made once: the library's own reads all of the system's authorities for each connection, 60 ms."""
 
     def __init__(self, *, context: ssl.SSLContext, **options: Any) -> None:
         super().__init__(**options)
         self.ssl_context.context = context
+
+    def _connection_arguments(self) -> Mapping[str, Any]:
+        return {**super()._connection_arguments(), "server_hostname": self.host}
 
 
 def _reason(error: BaseException, tls: bool) -> str:

@@ -17,6 +17,7 @@ from gateway.engines.connections import (
     NotReached,
 )
 from gateway.engines.endpoint import Endpoint
+from gateway.front.resolver import Resolver
 from tests.support.deadline import eventually
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -55,7 +56,7 @@ class Engine:
 
     def __init__(self, path: Path, says: Says) -> None:
         self.peers: list[Peer] = []
-        self.connections = EngineConnections(Endpoint(path=path), None)
+        self.connections = EngineConnections(Endpoint(path=path), None, Resolver())
         self._says = says
 
     async def met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -267,7 +268,7 @@ async def test_an_engine_is_held_back_while_nobody_reads(tmp_path: Path) -> None
 
 async def test_where_nobody_listens_is_told_at_once(tmp_path: Path) -> None:
     for endpoint in (Endpoint(path=tmp_path / "nobody"), Endpoint(origin="http://127.0.0.1:1")):
-        connections = EngineConnections(endpoint, None)
+        connections = EngineConnections(endpoint, None, Resolver())
         with pytest.raises(NotReached):
             await connections.ask("GET", "/", silence_s=5, answer_s=5)
         connections.close()

@@ -7,6 +7,7 @@ import pytest
 from gateway.engines.connections import EngineConnections
 from gateway.engines.endpoint import parse
 from gateway.engines.probe import NoProof, models
+from gateway.front.resolver import Resolver
 from tests.support.fake_engine import FakeEngine
 
 
@@ -18,7 +19,7 @@ async def test_an_engine_whose_model_has_a_name_that_would_mislead_is_not_asked(
     tmp_path: Path, name: str, why: str
 ) -> None:
     with FakeEngine(tmp_path, served_names=("glm-4v", name), tcp=True) as engine:
-        connections = EngineConnections(parse(engine.url), None)
+        connections = EngineConnections(parse(engine.url), None, Resolver())
         with pytest.raises(NoProof, match="can't be used") as caught:
             await models(connections, 10)
         connections.close()
@@ -28,6 +29,6 @@ async def test_an_engine_whose_model_has_a_name_that_would_mislead_is_not_asked(
 
 async def test_a_models_name_may_be_a_path_or_of_any_script(tmp_path: Path) -> None:
     with FakeEngine(tmp_path, served_names=("./models/glm-4v", "视觉"), tcp=True) as engine:
-        connections = EngineConnections(parse(engine.url), None)
+        connections = EngineConnections(parse(engine.url), None, Resolver())
         assert [model.id for model in await models(connections, 10)] == ["./models/glm-4v", "视觉"]
         connections.close()

@@ -17,7 +17,7 @@ from gateway.keys.allowance import Allowance
 from gateway.keys.caller import Scope
 from gateway.keys.store import KeyStore, StoreError
 from gateway.ledger.format.printable import printable
-from gateway.settings import run_command
+from gateway.telemetry.command_line import run_command
 from tests.support.audit import Ledger
 from tests.support.deadline import until
 from tests.support.process import run
