@@ -23,8 +23,8 @@ import uvloop
 
 from bench.gateway import peers, report
 from bench.gateway.client import WrongAnswer
-from bench.gateway.engine import Engine
-from bench.gateway.scenarios import SCENARIOS, Scenario, Target, small
+from bench.gateway.engine import BenchEngine
+from bench.gateway.scenarios import SCENARIOS, BenchScenario, BenchTarget, small
 from loadtest import processes
 from loadtest.cores import Cores, memory_mib
 from loadtest.processes import NotStarted
@@ -75,7 +75,7 @@ def _named(setting: str) -> tuple[str, str]:
 class _Plan:
     """What is measured, how often, for how long, where. ``skipped`` says which peers were not, and why."""
 
-    def __init__(self, scenarios: list[Scenario], rounds: int, part: float, cores: Cores, place: Path) -> None:
+    def __init__(self, scenarios: list[BenchScenario], rounds: int, part: float, cores: Cores, place: Path) -> None:
         self.scenarios, self.rounds, self.part, self.cores = scenarios, rounds, part, cores
         self._place, self._cache = place, CACHE.absolute()
         self.skipped: list[str] = []
@@ -87,8 +87,8 @@ class _Plan:
     async def run(self, settings: dict[str, str], peers_too: bool) -> report.Rounds:
         found: report.Rounds = {}
         with processes.running(self._place, self.cores.server, settings) as gateway:
-            target = Target.of(gateway)
-            async with Engine(self._place / "run" / "engine-0") as engine:
+            target = BenchTarget.of(gateway)
+            async with BenchEngine(self._place / "run" / "engine-0") as engine:
                 await _until_ready(target)
                 await self._measure(found, target, engine)
         if peers_too:
@@ -100,7 +100,7 @@ class _Plan:
         folder = self._place / peer.name
         folder.mkdir()
         try:
-            async with Engine(folder / "engine-0") as engine:
+            async with BenchEngine(folder / "engine-0") as engine:
                 with contextlib.ExitStack() as stack:
                     # In a thread: some peers ask the engine, on this loop, before they listen.
                     starting = peer.running(folder, self._cache, self.cores.server, engine.port)
@@ -111,9 +111,9 @@ class _Plan:
             found.pop(peer.name, None)
             self.skipped.append(f"{peer.name}: {error}")
 
-    async def _measure(self, found: report.Rounds, target: Target, engine: Engine) -> None:
+    async def _measure(self, found: report.Rounds, target: BenchTarget, engine: BenchEngine) -> None:
         """All scenarios, each time the direct way first and then the target; in rounds, so that noise meets both."""
-        direct = Target(report.DIRECT, engine.port)
+        direct = BenchTarget(report.DIRECT, engine.port)
         first = not found
         base, own = found.setdefault(report.DIRECT, {}), found.setdefault(target.name, {})
         with _without_collector():
@@ -135,7 +135,7 @@ class _Plan:
         _say("")
 
 
-async def _until_it_answers(target: Target, engine: Engine) -> None:
+async def _until_it_answers(target: BenchTarget, engine: BenchEngine) -> None:
     """Some listen before they know their engine. Raises WrongAnswer if it never does."""
     end_s = time.monotonic() + peers.START_S
     while True:
@@ -149,7 +149,7 @@ async def _until_it_answers(target: Target, engine: Engine) -> None:
             return
 
 
-async def _until_ready(target: Target) -> None:
+async def _until_ready(target: BenchTarget) -> None:
     """Until the gateway has found the engine."""
 
     def ready() -> bool:

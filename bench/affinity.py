@@ -25,7 +25,7 @@ import aiohttp
 import typer
 from PIL import Image, ImageDraw, ImageFilter
 
-from bench.gateway.scenarios import Target
+from bench.gateway.scenarios import BenchTarget
 from loadtest import processes
 from loadtest.processes import NotStarted, child
 
@@ -93,7 +93,7 @@ async def _compare(home: Path, conversations: int, turns: int, at_once: int, see
             await asyncio.to_thread(processes.wait, ready, process, log, START_S)
         for policy in POLICIES:
             with processes.running(home, None, {"VITRINE_ROUTING": policy}) as gateway:
-                target = Target.of(gateway)
+                target = BenchTarget.of(gateway)
                 found.append(await _measure(home, policy, target, conversations, turns, at_once, seed))
     return found
 
@@ -103,7 +103,7 @@ def _is_ready(state: Path) -> bool:
 
 
 async def _measure(
-    home: Path, policy: str, target: Target, conversations: int, turns: int, at_once: int, seed: int
+    home: Path, policy: str, target: BenchTarget, conversations: int, turns: int, at_once: int, seed: int
 ) -> Found:
     found = Found(policy)
     before = [await _counters(home, number) for number in range(ENGINES)]

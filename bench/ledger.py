@@ -34,12 +34,12 @@ from gateway.ledger.client.messages import Admit, Complete, ImageDigest, Limit, 
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.format.digest import Digester, epoch_key
 from gateway.ledger.format.identity import Identities
-from gateway.ledger.readers.reader import Reader
-from gateway.ledger.readers.search import Wanted, find
+from gateway.ledger.readers.reader import LogReader
+from gateway.ledger.readers.search import SearchTerms, find
 from gateway.ledger.readers.verification import verify
 from gateway.ledger.service.open_exchanges import OpenExchanges
 from gateway.ledger.service.rate_limits import RateLimits
-from gateway.ledger.service.record_writer import Clock, RecordWriter
+from gateway.ledger.service.record_writer import LedgerClock, RecordWriter
 from gateway.ledger.service.recovery import open_log
 from gateway.ledger.storage.create import found
 from gateway.ledger.storage.keyring import Keyring
@@ -55,7 +55,7 @@ LIMITS = (
 
 
 @dataclass(frozen=True)
-class Row:
+class BarRow:
     """One line of the table; `held` None where there is no bar."""
 
     what: str
@@ -152,7 +152,7 @@ async def paced(path: Path, per_s: int, seconds: float) -> list[float]:
     return [*latencies, took_s]
 
 
-def append(folder: Path, seconds: float, per_s: int) -> list[Row]:
+def append(folder: Path, seconds: float, per_s: int) -> list[BarRow]:
     import uvloop
 
     home = folder / "append"
@@ -170,11 +170,11 @@ def append(folder: Path, seconds: float, per_s: int) -> list[Row]:
     cuts = statistics.quantiles((value * 1000 for value in latencies), n=1000)
     p50, p99, worst = cuts[499], cuts[989], max(latencies) * 1000
     return [
-        Row(f"records a second for {seconds:.0f} s", f"{rate:,.0f}", "≥ 5,000", rate >= 4_990),
-        Row("send to durable answer, p50", f"{p50:.2f} ms", "≤ 2 ms", p50 <= 2),
-        Row("send to durable answer, p99", f"{p99:.2f} ms", "≤ 8 ms", p99 <= 8),
-        Row("the slowest", f"{worst:.1f} ms", "", None),
-        Row("CPU of the ledger process", f"{used_s / took_s * 100:.0f} % of a core", "", None),
+        BarRow(f"records a second for {seconds:.0f} s", f"{rate:,.0f}", "≥ 5,000", rate >= 4_990),
+        BarRow("send to durable answer, p50", f"{p50:.2f} ms", "≤ 2 ms", p50 <= 2),
+        BarRow("send to durable answer, p99", f"{p99:.2f} ms", "≤ 8 ms", p99 <= 8),
+        BarRow("the slowest", f"{worst:.1f} ms", "", None),
+        BarRow("CPU of the ledger process", f"{used_s / took_s * 100:.0f} % of a core", "", None),
     ]
 
 
@@ -193,7 +193,7 @@ def build(folder: Path, records: int) -> tuple[Layout, Keyring]:
     signer = keyring.signer()
     log = open_log(layout, signer, [], compressed=False).log
     digester = Digester(keyring.root(), keyring.secret_or_new, lambda time_ms: "2026-11")
-    clock = Clock()
+    clock = LedgerClock()
     clerk = RecordWriter(
         log, Identities(clock.wall_ms), digester, OpenExchanges(), RateLimits(), clock, "strict", Tally()
     )
@@ -219,27 +219,27 @@ def build(folder: Path, records: int) -> tuple[Layout, Keyring]:
     return layout, keyring
 
 
-def read(folder: Path, records: int, *, verifying: bool, finding: bool) -> list[Row]:
+def read(folder: Path, records: int, *, verifying: bool, finding: bool) -> list[BarRow]:
     layout, keyring = build(folder, records)
     rows = []
     verifier = keyring.verifier()
     if verifying:
         rate = max(_rate(lambda: verify(layout, verifier, [], lambda done, left: None).records) for _ in range(3))
-        rows.append(Row(f"verify {records:,} records, one core", f"{rate:,.0f}/s", "≥ 150,000", rate >= 150_000))
+        rows.append(BarRow(f"verify {records:,} records, one core", f"{rate:,.0f}/s", "≥ 150,000", rate >= 150_000))
     if finding:
         root = keyring.root()
         keys = {epoch: epoch_key(root, keyring.secret(epoch)) for epoch in keyring.epochs()}
-        wanted = Wanted(hashlib.sha256(b"image %d" % (records // 4)).digest(), "images")
+        wanted = SearchTerms(hashlib.sha256(b"image %d" % (records // 4)).digest(), "images")
 
         def look() -> int:
-            hits = list(find(Reader(layout, verifier), wanted, keys, lambda done: None))
+            hits = list(find(LogReader(layout, verifier), wanted, keys, lambda done: None))
             if len(hits) != 1:
                 raise SystemExit(f"find gave {len(hits)} records instead of 1")
             return records
 
         rate = max(_rate(look) for _ in range(3))
         rows.append(
-            Row(f"find --image in {records:,} records, two cores", f"{rate:,.0f}/s", "≥ 150,000", rate >= 150_000)
+            BarRow(f"find --image in {records:,} records, two cores", f"{rate:,.0f}/s", "≥ 150,000", rate >= 150_000)
         )
     return rows
 
@@ -274,7 +274,7 @@ async def until_killed(ledger: Process, after_s: float) -> list[tuple[str, int, 
     return kept
 
 
-def kill(folder: Path, rounds: int) -> list[Row]:
+def kill(folder: Path, rounds: int) -> list[BarRow]:
     """`rounds` lives of one log, each ended by SIGKILL at another moment."""
     home = folder / "kill"
     home.mkdir()
@@ -287,14 +287,14 @@ def kill(folder: Path, rounds: int) -> list[Row]:
         verifier = Keyring(home / "ledger-keys").verifier()
         layout = Layout(home / "ledger")
         verify(layout, verifier, [home / "ledger-keys" / "head"], lambda done, left: None)
-        reader = Reader(layout, verifier)
+        reader = LogReader(layout, verifier)
         leaves = reader.leaves(0, reader.size)
         lost += sum(1 for _, index, leaf in kept if leaves[index * 32 : index * 32 + 32] != leaf)
         acknowledged += len(kept)
         print(f"\r  round {turn + 1}: {acknowledged:,} acknowledged, {lost} lost ", end="", file=sys.stderr)
     print(file=sys.stderr)
     what = f"of {acknowledged:,} acknowledged records lost in {rounds} rounds of kill -9"
-    return [Row(what, str(lost), "0", lost == 0)]
+    return [BarRow(what, str(lost), "0", lost == 0)]
 
 
 async def _killed(ledger: Process, after_s: float) -> list[tuple[str, int, bytes]]:
@@ -304,7 +304,7 @@ async def _killed(ledger: Process, after_s: float) -> list[tuple[str, int, bytes
         return []
 
 
-def table(rows: list[Row]) -> str:
+def table(rows: list[BarRow]) -> str:
     cells = [("what", "measured", "bar", ""), *((row.what, row.measured, row.bar, _mark(row.held)) for row in rows)]
     widths = [max(len(line[at]) for line in cells) for at in range(4)]
     lines = [
@@ -329,7 +329,7 @@ def main(
     """Measure, print a table, end with 1 if a bar was missed."""
     chosen = set(parts or ["append", "verify", "find", "kill"])
     place = Path(tempfile.mkdtemp(prefix=".bench-ledger-", dir=folder))
-    rows: list[Row] = []
+    rows: list[BarRow] = []
     try:
         if "append" in chosen:
             rows += append(place, seconds, per_second)

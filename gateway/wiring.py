@@ -19,7 +19,7 @@ from gateway.engines.affinity import Policy
 from gateway.engines.endpoint import TLS_SETTINGS, BadEndpoint, tls_context
 from gateway.engines.engine import ProbePlan
 from gateway.engines.pool import Pool, PoolPlan
-from gateway.engines.queue import Bounds
+from gateway.engines.queue import QueueBounds
 from gateway.engines.roster import BadRoster, listed
 from gateway.engines.scrape import EngineScraper
 from gateway.engines.shared_load import SharedLoad
@@ -184,9 +184,9 @@ def pool_plan(settings: Settings, load: SharedLoad) -> PoolPlan:
     )  # fmt: skip
 
 
-def queue_bounds(settings: Settings) -> Bounds:
+def queue_bounds(settings: Settings) -> QueueBounds:
     """What may work at one engine, of all workers, and what may wait for it in one."""
-    return Bounds(
+    return QueueBounds(
         settings.busy_exchanges, settings.busy_tokens, settings.share(settings.queue_exchanges),
         settings.share(settings.queue_per_key), settings.queue_timeout_s,
     )  # fmt: skip

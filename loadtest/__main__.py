@@ -13,9 +13,9 @@ from typer.exceptions import TyperException
 
 from loadtest import scenario as scenario_
 from loadtest import table
-from loadtest.errand import Errand, Plan
 from loadtest.faults import LoadTestError, WrongUsage
-from loadtest.wire import Target
+from loadtest.load_run import LoadPlan, LoadRun
+from loadtest.wire import ServerTarget
 from loadtest.words import WORDS, of_tokenizer
 
 WRONG_USAGE = 64
@@ -81,14 +81,14 @@ def run(
     if sum((rate is not None, concurrency is not None, trace is not None, bool(sweep))) > 1:
         raise WrongUsage("choose one of --rate, --concurrency, --trace and --sweep")
     goals = {**({} if no_goals or sweep else chosen.goals), **_goals(goal or [])}
-    target = Target(url, _key(key), model, cacert)
+    target = ServerTarget(url, _key(key), model, cacert)
     target.check()
-    plan = Plan(
+    plan = LoadPlan(
         chosen.model_copy(update={"goals": goals}), target, rate=rate, concurrency=concurrency, trace=trace,
         sweep=_bounds(sweep), step_s=step_s, steps=steps, for_s=for_s, processes=processes, seed=seed, ceiling_s=ceiling,
         words=of_tokenizer(words) if words else WORDS,
     )  # fmt: skip
-    raise typer.Exit(0 if Errand(plan, table.console()).run(out) else 1)
+    raise typer.Exit(0 if LoadRun(plan, table.console()).run(out) else 1)
 
 
 @app.command()
@@ -101,8 +101,8 @@ def ceiling(
 ) -> None:
     """What the generator itself can do, against a server that answers at once."""
     chosen = scenario_.load(scenario)
-    plan = Plan(chosen, Target("http://127.0.0.1"), processes=processes, seed=seed, ceiling_s=seconds)
-    found = Errand(plan, table.console()).ceiling(at_once)
+    plan = LoadPlan(chosen, ServerTarget("http://127.0.0.1"), processes=processes, seed=seed, ceiling_s=seconds)
+    found = LoadRun(plan, table.console()).ceiling(at_once)
     table.console().print(
         f"{scenario}: {found.requests_per_s:,.0f} requests/s of {found.body_bytes / 1024:,.0f} KiB, {found.events_per_s:,.0f}"
         f" events/s, first event after {found.first_ms:.1f} ms (median, {at_once} at once), {found.processes} process(es),"

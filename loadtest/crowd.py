@@ -10,27 +10,27 @@ from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
 from typing import cast
 
-from loadtest.clients import Health, Work, work
-from loadtest.exchange import OK, Exchange
+from loadtest.clients import ServerHealth, Work, work
+from loadtest.exchange import OK, MeasuredExchange
 from loadtest.faults import LoadTestError
-from loadtest.pool import Entry
+from loadtest.pool import QuestionEntry
 from loadtest.scenario import Scenario
-from loadtest.wire import Target
+from loadtest.wire import ServerTarget
 from loadtest.words import WORDS
 
 _UP_S = 60.0
 _GRACE_S = 20.0
 _START_S = 0.2
 
-Progress = Callable[[list[Exchange], float], None]
+Progress = Callable[[list[MeasuredExchange], float], None]
 
 
 @dataclass
 class Run:
     """What came of one run. ``asked_s`` is how long questions were sent, ``took_s`` until the last answer ended."""
 
-    exchanges: list[Exchange] = field(default_factory=list)
-    health: list[Health] = field(default_factory=list)
+    exchanges: list[MeasuredExchange] = field(default_factory=list)
+    health: list[ServerHealth] = field(default_factory=list)
     asked_s: float = 0.0
     took_s: float = 0.0
     at_once: int = 0
@@ -43,7 +43,7 @@ def processes_for(wanted: int) -> int:
 
 
 def run(
-    target: Target, scenario: Scenario, entries: list[Entry], *, at_s: list[float] | None, at_once: int = 0,
+    target: ServerTarget, scenario: Scenario, entries: list[QuestionEntry], *, at_s: list[float] | None, at_once: int = 0,
     for_s: float = 0.0, warm: int = 0, processes: int = 1, seed: int = 0, words: Sequence[str] = WORDS,
     progress: Progress = lambda *_: None,
 ) -> Run:  # fmt: skip
@@ -77,7 +77,7 @@ def run(
     return found
 
 
-def _end_s(scenario: Scenario, entries: list[Entry], at_s: list[float] | None, for_s: float) -> float:
+def _end_s(scenario: Scenario, entries: list[QuestionEntry], at_s: list[float] | None, for_s: float) -> float:
     """When the last exchange is over at the latest."""
     one = max((ask.turns * (scenario.load.timeout_s + ask.think_s) for ask, _ in scenario.kinds.values()), default=0.0)
     if at_s is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loadtest.crowd import Run
-from loadtest.exchange import OK, Exchange
+from loadtest.exchange import OK, MeasuredExchange
 from loadtest.scenario import Scenario, Slo, at_most
 
 # So many samples must lie beyond a percentile, or one odd sample would decide it: p99 needs 500.
@@ -87,11 +87,11 @@ def steady_per_s(run: Run) -> float | None:
     return within / (end - start) if end > start and within else None
 
 
-def _within(one: Exchange, slo: Slo) -> bool:
+def _within(one: MeasuredExchange, slo: Slo) -> bool:
     return one.first_s * 1000 <= slo.first_token_ms and (one.per_token_s or 0.0) * 1000 <= slo.between_tokens_ms
 
 
-def _spreads(good: Sequence[Exchange]) -> Figures:
+def _spreads(good: Sequence[MeasuredExchange]) -> Figures:
     return {
         "first_token_ms": spread(one.first_s * 1000 for one in good if one.first_s),
         "first_event_ms": spread(one.first_event_s * 1000 for one in good),
@@ -104,9 +104,9 @@ def _spreads(good: Sequence[Exchange]) -> Figures:
     }
 
 
-def _each(good: Sequence[Exchange], name: Callable[[Exchange], str]) -> Figures:
+def _each(good: Sequence[MeasuredExchange], name: Callable[[MeasuredExchange], str]) -> Figures:
     """The spreads of each group, where there are several."""
-    groups: dict[str, list[Exchange]] = {}
+    groups: dict[str, list[MeasuredExchange]] = {}
     for one in good:
         groups.setdefault(name(one), []).append(one)
     return {group: _spreads(members) for group, members in sorted(groups.items())} if len(groups) > 1 else {}

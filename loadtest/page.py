@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from loadtest import plots, table
-from loadtest.exchange import OK, Exchange
+from loadtest.exchange import OK, MeasuredExchange
 from loadtest.figures import SHARES, Figures, Verdict
 from loadtest.scenario import Scenario
 from loadtest.sweep import Sweep
@@ -22,7 +22,7 @@ svg { width: 100%; height: auto }
 
 
 def page(
-    scenario: Scenario, about: dict[str, Any], figures: Figures, exchanges: Sequence[Exchange], verdicts: list[Verdict],
+    scenario: Scenario, about: dict[str, Any], figures: Figures, exchanges: Sequence[MeasuredExchange], verdicts: list[Verdict],
     warnings: list[str], sweep: Sweep | None,
 ) -> str:  # fmt: skip
     """The whole page. ``about`` says how it was run."""

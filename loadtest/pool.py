@@ -25,7 +25,7 @@ _DEADLINE_S = 900.0
 
 
 @dataclass(frozen=True)
-class Entry:
+class QuestionEntry:
     """Where one first message is, and of which kind it is."""
 
     kind: str
@@ -57,7 +57,7 @@ def deal(scenario: Scenario, count: int, seed: int) -> list[str]:
 def make(
     scenario: Scenario, count: int, seed: int, folder: Path, progress: Callable[[int, int], None] = lambda *_: None,
     words: Sequence[str] = WORDS,
-) -> list[Entry]:  # fmt: skip
+) -> list[QuestionEntry]:  # fmt: skip
     """``count`` first messages in files below ``folder``; ``progress`` is told how many there are, of how many.
 
     Raises LoadTestError if they are not made in time.
@@ -66,7 +66,7 @@ def make(
     batches = []
     for kind, (ask, _) in scenario.kinds.items():
         batches += _batches(kind, ask, order.count(kind), seed, folder, words)
-    made: dict[str, list[tuple[int, Entry]]] = {kind: [] for kind in scenario.kinds}
+    made: dict[str, list[tuple[int, QuestionEntry]]] = {kind: [] for kind in scenario.kinds}
     done = 0
     if all(ask.images is None for ask, _ in scenario.kinds.values()):  # not worth a process
         for batch in batches:
@@ -88,14 +88,14 @@ def make(
     return _in_order(order, made)
 
 
-def _numbered(batch: _Batch, lengths: list[int]) -> Iterator[tuple[int, Entry]]:
+def _numbered(batch: _Batch, lengths: list[int]) -> Iterator[tuple[int, QuestionEntry]]:
     offset = 0
     for number, length in enumerate(lengths, batch.first):
-        yield number, Entry(batch.kind, batch.file, offset, length)
+        yield number, QuestionEntry(batch.kind, batch.file, offset, length)
         offset += length
 
 
-def _in_order(order: list[str], made: dict[str, list[tuple[int, Entry]]]) -> list[Entry]:
+def _in_order(order: list[str], made: dict[str, list[tuple[int, QuestionEntry]]]) -> list[QuestionEntry]:
     rows = {kind: iter([entry for _, entry in sorted(found, key=lambda one: one[0])]) for kind, found in made.items()}
     return [next(rows[kind]) for kind in order]
 
@@ -153,13 +153,13 @@ def _url(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
-class Reader:
+class QuestionReader:
     """Reads entries; keeps their files open."""
 
     def __init__(self) -> None:
         self._files: dict[str, int] = {}
 
-    def read(self, entry: Entry) -> bytes:
+    def read(self, entry: QuestionEntry) -> bytes:
         descriptor = self._files.get(entry.file)
         if descriptor is None:
             descriptor = self._files[entry.file] = os.open(entry.file, os.O_RDONLY)

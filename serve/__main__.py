@@ -77,7 +77,7 @@ def prepare(
     print(f"next: make serve PROFILE=glm-4v-9b MODEL={target}")
 
 
-def _plan(chosen: settings.Settings) -> profile.Profile:
+def _plan(chosen: settings.EngineSettings) -> profile.Profile:
     plan = profile.load(chosen.profile)
     return plan.with_model(chosen.model.absolute()) if chosen.model else plan
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from serve.profile import Profile
-from serve.settings import Settings
+from serve.settings import EngineSettings
 
 # What an engine may inherit. VLLM_* is left out on purpose: only the profile says how vLLM runs.
 _INHERITED = ("PATH", "HOME", "USER", "LANG", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "CC", "CXX")
@@ -55,7 +55,7 @@ def environment(profile: Profile, home: Path, ours: Mapping[str, str]) -> dict[s
     return {**kept, **_NO_NETWORK, **caches, "PYTHONUNBUFFERED": "1", **profile.environment}
 
 
-def command(profile: Profile, settings: Settings) -> list[str]:
+def command(profile: Profile, settings: EngineSettings) -> list[str]:
     """The engine's command line."""
     return [
         sys.executable,
@@ -76,7 +76,7 @@ def command(profile: Profile, settings: Settings) -> list[str]:
     ]
 
 
-class Engine:
+class EngineProcess:
     """A started engine process. ``last_lines`` are its newest lines of output, for the error that explains its end."""
 
     def __init__(self, process: asyncio.subprocess.Process, echo: Callable[[str], None]) -> None:
@@ -86,7 +86,7 @@ class Engine:
         self._reader = asyncio.create_task(self._pass_on())
 
     @classmethod
-    async def start(cls, profile: Profile, settings: Settings, echo: Callable[[str], None]) -> "Engine":
+    async def start(cls, profile: Profile, settings: EngineSettings, echo: Callable[[str], None]) -> "EngineProcess":
         """Start the process. ``echo`` is handed every line of its output."""
         process = await asyncio.create_subprocess_exec(
             *command(profile, settings),

@@ -69,7 +69,7 @@ LAST = (
 )  # fmt: skip
 
 
-class Engine:
+class BenchEngine:
     """``events`` a stream; in the paced way one each ``pause_s``. ``asked`` and ``left`` say when a request came and when its
     connection was closed by the other side."""
 
@@ -85,7 +85,7 @@ class Engine:
         self.left: asyncio.Future[float] | None = None
         self.buffer = memoryview(bytearray(_BUFFER_BYTES))
 
-    async def __aenter__(self) -> "Engine":
+    async def __aenter__(self) -> "BenchEngine":
         loop = asyncio.get_running_loop()
         self._folder.mkdir(parents=True)
         tcp = await loop.create_server(lambda: _Connection(self), "127.0.0.1", 0, backlog=1024)
@@ -108,7 +108,7 @@ class Engine:
 class _Connection(asyncio.BufferedProtocol):
     """One connection to the engine; all share one buffer, since each read is parsed before the next."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: BenchEngine) -> None:
         self._engine = engine
         self._parser = httptools.HttpRequestParser(self)
         self._timer: asyncio.Handle | None = None

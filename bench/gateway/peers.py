@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.gateway.scenarios import Target
+from bench.gateway.scenarios import BenchTarget
 from loadtest.cores import children_on
 from loadtest.processes import child, wait_for_port
 
@@ -37,7 +37,7 @@ class Peer:
     key: str = ""
 
     @contextlib.contextmanager
-    def running(self, folder: Path, cache: Path, core: int, engine_port: int) -> Iterator[Target]:
+    def running(self, folder: Path, cache: Path, core: int, engine_port: int) -> Iterator[BenchTarget]:
         """The peer as a process on ``core``; what it needs is installed into ``cache`` once."""
         program = self._installed(cache / "peers" / self.name) if self.packages else shutil.which(self.program)
         if not program:
@@ -52,7 +52,7 @@ class Peer:
                 process = stack.enter_context(child(words, kept | quiet, folder, log))
             wait_for_port(port, process, log, START_S)
             headers = {"authorization": f"Bearer {self.key}"} if self.key else {}
-            yield Target(self.name, port, headers, {self.name: process.pid})
+            yield BenchTarget(self.name, port, headers, {self.name: process.pid})
 
     def _installed(self, place: Path) -> Path:
         program = place / "bin" / self.program

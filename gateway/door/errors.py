@@ -7,8 +7,8 @@ DoorError                status, code, param, message
 ├── Unsupported     400  a part of OpenAI's API that this service does not have
 ├── ForgedToken     400  a control token where only text may stand
 ├── BadImage        400  an image that is broken, animated, of another format, or not sent inline
-├── OverLimit       400  more, longer, larger in number than the limits allow
-└── TooLarge        413  more bytes than the limits allow
+├── OverBound       400  more, longer, larger in number than the limits allow
+└── OverBytes        413  more bytes than the limits allow
 """
 
 from typing import ClassVar
@@ -56,11 +56,11 @@ class BadImage(DoorError):
     default_code = "invalid_image"
 
 
-class OverLimit(DoorError):
+class OverBound(DoorError):
     default_code = "over_limit"
 
 
-class TooLarge(DoorError):
+class OverBytes(DoorError):
     default_status = 413
     default_code = "too_large"
 

@@ -14,7 +14,7 @@ import msgspec
 import pybase64
 
 from gateway.door.data_url import split_data_url
-from gateway.door.errors import BadImage, OverLimit, TooLarge, quoted
+from gateway.door.errors import BadImage, OverBound, OverBytes, quoted
 from gateway.door.image_headers import Header, ImageFault, Steps, TooManySteps, read_header
 from gateway.door.limits import DoorLimits
 from gateway.door.remote_url import RemoteURL, remote_url
@@ -153,7 +153,7 @@ class Image:
             raise BadImage(f"The image {fault}.", param=self.path) from None
         except TooManySteps as fault:
             whose = "the images have" if fault.together else "it has"
-            raise OverLimit(
+            raise OverBound(
                 f"The image's file can't be read: {whose} too many small parts (chunks, blocks or segments), more than "
                 f"{fault.limit} steps. Save it again, as a usual JPEG or PNG.",
                 param=self.path,
@@ -170,45 +170,45 @@ class Image:
         long, short = max(wide, high), min(wide, high)
         size = f"The image has {wide}x{high} pixels"
         if wide * high > limits.image_pixels:
-            raise OverLimit(
+            raise OverBound(
                 f"{size}, {wide * high} in all; the limit is {limits.image_pixels}. Scale it down.", param=self.path
             )
         if long > limits.image_side_max:
-            raise OverLimit(f"{size}; a side may have at most {limits.image_side_max}. Scale it down.", param=self.path)
+            raise OverBound(f"{size}; a side may have at most {limits.image_side_max}. Scale it down.", param=self.path)
         if short < limits.image_side_min:
-            raise OverLimit(f"{size}; a side must have at least {limits.image_side_min}. Scale it up.", param=self.path)
+            raise OverBound(f"{size}; a side must have at least {limits.image_side_min}. Scale it up.", param=self.path)
         if long > short * limits.image_aspect:
-            raise OverLimit(
+            raise OverBound(
                 f"{size}; the longer side may be at most {limits.image_aspect} times the shorter. Crop it.",
                 param=self.path,
             )
 
 
 def check_payloads(images: Sequence[Image], limits: DoorLimits) -> None:
-    """Count and bytes, from the length of the base64 alone. Raises OverLimit (400) or TooLarge (413)."""
+    """Count and bytes, from the length of the base64 alone. Raises OverBound (400) or OverBytes (413)."""
     if len(images) > limits.images:
-        raise OverLimit(
+        raise OverBound(
             f"The request has {len(images)} images; the limit is {limits.images}. Send fewer.", param="messages"
         )
     for image in images:
         if image.size_bytes > limits.image_bytes:
-            raise TooLarge(
+            raise OverBytes(
                 f"The image has {image.size_bytes} bytes; the limit is {limits.image_bytes}. Scale or compress it.",
                 param=image.path,
             )
     total = sum(image.size_bytes for image in images)
     if total > limits.images_bytes:
-        raise TooLarge(
+        raise OverBytes(
             f"The images have {total} bytes together; the limit is {limits.images_bytes}. Send fewer or smaller ones.",
             param="messages",
         )
 
 
 def check_decoding(images: Sequence[Image], limits: DoorLimits) -> None:
-    """What it costs to decode them, all together. After `digest`. Raises OverLimit (400)."""
+    """What it costs to decode them, all together. After `digest`. Raises OverBound (400)."""
     total = sum(image.decoding for image in images)
     if total > limits.images_decoding:
-        raise OverLimit(
+        raise OverBound(
             f"Decoding the images takes {total} pixels times scans; the limit is {limits.images_decoding}. "
             f"Scale them down, send fewer, or save progressive JPEGs as usual ones.",
             param="messages",

@@ -3,7 +3,7 @@ of the model's own."""
 
 import msgspec
 
-from gateway.door.errors import BadValue, OverLimit
+from gateway.door.errors import BadValue, OverBound
 from gateway.door.limits import DoorLimits
 from gateway.door.model import AllowedToolChoice, ChatBody, FunctionTool, NamedTool
 
@@ -11,12 +11,12 @@ ToolChoiceValue = str | dict[str, object]
 
 
 def check_choices(chat: ChatBody, limits: DoorLimits) -> None:
-    """Raises BadValue or OverLimit (400) for counts beyond `limits` and for parameters that exclude each other."""
+    """Raises BadValue or OverBound (400) for counts beyond `limits` and for parameters that exclude each other."""
     if chat.n is not None and chat.n > limits.n:
-        raise OverLimit(f"`n` is {chat.n}; the limit is {limits.n}. Ask for fewer answers.", param="n")
+        raise OverBound(f"`n` is {chat.n}; the limit is {limits.n}. Ask for fewer answers.", param="n")
     if chat.top_logprobs is not None:
         if chat.top_logprobs > limits.top_logprobs:
-            raise OverLimit(
+            raise OverBound(
                 f"`top_logprobs` is {chat.top_logprobs}; the limit is {limits.top_logprobs}. Ask for fewer.",
                 param="top_logprobs",
             )
@@ -32,7 +32,7 @@ def check_choices(chat: ChatBody, limits: DoorLimits) -> None:
 
 
 def effective_max_tokens(chat: ChatBody, limits: DoorLimits) -> int | None:
-    """How many tokens each answer may have; None leaves it to the engine. Raises BadValue or OverLimit (400)."""
+    """How many tokens each answer may have; None leaves it to the engine. Raises BadValue or OverBound (400)."""
     asked, older = chat.max_completion_tokens, chat.max_tokens
     name = "max_completion_tokens"
     if asked is None:
@@ -45,7 +45,7 @@ def effective_max_tokens(chat: ChatBody, limits: DoorLimits) -> int | None:
         return asked
     if limits.over_max_tokens == "cap":
         return limits.max_tokens
-    raise OverLimit(f"`{name}` is {asked}; the limit is {limits.max_tokens}. Ask for fewer.", param=name)
+    raise OverBound(f"`{name}` is {asked}; the limit is {limits.max_tokens}. Ask for fewer.", param=name)
 
 
 def effective_thinking(chat: ChatBody) -> bool | None:
@@ -99,12 +99,12 @@ def _check_known(name: str, names: set[str]) -> None:
 def _check_stop(chat: ChatBody, limits: DoorLimits) -> None:
     stops = [chat.stop] if isinstance(chat.stop, str) else chat.stop or []
     if len(stops) > limits.stops:
-        raise OverLimit(f"`stop` has {len(stops)} texts; the limit is {limits.stops}. Send fewer.", param="stop")
+        raise OverBound(f"`stop` has {len(stops)} texts; the limit is {limits.stops}. Send fewer.", param="stop")
     for stop in stops:
         if not stop:
             raise BadValue("`stop` has an empty text. Leave it out.", param="stop")
         if len(stop) > limits.stop_chars:
-            raise OverLimit(
+            raise OverBound(
                 f"`stop` has a text of {len(stop)} characters; the limit is {limits.stop_chars}.", param="stop"
             )
 
@@ -112,7 +112,7 @@ def _check_stop(chat: ChatBody, limits: DoorLimits) -> None:
 def _check_logit_bias(chat: ChatBody, limits: DoorLimits) -> None:
     biases = chat.logit_bias or {}
     if len(biases) > limits.logit_biases:
-        raise OverLimit(
+        raise OverBound(
             f"`logit_bias` has {len(biases)} tokens; the limit is {limits.logit_biases}. Send fewer.",
             param="logit_bias",
         )
@@ -128,10 +128,10 @@ def _check_logit_bias(chat: ChatBody, limits: DoorLimits) -> None:
 def _check_tools(chat: ChatBody, limits: DoorLimits) -> None:
     tools = chat.tools or []
     if len(tools) > limits.tools:
-        raise OverLimit(f"The request has {len(tools)} tools; the limit is {limits.tools}. Send fewer.", param="tools")
+        raise OverBound(f"The request has {len(tools)} tools; the limit is {limits.tools}. Send fewer.", param="tools")
     size = sum(len(msgspec.json.encode(tool)) for tool in tools)
     if size > limits.tools_bytes:
-        raise OverLimit(f"The tools have {size} bytes; the limit is {limits.tools_bytes}. Shorten them.", param="tools")
+        raise OverBound(f"The tools have {size} bytes; the limit is {limits.tools_bytes}. Shorten them.", param="tools")
     names = [tool.function.name for tool in tools]
     if len(set(names)) != len(names):
         raise BadValue("Two tools have the same name. Name each once.", param="tools")

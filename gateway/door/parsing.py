@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from gateway.door.control_tokens import Piece, check_pieces
-from gateway.door.errors import BadSyntax, BadValue, OverLimit, TooLarge
+from gateway.door.errors import BadSyntax, BadValue, OverBound, OverBytes
 from gateway.door.explanations import explain
 from gateway.door.image import Image, check_payloads
 from gateway.door.limits import DoorLimits
@@ -30,7 +30,7 @@ def parse_chat(body: bytes, limits: DoorLimits) -> ChatRequest:
     Keeps `body` alive, since images are views of it. Raises DoorError.
     """
     if len(body) > limits.body_bytes:
-        raise TooLarge(f"The body has {len(body)} bytes; the limit is {limits.body_bytes}. Send a smaller one.")
+        raise OverBytes(f"The body has {len(body)} bytes; the limit is {limits.body_bytes}. Send a smaller one.")
     tree = check_syntax(
         body,
         depth=limits.depth,
@@ -91,7 +91,7 @@ def _check_messages(chat: ChatBody, limits: DoorLimits) -> None:
     if not chat.messages:
         raise BadValue("`messages` is empty. Send at least one.", param="messages")
     if len(chat.messages) > limits.messages:
-        raise OverLimit(
+        raise OverBound(
             f"The request has {len(chat.messages)} messages; the limit is {limits.messages}. Send fewer.",
             param="messages",
         )
@@ -106,7 +106,7 @@ def _check_messages(chat: ChatBody, limits: DoorLimits) -> None:
         chars += sum(map(len, message_texts(message)))
         if isinstance(message, AssistantMessage) and message.tool_calls:
             if len(message.tool_calls) > limits.tool_calls:
-                raise OverLimit(
+                raise OverBound(
                     f"The message has {len(message.tool_calls)} tool calls; the limit is {limits.tool_calls}.",
                     param=f"messages[{index}].tool_calls",
                 )
@@ -114,11 +114,11 @@ def _check_messages(chat: ChatBody, limits: DoorLimits) -> None:
                 chars += len(call.function.arguments)
                 values += values_at_most(call.function.arguments.encode(), limits.values)
     if parts > limits.parts:
-        raise OverLimit(f"The messages have {parts} parts; the limit is {limits.parts}. Send fewer.", param="messages")
+        raise OverBound(f"The messages have {parts} parts; the limit is {limits.parts}. Send fewer.", param="messages")
     if values > limits.values:
-        raise OverLimit(f"The tool calls have more than {limits.values} values in their arguments.", param="messages")
+        raise OverBound(f"The tool calls have more than {limits.values} values in their arguments.", param="messages")
     if chars > limits.text_chars:
-        raise OverLimit(
+        raise OverBound(
             f"The messages have {chars} characters; the limit is {limits.text_chars}. Send less text.", param="messages"
         )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.door.errors import BadValue, OverLimit
+from gateway.door.errors import BadValue, OverBound
 from gateway.door.limits import DoorLimits
 
 _REPEATS = frozenset(
@@ -21,16 +21,16 @@ _BRACES = re.compile(r"\{(\d*+),?+(\d*+)\}")  # possessive: going back over digi
 
 
 def check_schema(schema: dict[str, Any], path: str, limits: DoorLimits) -> None:
-    """Raises OverLimit or BadValue (400), naming the limit, if `schema` (at `path`) goes beyond `limits`."""
+    """Raises OverBound or BadValue (400), naming the limit, if `schema` (at `path`) goes beyond `limits`."""
     size = len(msgspec.json.encode(schema))
     if size > limits.schema_bytes:
-        raise OverLimit(
+        raise OverBound(
             f"The schema has {size} bytes; the limit is {limits.schema_bytes}. Send a smaller one.", param=path
         )
     properties = enum_values = patterns = 0
     for depth, key, value in _entries(schema):
         if depth > limits.schema_depth:
-            raise OverLimit(f"The schema nests deeper than {limits.schema_depth} levels. Send it flatter.", param=path)
+            raise OverBound(f"The schema nests deeper than {limits.schema_depth} levels. Send it flatter.", param=path)
         if isinstance(value, dict):
             if key == "properties":
                 properties += len(value)
@@ -46,7 +46,7 @@ def check_schema(schema: dict[str, Any], path: str, limits: DoorLimits) -> None:
             _check_count(patterns, limits.schema_patterns, "patterns", path)
             _check_pattern(value, path, limits)
         elif key in _REPEATS and isinstance(value, int | float) and value > limits.schema_repeat:
-            raise OverLimit(
+            raise OverBound(
                 f"`{key}` in the schema is over {limits.schema_repeat}. Send a lower bound or none.", param=path
             )
         elif key in _REFERENCES and isinstance(value, str) and not value.startswith("#"):
@@ -84,7 +84,7 @@ def _entries(schema: dict[str, Any]) -> Iterator[tuple[int, str, Any]]:
 
 def _check_pattern(pattern: str, path: str, limits: DoorLimits) -> None:
     if len(pattern) > limits.schema_pattern_chars:
-        raise OverLimit(
+        raise OverBound(
             f"A pattern in the schema has {len(pattern)} characters; the limit is {limits.schema_pattern_chars}.",
             param=path,
         )
@@ -95,9 +95,9 @@ def _check_pattern(pattern: str, path: str, limits: DoorLimits) -> None:
         # Nested repetitions multiply; their product bounds any nesting.
         repeats *= max(int(low or 0), int(high or 0), 1)
         if repeats > limits.schema_repeat:
-            raise OverLimit(f"A pattern in the schema repeats more than {limits.schema_repeat} times.", param=path)
+            raise OverBound(f"A pattern in the schema repeats more than {limits.schema_repeat} times.", param=path)
 
 
 def _check_count(count: int, limit: int, what: str, path: str) -> None:
     if count > limit:
-        raise OverLimit(f"The schema has {count} {what}; the limit is {limit}. Send fewer.", param=path)
+        raise OverBound(f"The schema has {count} {what}; the limit is {limit}. Send fewer.", param=path)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.door.errors import BadSyntax, OverLimit, TooLarge
+from gateway.door.errors import BadSyntax, OverBound, OverBytes
 from gateway.door.paths import find, path
 
 _MARK = b";base64,"
@@ -27,16 +27,16 @@ _PLAIN_CHARS, _SMALLEST_PLAIN, _LARGEST_PLAIN = 40, 1e-280, 1e280
 def check_syntax(body: bytes, *, depth: int, text_bytes: int, values: int, extreme_numbers: int) -> dict[str, Any]:
     """The body as plain objects, long base64 payloads left out: for finding a fault's place, never for the engine.
 
-    Raises BadSyntax (400) for all that is not one strict JSON object in UTF-8, OverLimit (400) for more than `depth`
-    levels, `values` values or `extreme_numbers` extreme numbers, TooLarge (413) for more than `text_bytes` bytes besides base64.
+    Raises BadSyntax (400) for all that is not one strict JSON object in UTF-8, OverBound (400) for more than `depth`
+    levels, `values` values or `extreme_numbers` extreme numbers, OverBytes (413) for more than `text_bytes` bytes besides base64.
     """
     skeleton = without_base64(body)
     if len(skeleton) > text_bytes:
-        raise TooLarge(
+        raise OverBytes(
             f"The body has {len(skeleton)} bytes besides its images; the limit is {text_bytes}. Send less text."
         )
     if values_at_most(skeleton, values) > values:
-        raise OverLimit(f"The body has more than {values} values. Send fewer, or larger ones.")
+        raise OverBound(f"The body has more than {values} values. Send fewer, or larger ones.")
     try:
         text = skeleton.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -160,7 +160,7 @@ class _Floats:
         if len(digits) > _PLAIN_CHARS or not (_SMALLEST_PLAIN < abs(number) < _LARGEST_PLAIN or number == 0):
             self._left -= 1
             if self._left < 0:
-                raise OverLimit(
+                raise OverBound(
                     f"The body has more than {self._most} numbers of over {_PLAIN_CHARS} characters or beyond "
                     f"{_SMALLEST_PLAIN:g} to {_LARGEST_PLAIN:g}. Round them."
                 )
@@ -220,5 +220,5 @@ def _half(param: str | None = None) -> BadSyntax:
     return BadSyntax("A string has half of a surrogate pair (\\ud800 to \\udfff). Send whole characters.", param=param)
 
 
-def _too_deep(depth: int) -> OverLimit:
-    return OverLimit(f"The body nests deeper than {depth} levels. Send it flatter.")
+def _too_deep(depth: int) -> OverBound:
+    return OverBound(f"The body nests deeper than {depth} levels. Send it flatter.")

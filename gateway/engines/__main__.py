@@ -40,7 +40,7 @@ Name = Annotated[str, typer.Argument(help="The engine's name.")]
 
 
 @dataclass
-class Row:
+class EngineRow:
     """What is known of one engine. ``source``: host (its supervisor announces it), settings or roster."""
 
     engine: str
@@ -143,7 +143,7 @@ def _set_draining(name: str, draining: bool) -> None:
     _record("drain" if draining else "undrain", name, (), needed=False)
 
 
-def _known(settings: Settings) -> list[Row]:
+def _known(settings: Settings) -> list[EngineRow]:
     rows = []
     entries, named = roster.read(settings.home / roster.FILE), roster.listed(settings.engines)
     for path in (settings.home.absolute() / "run").glob("engine-*/state.json"):
@@ -151,16 +151,16 @@ def _known(settings: Settings) -> list[Row]:
         if state is not None:
             said = state.phase + (f", {state.message}" if state.message and not state.ready else "")
             address = f"unix:{path.parent / 'engine.sock'}"
-            rows.append(Row(path.parent.name, address, "host", said, state.served_names))
+            rows.append(EngineRow(path.parent.name, address, "host", said, state.served_names))
     for name, url in roster.remote(named, entries).items():
-        rows.append(Row(name, url, "settings" if name in named else "roster", "ready", []))
+        rows.append(EngineRow(name, url, "settings" if name in named else "roster", "ready", []))
     for row in rows:
         if row.engine in entries and entries[row.engine].draining:
             row.state = "draining"
     return sorted(rows, key=lambda row: row.engine)
 
 
-async def _rows(settings: Settings) -> list[Row]:
+async def _rows(settings: Settings) -> list[EngineRow]:
     rows = _known(settings)
     asked = await asyncio.gather(*(_ask(settings, parse(row.address)) for row in rows))
     for row, (models, fault) in zip(rows, asked, strict=True):

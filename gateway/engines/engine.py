@@ -10,7 +10,7 @@ from gateway.engines import certificate, probe
 from gateway.engines.connections import Broke, EngineConnections, EngineResponse, NotReached
 from gateway.engines.endpoint import Endpoint
 from gateway.engines.health import Health
-from gateway.engines.queue import Bounds, Queue
+from gateway.engines.queue import Queue, QueueBounds
 from gateway.engines.shared_load import SharedLoad
 from gateway.engines.state_file import EngineState
 from gateway.front.errors import BadRequest, EngineBroke, TimedOut, Unreachable
@@ -37,7 +37,7 @@ class Engine:
     """
 
     def __init__(
-        self, name: str, endpoint: Endpoint, *, bounds: Bounds, load: SharedLoad, care: ProbePlan,
+        self, name: str, endpoint: Endpoint, *, bounds: QueueBounds, load: SharedLoad, care: ProbePlan,
         resolver: Resolver, state: EngineState | None = None, tls: ssl.SSLContext | None = None,
     ) -> None:  # fmt: skip
         self.name, self.endpoint, self.state = name, endpoint, state

@@ -19,7 +19,7 @@ from gateway.engines.affinity import Policy, choose_and_say
 from gateway.engines.endpoint import Endpoint, parse
 from gateway.engines.engine import Engine, ProbePlan
 from gateway.engines.observer import NoObserver, PoolObserver
-from gateway.engines.queue import Bounds
+from gateway.engines.queue import QueueBounds
 from gateway.engines.shared_load import SharedLoad
 from gateway.engines.state_file import EngineState, read
 from gateway.front.errors import NotFound, Unavailable
@@ -34,7 +34,7 @@ class PoolPlan:
     """What a pool is made of. ``home`` has the state files and the roster; ``listed`` are engines that a setting names."""
 
     home: Path
-    bounds: Bounds
+    bounds: QueueBounds
     load: SharedLoad
     policy: Policy = Policy.AFFINITY
     care: ProbePlan = field(default_factory=ProbePlan)
@@ -139,7 +139,7 @@ class Pool:
         return self.engines[name]
 
     @property
-    def bounds(self) -> Bounds:
+    def bounds(self) -> QueueBounds:
         """What may work at one engine, of all workers, and what may wait for it in one."""
         return self._plan.bounds
 

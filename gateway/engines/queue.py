@@ -22,7 +22,7 @@ class Evicted(Exception):
 
 
 @dataclass(frozen=True)
-class Bounds:
+class QueueBounds:
     """How much may work and wait at one engine. ``tokens``: text and pictures of the prompts and the answers' bounds."""
 
     exchanges: int
@@ -36,7 +36,7 @@ class Queue:
     """One worker's queue for one engine. ``exchanges`` and ``tokens`` are this worker's at work, ``waiting`` and
     ``waiting_tokens`` are not yet. The bounds hold for all workers together. One event loop owns it."""
 
-    def __init__(self, engine: str, bounds: Bounds, load: SharedLoad) -> None:
+    def __init__(self, engine: str, bounds: QueueBounds, load: SharedLoad) -> None:
         self._engine, self._bounds, self._load = engine, bounds, load
         self.exchanges = self.tokens = self.waiting = self.waiting_tokens = 0
         self._looking = False
@@ -44,13 +44,13 @@ class Queue:
         self._rounds = Rounds(TURN_TOKENS)
         self._closed = False
 
-    def turn(self, key: str, tokens: int, since_s: float) -> "Turn":
+    def turn(self, key: str, tokens: int, since_s: float) -> "QueueTurn":
         """Hold a place at the engine; gives the seconds that were waited since ``since_s`` (monotonic), elsewhere included.
 
         Raises Unavailable, Evicted, or OverLimit where the queue is full of the caller's own requests. Cancelled while it
         waits, it leaves nothing behind.
         """
-        return Turn(self, key, tokens, since_s)
+        return QueueTurn(self, key, tokens, since_s)
 
     async def enter(self, key: str, tokens: int, since_s: float) -> None:
         """Wait for a place; who got it gives it back with ``leave``."""
@@ -190,7 +190,7 @@ class Queue:
         )
 
 
-class Turn:
+class QueueTurn:
     """A place at the engine for the length of a block. A class, since a generator costs each request a hundredth."""
 
     def __init__(self, queue: Queue, key: str, tokens: int, since_s: float) -> None:

@@ -37,7 +37,7 @@ _REASONS = {
 }
 
 
-class Refused(Exception):
+class HeadRefused(Exception):
     """Raised inside a parser's callback: the head can't pass."""
 
 
@@ -294,7 +294,7 @@ class ClientConnection(HttpToolsProtocol):
 
     def _refuse_head(self, error: GatewayError) -> None:
         self._refusal = error
-        raise Refused
+        raise HeadRefused
 
     def _fault_of_head(self) -> str:
         """What of a head readers may understand differently, or an empty text."""

@@ -15,7 +15,7 @@ class BodySink(Protocol):
         """Keep a piece; False if no more can be kept."""
 
 
-class ClientConnection(Protocol):
+class ConnectionView(Protocol):
     """A client's connection as routes and the relay see it. ``on_left`` is called once it is lost; ``left`` from then on."""
 
     on_left: Callable[[], None] | None
@@ -40,7 +40,7 @@ class RequestState:
     socket), ``peer`` the socket's other end.
     """
 
-    connection: ClientConnection
+    connection: ConnectionView
     request_id: str = ""
     client_ip: str = ""
     peer: str = ""

@@ -38,13 +38,13 @@ class WorkerPool:
     """
 
     def __init__(
-        self, seats: int, most_pixels: int, timeout_s: float, start: "Callable[[int], Worker] | None" = None
+        self, seats: int, most_pixels: int, timeout_s: float, start: "Callable[[int], ImageWorker] | None" = None
     ) -> None:
         self._most_pixels, self._timeout_s = most_pixels, timeout_s
-        self._start = start or Worker
+        self._start = start or ImageWorker
         self._seats = FairSeats(seats, _TURN_DECODING)
-        self._idle: list[Worker] = []
-        self._all: set[Worker] = set()
+        self._idle: list[ImageWorker] = []
+        self._all: set[ImageWorker] = set()
         self._leaving: set[asyncio.Task[int]] = set()
         self._closed = False
 
@@ -83,7 +83,7 @@ class WorkerPool:
         while self._leaving:
             await asyncio.wait(self._leaving)
 
-    def _engaged(self) -> "Worker":
+    def _engaged(self) -> "ImageWorker":
         """A process for the seat that was taken. Raises Overdue."""
         try:
             if self._closed:
@@ -101,7 +101,7 @@ class WorkerPool:
         self._all.add(worker)
         return worker
 
-    def _dismiss(self, worker: "Worker") -> asyncio.Task[int]:
+    def _dismiss(self, worker: "ImageWorker") -> asyncio.Task[int]:
         """Kill it; its seat is free when the task, whose result is its exit status, is done."""
         if worker.leaving is None:
             worker.kill()
@@ -110,7 +110,7 @@ class WorkerPool:
             worker.leaving.add_done_callback(self._leaving.discard)
         return worker.leaving
 
-    async def _see_off(self, worker: "Worker") -> int:
+    async def _see_off(self, worker: "ImageWorker") -> int:
         ended = await asyncio.to_thread(worker.process.wait)
         self._all.discard(worker)
         with contextlib.suppress(ValueError):
@@ -119,7 +119,7 @@ class WorkerPool:
         return ended
 
 
-class Worker:
+class ImageWorker:
     """One process, and the socket that is its stdin and stdout."""
 
     def __init__(self, most_pixels: int) -> None:

@@ -34,7 +34,7 @@ from gateway.front.errors import (
     Unavailable,
     Unreachable,
 )
-from gateway.front.request_state import ClientConnection
+from gateway.front.request_state import ConnectionView
 from gateway.front.shutdown import Shutdown
 from gateway.ledger.client.async_client import LedgerClient
 from gateway.relay.answer import DONE, EventSplitter, Progress, read_events, read_whole
@@ -73,7 +73,7 @@ class Relay:
         engine: Engine,
         key: bytes,
         share: MemoryShare,
-        connection: ClientConnection,
+        connection: ConnectionView,
         send: Send,
     ) -> None:
         """Relay the whole answer. Raises GatewayError only while nothing was sent.
@@ -95,7 +95,7 @@ class _Run:
         self._record = ExchangeRecord(relay.ledger, exchange, self._bounds, relay.shared)
         self._asked = self._started = False
 
-    async def run(self, connection: ClientConnection) -> None:
+    async def run(self, connection: ConnectionView) -> None:
         exchange, metrics = self._exchange, self._relay.metrics
         metrics.in_flight.add()
         guard = DisconnectGuard(connection)

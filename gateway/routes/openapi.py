@@ -6,7 +6,7 @@ import msgspec
 from fastapi import FastAPI
 
 from gateway.door import DoorLimits, chat_schema
-from gateway.ledger.readers.browse import Query
+from gateway.ledger.readers.browse import RecordQuery
 from gateway.routes.chat_completions import ROUTE as CHAT
 
 _PUBLIC = {"/healthz", "/readyz", "/auth/methods", "/auth/sign-in"}
@@ -75,7 +75,7 @@ def _add(document: dict[str, Any], door: DoorLimits) -> None:
 
 
 def _describe_filters(operation: dict[str, Any]) -> None:
-    (query,), components = msgspec.json.schema_components([Query], ref_template="#/components/schemas/{name}")
+    (query,), components = msgspec.json.schema_components([RecordQuery], ref_template="#/components/schemas/{name}")
     fields = components[query["$ref"].rpartition("/")[2]]["properties"]
     operation["parameters"] = [
         {"name": name, "in": "query", "required": False, "schema": _without_null(schema)}

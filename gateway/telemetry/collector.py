@@ -33,7 +33,7 @@ class WorkerCounts:
     restarts: int
 
 
-class Namespace(Protocol):
+class NamespaceView(Protocol):
     @property
     def isolated(self) -> bool: ...
 
@@ -48,7 +48,7 @@ class EngineFacts(Protocol):
     def restarts(self) -> int: ...
 
     @property
-    def namespace(self) -> Namespace | None: ...
+    def namespace(self) -> NamespaceView | None: ...
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from gateway.telemetry.series import ModelSeries, QuickHistogram, SeriesValue, T
 FOLLOW_EVERY_S = 0.25
 
 
-class Queue(Protocol):
+class QueueView(Protocol):
     @property
     def waiting(self) -> int: ...
 
@@ -38,19 +38,19 @@ class Queue(Protocol):
     def tokens(self) -> int: ...
 
 
-class Health(Protocol):
+class HealthView(Protocol):
     @property
     def standing(self) -> Standing: ...
 
 
-class Engine(Protocol):
+class EngineView(Protocol):
     """An engine as far as it is counted."""
 
     @property
-    def queue(self) -> Queue: ...
+    def queue(self) -> QueueView: ...
 
     @property
-    def health(self) -> Health: ...
+    def health(self) -> HealthView: ...
 
     @property
     def ready(self) -> bool: ...
@@ -62,7 +62,7 @@ class Engine(Protocol):
     def certificate_ends_s(self) -> float | None: ...
 
 
-class Bounds(Protocol):
+class BoundsView(Protocol):
     @property
     def waiting(self) -> int: ...
 
@@ -73,14 +73,14 @@ class Bounds(Protocol):
     def tokens(self) -> int: ...
 
 
-class Pool(Protocol):
+class PoolView(Protocol):
     """The engines of one worker."""
 
     @property
-    def bounds(self) -> Bounds: ...
+    def bounds(self) -> BoundsView: ...
 
     @property
-    def engines(self) -> Mapping[str, Engine]: ...
+    def engines(self) -> Mapping[str, EngineView]: ...
 
     def served(self) -> Iterable[str]: ...
 
@@ -89,12 +89,12 @@ class Pool(Protocol):
 class Followed:
     """What is looked at again and again: the engines, the bytes that are held, and whether the ledger is connected."""
 
-    pool: Pool
+    pool: PoolView
     held_bytes: Callable[[], int]
     ledger_connected: Callable[[], bool]
 
 
-_LOADS: dict[str, Callable[[Engine], float]] = {
+_LOADS: dict[str, Callable[[EngineView], float]] = {
     "vitrine_queue_waiting": lambda engine: engine.queue.waiting,
     "vitrine_busy_exchanges": lambda engine: engine.queue.exchanges,
     "vitrine_busy_tokens": lambda engine: engine.queue.tokens,
@@ -220,7 +220,7 @@ class Metrics:
             await asyncio.sleep(FOLLOW_EVERY_S)
             lag.set(max(0.0, time.monotonic() - due_s))
 
-    def _say(self, name: str, engine: Engine) -> None:
+    def _say(self, name: str, engine: EngineView) -> None:
         for metric, read in _LOADS.items():
             self._gauge(metric).labels(name).set(read(engine))
         for standing in Standing:

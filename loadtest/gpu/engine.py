@@ -21,7 +21,7 @@ _STOP_S = 20.0
 _TAIL = 40
 
 
-class Engine:
+class GpuEngine:
     """A running one. ``started_s`` is how long it took to be ready; ``log`` all that it said."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", socket: Path, log: Path, started_s: float) -> None:
@@ -39,7 +39,7 @@ class Engine:
 @contextlib.contextmanager
 def running(
     campaign: Campaign, variant: Variant, model: Path, home: Path, log: Path, isolation: str, within_s: float
-) -> Iterator[list[Engine]]:
+) -> Iterator[list[GpuEngine]]:
     """All that the variant wants, started together. ``log`` is the first one's; the others' have their number in the name.
 
     Raises LoadTestError with the last lines of its output if one is not ready in time or ends before.
@@ -50,7 +50,7 @@ def running(
         for number in range(variant.engines):
             own = log if number == 0 else log.with_suffix(f".{number}{log.suffix}")
             process, socket = stack.enter_context(_started(campaign, variant, model, home, own, isolation, number))
-            engines.append(Engine(process, socket, own, 0.0))
+            engines.append(GpuEngine(process, socket, own, 0.0))
         for number, engine in enumerate(engines):
             _await(engine.process, engine.socket, engine.log, before + min(within_s, campaign.start_s))
             engine.started_s = time.monotonic() - before

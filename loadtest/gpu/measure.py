@@ -11,10 +11,10 @@ from loadtest import arrivals, crowd, figures, pool, processes
 from loadtest import scenario as scenario_
 from loadtest.faults import LoadTestError
 from loadtest.gpu import watch
-from loadtest.gpu.engine import Engine, running
-from loadtest.gpu.variants import Campaign, Wanted
+from loadtest.gpu.engine import GpuEngine, running
+from loadtest.gpu.variants import Campaign, WantedLoad
 from loadtest.processes import Gateway
-from loadtest.wire import Target
+from loadtest.wire import ServerTarget
 
 _TIMEOUT_S = 120.0
 _WARM = 8
@@ -70,16 +70,16 @@ class Bench:
             card.close()
 
     def _load(
-        self, name: str, label: str, engines: list[Engine], gateway: Gateway, card: watch.Card, traces: Path
+        self, name: str, label: str, engines: list[GpuEngine], gateway: Gateway, card: watch.Card, traces: Path
     ) -> None:
         wanted = self._campaign.loads[label]
         if self._left_s() < wanted.for_s / 2 + 15:
             self._told(name, label, {"failed": "no time left"})
             return
         if wanted.through == "gateway":
-            target = Target(f"http://127.0.0.1:{gateway.port}", gateway.key, self._campaign.served_name)
+            target = ServerTarget(f"http://127.0.0.1:{gateway.port}", gateway.key, self._campaign.served_name)
         else:
-            target = Target(f"unix:{engines[0].socket}", "", self._campaign.served_name)
+            target = ServerTarget(f"unix:{engines[0].socket}", "", self._campaign.served_name)
         pids = {f"engine {number}" if number else "engine": engine.pid for number, engine in enumerate(engines)}
         watched = watch.Watched([engine.socket for engine in engines], {**pids, **gateway.pids}, card, wanted.for_s)
         try:
@@ -95,7 +95,7 @@ class Bench:
             seen = watched.end()
         self._told(name, label, {**found, "seen": seen})
 
-    def _ask(self, wanted: Wanted, target: Target, begin: Callable[[], None]) -> figures.Figures:
+    def _ask(self, wanted: WantedLoad, target: ServerTarget, begin: Callable[[], None]) -> figures.Figures:
         scenario = scenario_.changed(scenario_.load(wanted.scenario), timeout_s=_TIMEOUT_S)
         self._asked += 1
         warm = min(_WARM, wanted.requests)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from gateway.ledger.client.async_client import Deadlines, LedgerClient
 from gateway.ledger.client.messages import Receipt
 from gateway.ledger.errors import LedgerUnavailable
-from gateway.ledger.readers.reader import Reader
+from gateway.ledger.readers.reader import LogReader
 from gateway.ledger.readers.verification import Report, verify
 from gateway.ledger.storage.keyring import Keyring
 from gateway.ledger.storage.layout import Layout
@@ -55,7 +55,7 @@ def check(ledger: Ledger, acknowledged: Acknowledged) -> Report:
     """Verify the log as it lies there, against the local anchor too, and find every acknowledged record in it."""
     keyring, layout = Keyring(ledger.home / "ledger-keys"), Layout(ledger.home / "ledger")
     report = verify(layout, keyring.verifier(), [keyring.anchor], lambda done, left: None)
-    reader = Reader(layout, keyring.verifier())
+    reader = LogReader(layout, keyring.verifier())
     leaves = reader.leaves(0, reader.size)
     lost = [index for index, leaf in acknowledged if leaves[index * 32 : index * 32 + 32] != leaf]
     assert lost == [], f"acknowledged and lost: {lost[:10]}"

@@ -18,7 +18,7 @@ from gateway.settings import Settings
 from gateway.telemetry.counters import Metrics
 from gateway.telemetry.exporter import PATH
 from serve import profile
-from serve.settings import Settings as EngineSettings
+from serve.settings import EngineSettings
 from tests.deploy.front import front
 from tests.deploy.manifests import SECRETS, Document, containers, faults, labels, named, of_kind, pod, sets, ways_out
 from tests.deploy.proxies import check, needs

@@ -13,7 +13,7 @@ from loadtest import arrivals, crowd, figures, pool
 from loadtest.crowd import Run
 from loadtest.faults import LoadTestError, WrongUsage
 from loadtest.scenario import Ask, Load, Scenario
-from loadtest.wire import Target
+from loadtest.wire import ServerTarget
 from tests.loadtest.server import DONE, END, GOOD, HEAD, ROLE, Answer, Server, event, status, usage, word
 
 ASK = Ask(text_tokens=8, answer_tokens=3)
@@ -31,7 +31,7 @@ def asked(tmp_path: Path) -> Callable[..., Run]:
     def ask(server: Server, count: int, at_s: list[float] | None = None, at_once: int = 1, **rest: Any) -> Run:
         chosen = scenario(**rest)
         entries = pool.make(chosen, count, 1, tmp_path)
-        return crowd.run(Target(server.url), chosen, entries, at_s=at_s, at_once=at_once, processes=1)
+        return crowd.run(ServerTarget(server.url), chosen, entries, at_s=at_s, at_once=at_once, processes=1)
 
     return ask
 
@@ -126,7 +126,7 @@ def test_a_warm_up_that_fails_throughout_ends_the_run_with_what_was_said(tmp_pat
     with Server((status("401 Unauthorized", b"who are you?"),)) as server:
         entries = pool.make(chosen, 5, 1, tmp_path)
         with pytest.raises(LoadTestError, match="status 401 who are you"):
-            crowd.run(Target(server.url), chosen, entries, at_s=None, at_once=1, warm=2)
+            crowd.run(ServerTarget(server.url), chosen, entries, at_s=None, at_once=1, warm=2)
     assert len(server.bodies) == 2
 
 

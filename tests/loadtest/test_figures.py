@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from loadtest import figures
 from loadtest.crowd import Run
-from loadtest.exchange import Exchange
+from loadtest.exchange import MeasuredExchange
 from loadtest.figures import Step, percentile, spread, verdicts
 from loadtest.scenario import Ask, Scenario
 from loadtest.sweep import CLOSE, sweep
@@ -16,10 +16,10 @@ from loadtest.sweep import CLOSE, sweep
 SCENARIO = Scenario(name="test", description="", ask=Ask(text_tokens=1, answer_tokens=3))
 
 
-def exchange(at_s: float, first_ms: float, *gaps_ms: float, outcome: str = "ok", turn: int = 0) -> Exchange:
+def exchange(at_s: float, first_ms: float, *gaps_ms: float, outcome: str = "ok", turn: int = 0) -> MeasuredExchange:
     gaps = array("f", [gap / 1000 for gap in gaps_ms])
     end_s = (first_ms + sum(gaps_ms)) / 1000
-    return Exchange(
+    return MeasuredExchange(
         "test", turn, at_s, first_event_s=first_ms / 1000, first_s=first_ms / 1000, end_s=end_s, events=1 + len(gaps),
         prompt_tokens=10, answer_tokens=1 + len(gaps), gaps_s=gaps, outcome=outcome,
     )  # fmt: skip

@@ -17,7 +17,7 @@ from loadtest.scenario import Ask, Images, Scenario
 def made(folder: Path, ask: Ask, count: int) -> list[list[bytes]]:
     """The pictures of each question."""
     chosen = Scenario(name="test", description="", ask=ask, kinds={"test": (ask, 1.0)})
-    reader, found = pool.Reader(), []
+    reader, found = pool.QuestionReader(), []
     for entry in pool.make(chosen, count, 1, folder):
         content = json.loads(reader.read(entry))["content"]
         urls = [part["image_url"]["url"] for part in content if part["type"] == "image_url"]

@@ -22,7 +22,7 @@ from gateway.ledger.client.async_client import Deadlines, LedgerClient
 from gateway.ledger.client.messages import Admit, Complete, ImageDigest, Limit, TextDigest
 from gateway.ledger.format.note import Verifier
 from gateway.ledger.format.record import decode
-from gateway.ledger.readers.reader import Reader
+from gateway.ledger.readers.reader import LogReader
 from gateway.ledger.storage.create import found
 from gateway.ledger.storage.keyring import Keyring
 from gateway.ledger.storage.layout import Layout
@@ -198,7 +198,7 @@ def verifier_of(ledger: Ledger) -> Verifier:
 
 def records(ledger: Ledger) -> list[dict[str, Any]]:
     """All records of the log, oldest first."""
-    return [decode(line) for _, line in Reader(ledger.layout, verifier_of(ledger)).lines()]
+    return [decode(line) for _, line in LogReader(ledger.layout, verifier_of(ledger)).lines()]
 
 
 def of_kind(ledger: Ledger, kind: str) -> list[dict[str, Any]]:

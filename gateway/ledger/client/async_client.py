@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from gateway.ledger.client.call import Call
+from gateway.ledger.client.call import LedgerCall
 from gateway.ledger.client.messages import (
     MOST_PACKET_BYTES,
     Abandon,
@@ -81,7 +81,7 @@ class LedgerClient:
         self._buffered = buffered
         self._on_failure = on_failure
         self._numbers = itertools.count(1)
-        self._calls: dict[int, Call[Any]] = {}  # that are not over
+        self._calls: dict[int, LedgerCall[Any]] = {}  # that are not over
         self._lines: list[bytes] = []  # asked in this turn of the loop: they go in one packet
         self._together = 0  # how many went last: those who asked together are answered together, and ask again
         self._unsent: deque[bytes] = deque()
@@ -131,7 +131,7 @@ class LedgerClient:
     def connected(self) -> bool:
         return self._up.is_set()
 
-    def admission(self, ask: Admit) -> Call[Receipt | Refusal]:
+    def admission(self, ask: Admit) -> LedgerCall[Receipt | Refusal]:
         """Ask whether this exchange may begin. A Receipt means its record is durable; a Refusal names the limit."""
         return self._begin(ask, self._deadlines.admit_s, (Receipt, Refusal))
 
@@ -187,8 +187,8 @@ class LedgerClient:
 
     # One call
 
-    def _begin(self, ask: Ask, deadline_s: float, kinds: tuple[type[T], ...]) -> Call[T]:
-        call = Call(next(self._numbers), ask, kinds)
+    def _begin(self, ask: Ask, deadline_s: float, kinds: tuple[type[T], ...]) -> LedgerCall[T]:
+        call = LedgerCall(next(self._numbers), ask, kinds)
         if self._socket is None:
             self._fail(call, f"the ledger on {self._path} is away")
             return call
@@ -202,10 +202,10 @@ class LedgerClient:
         self._send(line, at_once=alone)
         return call
 
-    def _give_up(self, call: Call[Any], deadline_s: float) -> None:
+    def _give_up(self, call: LedgerCall[Any], deadline_s: float) -> None:
         self._fail(call, f"no durable answer from the ledger within {deadline_s * 1000:.0f} ms")
 
-    def _fail(self, call: Call[Any], why: str) -> None:
+    def _fail(self, call: LedgerCall[Any], why: str) -> None:
         self._calls.pop(call.n, None)
         ask = call.ask
         self._on_failure(_CALLS.get(type(ask), "other"))

@@ -11,8 +11,8 @@ from gateway.ledger.commands.terminal import (
     AsJson,
     KeyOption,
     LogFolder,
+    LogTarget,
     Meter,
-    Target,
     count,
     say,
     say_json,
@@ -122,7 +122,7 @@ def consistency(
     say(f"OK: the head of {after.size:,} records continues the one of {before.size:,}; {len(path)} hashes prove it.")
 
 
-def _read_head(here: Target, path: Path, key: str | None) -> Head:
+def _read_head(here: LogTarget, path: Path, key: str | None) -> Head:
     try:
         return open_head(path.read_bytes().decode(), here.verifier(key))
     except OSError as error:

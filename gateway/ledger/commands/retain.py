@@ -11,7 +11,7 @@ import typer
 
 from gateway.ledger.client.async_client import LedgerClient
 from gateway.ledger.client.messages import Pruned
-from gateway.ledger.commands.terminal import AsJson, LogFolder, Meter, Target, count, say, say_json, target, when
+from gateway.ledger.commands.terminal import AsJson, LogFolder, LogTarget, Meter, count, say, say_json, target, when
 from gateway.ledger.errors import BadSettings
 from gateway.ledger.format.printable import name_fault
 from gateway.ledger.readers import backup as copies
@@ -46,7 +46,7 @@ def prune(
     say(f"{count(records, 'record')} in {count(len(numbers), 'segment')} from before {when(before_ms)} UTC {verb}.")
 
 
-async def _prune(here: Target, before_ms: int, by: str) -> Pruned:
+async def _prune(here: LogTarget, before_ms: int, by: str) -> Pruned:
     async with await LedgerClient.connect(here.settings.socket_path) as client:
         return await client.prune(before_ms, by)
 

@@ -13,7 +13,7 @@ import typer
 from gateway.ledger.commands.terminal import AsJson, plan_of, say, say_json, target
 from gateway.ledger.errors import LogBroken
 from gateway.ledger.format.printable import printable_event, printable_traceback
-from gateway.ledger.service.record_writer import Clock
+from gateway.ledger.service.record_writer import LedgerClock
 from gateway.ledger.storage.create import found
 
 # The process alone needs a logger, which is a third of a command's start.
@@ -58,7 +58,7 @@ def serve() -> None:
     sys.setswitchinterval(0.0005)  # seconds: a helper thread that computes must not hold up a commit
     ending = Ending()
     try:
-        service = LedgerService(plan_of(here.settings), logger, Clock())
+        service = LedgerService(plan_of(here.settings), logger, LedgerClock())
         ending.leads_to(service.stop)
         service.run()
     except LogBroken as error:

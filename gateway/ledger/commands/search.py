@@ -13,12 +13,12 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.ledger.commands.terminal import AsJson, LogFolder, Meter, Target, count, say, target, when
+from gateway.ledger.commands.terminal import AsJson, LogFolder, LogTarget, Meter, count, say, target, when
 from gateway.ledger.errors import EXIT_FAILED, BadSettings
 from gateway.ledger.format.digest import epoch_key
 from gateway.ledger.format.printable import ascii_json, printable
 from gateway.ledger.format.record import RecordError, decode
-from gateway.ledger.readers.search import Hit, Wanted, find
+from gateway.ledger.readers.search import Hit, SearchTerms, find
 from gateway.ledger.storage.layout import Layout
 
 app = typer.Typer()
@@ -53,7 +53,7 @@ def find_command(
     if not contents and not any((key, ip, since, until)):
         raise typer.BadParameter("give at least one of --image, --prompt, --answer, --key, --ip, --since, --until")
     here = target(log)
-    wanted = Wanted(
+    wanted = SearchTerms(
         _digest(contents[0][0]) if contents else None, contents[0][1] if contents else "any", key, ip,
         _time_ms(since), _time_ms(until),
     )  # fmt: skip
@@ -82,7 +82,7 @@ def _digest(path: Path) -> bytes:
         raise typer.BadParameter(f"cannot read {path}: {error.strerror}") from error
 
 
-def _epoch_keys(here: Target) -> dict[str, bytes]:
+def _epoch_keys(here: LogTarget) -> dict[str, bytes]:
     root = here.keyring.root()
     return {epoch: epoch_key(root, here.keyring.secret(epoch)) for epoch in here.keyring.epochs()}
 
@@ -100,7 +100,7 @@ def _time_ms(text: str | None) -> int | None:
     return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
-def _join(hits: list[Hit], here: Target) -> list[dict[str, Any]]:
+def _join(hits: list[Hit], here: LogTarget) -> list[dict[str, Any]]:
     """One row an exchange: what began it and how it ended, looked up where only one of the two was hit."""
     rows: dict[str, dict[str, Any]] = {}
     for hit in hits:
@@ -114,7 +114,7 @@ def _join(hits: list[Hit], here: Target) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-def _fill(rows: dict[str, dict[str, Any]], missing: set[str], here: Target) -> None:
+def _fill(rows: dict[str, dict[str, Any]], missing: set[str], here: LogTarget) -> None:
     reader = here.reader()
     if len(missing) <= FEW:
         found = [pair for identity in missing for pair in reader.find(identity)]

@@ -14,7 +14,7 @@ import typer
 
 from gateway.ledger.format.note import Verifier
 from gateway.ledger.format.printable import ascii_json, printable
-from gateway.ledger.readers.reader import Reader
+from gateway.ledger.readers.reader import LogReader
 from gateway.ledger.service.plan import ServicePlan
 from gateway.ledger.settings import LedgerSettings, read_settings
 from gateway.ledger.storage.keyring import Keyring, read_verifier
@@ -29,7 +29,7 @@ KeyOption = Annotated[
 
 
 @dataclass(frozen=True)
-class Target:
+class LogTarget:
     """The log that a command is about."""
 
     settings: LedgerSettings
@@ -41,13 +41,13 @@ class Target:
             return self.keyring.verifier()
         return read_verifier(Path(key) if Path(key).exists() else key)
 
-    def reader(self, key: str | None = None) -> Reader:
-        return Reader(self.layout, self.verifier(key))
+    def reader(self, key: str | None = None) -> LogReader:
+        return LogReader(self.layout, self.verifier(key))
 
 
-def target(folder: Path | None = None) -> Target:
+def target(folder: Path | None = None) -> LogTarget:
     settings = read_settings()
-    return Target(settings, Layout(folder or settings.log_folder), Keyring(settings.key_folder))
+    return LogTarget(settings, Layout(folder or settings.log_folder), Keyring(settings.key_folder))
 
 
 def plan_of(settings: LedgerSettings) -> ServicePlan:

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gateway.ledger.errors import Gap, NotFound, RolledBack, Tampered, Unreadable
+from gateway.ledger.errors import Gap, RecordNotFound, RolledBack, Tampered, Unreadable
 from gateway.ledger.format.checkpoint import Head
 from gateway.ledger.format.heads import last_head, split_notes
 from gateway.ledger.format.identity import time_ms
@@ -34,7 +34,7 @@ class Segment:
         return self.first + self.records
 
 
-class Reader:
+class LogReader:
     """One look at a log: what it held when the reader was made."""
 
     def __init__(self, layout: Layout, verifier: Verifier) -> None:
@@ -101,7 +101,7 @@ class Reader:
 
     def segment_of(self, index: int) -> Segment:
         if not 0 <= index < self.size:
-            raise NotFound(f"there is no record {index}: the log has {self.size}")
+            raise RecordNotFound(f"there is no record {index}: the log has {self.size}")
         return self.segments[bisect_right(self._firsts, index) - 1]
 
     def text(self, segment: Segment) -> bytes:

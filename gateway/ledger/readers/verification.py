@@ -20,7 +20,7 @@ from gateway.ledger.format.heads import read_heads
 from gateway.ledger.format.merkle import HASH_BYTES, Frontier
 from gateway.ledger.format.note import Verifier
 from gateway.ledger.format.record import decode, decode_header
-from gateway.ledger.readers.reader import Reader, Segment, read_lines
+from gateway.ledger.readers.reader import LogReader, Segment, read_lines
 from gateway.ledger.storage.anchor import read_anchor
 from gateway.ledger.storage.layout import Layout
 from gateway.ledger.storage.seal import stored_file
@@ -81,7 +81,7 @@ class _Verification:
     def run(self) -> Report:
         # The nodes first: a log that grows meanwhile has more records than nodes, never fewer.
         stored_nodes = self.layout.nodes.read_bytes() if self.layout.nodes.exists() else b""
-        reader = Reader(self.layout, self.verifier)
+        reader = LogReader(self.layout, self.verifier)
         report = self.report
         report.origin = reader.origin
         for segment in reader.segments:

@@ -44,7 +44,7 @@ from gateway.ledger.service.open_exchanges import OpenExchanges
 from gateway.ledger.service.plan import DAY_MS, ServicePlan, epoch_of, refuse_volatile
 from gateway.ledger.service.rate_limits import RateLimits
 from gateway.ledger.service.receipts import Receipts
-from gateway.ledger.service.record_writer import Clock, RecordWriter
+from gateway.ledger.service.record_writer import LedgerClock, RecordWriter
 from gateway.ledger.service.recovery import Opened, lock, open_log
 from gateway.ledger.service.replay import Replay, last_day, lines_of
 from gateway.ledger.service.retention import prune
@@ -61,7 +61,7 @@ MOST_UNREAD = 64  # records; a signature reads all of them back in any case
 class LedgerService:
     """The desk behind the socket. Made by `open`, run by `run`, ended by `stop` from a signal handler."""
 
-    def __init__(self, plan: ServicePlan, logger: structlog.stdlib.BoundLogger, clock: Clock) -> None:
+    def __init__(self, plan: ServicePlan, logger: structlog.stdlib.BoundLogger, clock: LedgerClock) -> None:
         self._plan = plan
         self._logger = logger
         self._clock = clock

@@ -6,9 +6,9 @@ from gateway.ledger.client.messages import Proven, ReceiptAsk
 from gateway.ledger.format.identity import is_identity
 from gateway.ledger.format.merkle import prove_inclusion
 from gateway.ledger.format.note import Verifier
-from gateway.ledger.format.proof import Proof, format_proof
+from gateway.ledger.format.proof import InclusionProof, format_proof
 from gateway.ledger.format.record import decode
-from gateway.ledger.readers.reader import Reader
+from gateway.ledger.readers.reader import LogReader
 from gateway.ledger.storage.layout import Layout
 
 RETRY_MS = 1000
@@ -20,7 +20,7 @@ class Receipts:
     def __init__(self, layout: Layout, verifier: Verifier) -> None:
         self._layout = layout
         self._verifier = verifier
-        self._reader: Reader | None = None
+        self._reader: LogReader | None = None
 
     def answer(self, ask: ReceiptAsk, indexes: list[int] | None, size: int, checkpoint: str) -> Proven:
         """Proofs under `checkpoint`, a head over `size` records.
@@ -45,7 +45,9 @@ class Receipts:
         if not ask.auditor and decode(records[0][1]).get("key") != ask.key:
             return Proven("not_yours")
         proofs = [
-            format_proof(Proof(index, tuple(prove_inclusion(index, size, reader.tree().node)), checkpoint, line))
+            format_proof(
+                InclusionProof(index, tuple(prove_inclusion(index, size, reader.tree().node)), checkpoint, line)
+            )
             for index, line in records
             if index < size
         ]
@@ -53,9 +55,9 @@ class Receipts:
             return Proven("not_yet", retry_ms=RETRY_MS)
         return Proven("found", tuple(proofs), key=self._verifier.format())
 
-    def _reader_over(self, size: int) -> Reader:
+    def _reader_over(self, size: int) -> LogReader:
         if self._reader is None:
-            self._reader = Reader(self._layout, self._verifier)
+            self._reader = LogReader(self._layout, self._verifier)
         elif self._reader.size < size:
             self._reader.refresh()
         return self._reader

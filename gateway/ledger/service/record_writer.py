@@ -40,7 +40,7 @@ NOT_RECORDED = -1
 
 
 @dataclass(frozen=True)
-class Clock:
+class LedgerClock:
     """Wall time is data in records; limits run on the monotonic clock. Both in ms."""
 
     wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
@@ -57,7 +57,7 @@ class RecordWriter:
         digester: Digester,
         exchanges: OpenExchanges,
         limits: RateLimits,
-        clock: Clock,
+        clock: LedgerClock,
         mode: str,
         tally: Tally,
     ) -> None:

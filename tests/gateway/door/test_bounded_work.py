@@ -9,7 +9,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from gateway.door import DoorLimits, OverLimit, digest_images, parse_chat
+from gateway.door import DoorLimits, OverBound, digest_images, parse_chat
 from gateway.door.data_url import split_data_url
 from gateway.door.image_headers import Header, ImageFault, Steps, read_header
 from gateway.door.image_headers.jpeg import _WINDOW_BYTES
@@ -58,7 +58,7 @@ def test_more_parts_of_a_file_take_more_steps_and_over_the_limit_are_refused_by_
     of_image = refused(shown(large, kind, 1), replace(LIMITS, image_steps=many - 1))
     of_request = refused(shown(large, kind, 2), replace(LIMITS, images_steps=2 * many - 1))
     for error, limit in ((of_image, many - 1), (of_request, 2 * many - 1)):
-        assert isinstance(error, OverLimit)
+        assert isinstance(error, OverBound)
         assert str(limit) in error.message
         assert "Save it again" in error.message
     assert steps_of(shown(large, kind, 2)) == 2 * many
@@ -130,7 +130,7 @@ def test_pixels_times_scans_of_all_images_have_a_bound() -> None:
     digest_images(request)
     assert [image.decoding for image in request.images] == [2_000_000] * 3
     error = refused(sent, replace(LIMITS, images_decoding=5_999_999))
-    assert isinstance(error, OverLimit)
+    assert isinstance(error, OverBound)
     assert "6000000" in error.message
     assert "5999999" in error.message
     assert "usual" in error.message
@@ -141,7 +141,7 @@ def test_numbers_that_take_long_to_read_have_a_bound(number: str) -> None:
     tight = DoorLimits(extreme_numbers=20)
     parse_chat(parsed("[" + ",".join([number] * 20) + "]"), tight)
     error = refused(parsed("[" + ",".join([number] * 21) + "]" + " " * 200), tight)
-    assert isinstance(error, OverLimit)
+    assert isinstance(error, OverBound)
     assert "20 numbers" in error.message
     parse_chat(parsed("[" + ",".join(["0.1234567890123456", "1e-30", "0.0", "-2.5e9"] * 20) + "]"), tight)
 

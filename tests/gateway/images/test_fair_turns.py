@@ -5,7 +5,7 @@ import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from gateway.images.worker_pool import Worker, WorkerPool
+from gateway.images.worker_pool import ImageWorker, WorkerPool
 from tests.attack.costly import scans
 from tests.gateway.door.bodies import picture
 from tests.gateway.images.asking import ask
@@ -29,7 +29,7 @@ class Process(subprocess.Popen[bytes]):
         pass
 
 
-class Slow(Worker):
+class Slow(ImageWorker):
     """Is done when told to; ``begun`` has the images in the order in which work on them began."""
 
     begun: list[bytes]
@@ -52,7 +52,7 @@ def pool(seats: int) -> tuple[WorkerPool, list[bytes], "asyncio.Queue[None]"]:
     begun: list[bytes] = []
     ends: asyncio.Queue[None] = asyncio.Queue()
 
-    def start(_most_pixels: int) -> Worker:
+    def start(_most_pixels: int) -> ImageWorker:
         worker = Slow()
         worker.begun, worker.ends = begun, ends
         return worker

@@ -17,7 +17,7 @@ from gateway.ledger.readers.exports.ecs import to_ecs
 from gateway.ledger.readers.exports.ocsf import VERSION, to_ocsf
 from gateway.ledger.readers.exports.table import COLUMNS, header, to_row
 from gateway.ledger.readers.exports.tiles import tile_path, write_tiles
-from gateway.ledger.readers.reader import Reader
+from gateway.ledger.readers.reader import LogReader
 from gateway.ledger.storage.tree import split
 from tests.gateway.ledger.logs import Hand
 
@@ -141,7 +141,7 @@ def test_tiles_give_the_signed_root_and_the_entries_give_the_tiles(tmp_path: Pat
     hand = Hand.new(tmp_path / "home")
     hand.write(size)
     hand.sign()
-    reader = Reader(hand.layout, hand.keyring.verifier())
+    reader = LogReader(hand.layout, hand.keyring.verifier())
     head, checkpoint = reader.head()
     write_tiles(reader, head, checkpoint, tmp_path / "tiles")
     tiles = tmp_path / "tiles"

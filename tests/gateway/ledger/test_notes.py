@@ -15,7 +15,7 @@ from gateway.ledger.format.checkpoint import Head, open_head, parse_text, sign_h
 from gateway.ledger.format.heads import is_beginning, open_stored, read_heads, sign_stored
 from gateway.ledger.format.merkle import ProofError, full_root, leaf_hash, prove_inclusion, root_of
 from gateway.ledger.format.note import COSIGNATURE, NoteError, Signer, Verifier, open_note, parse_note, sign_note
-from gateway.ledger.format.proof import Proof, check_proof, format_proof, parse_proof
+from gateway.ledger.format.proof import InclusionProof, check_proof, format_proof, parse_proof
 from gateway.ledger.readers import verify_proof
 from gateway.ledger.storage.seal import Seal, parse_seal
 
@@ -135,7 +135,7 @@ def proven(signer: Signer) -> str:
     leaves = [leaf_hash(record) for record in records]
     path = prove_inclusion(6, 11, lambda level, index: full_root(leaves[index << level : (index + 1) << level]))
     checkpoint = sign_head(Head("test.example/log", 11, root_of(leaves), 1_795_000_000), signer)
-    return format_proof(Proof(6, tuple(path), checkpoint, records[6]))
+    return format_proof(InclusionProof(6, tuple(path), checkpoint, records[6]))
 
 
 def test_a_proof_comes_back_as_it_was_written(proven: str, signer: Signer) -> None:
@@ -158,7 +158,7 @@ def test_no_flipped_byte_of_a_proof_convinces_the_auditors_file(proven: str, sig
         try:
             text = changed.decode() + proven[unsigned:]
             found = verify_proof.check(text, signer.verifier.format())
-        except (verify_proof.Refused, UnicodeDecodeError):
+        except (verify_proof.ProofRefused, UnicodeDecodeError):
             continue
         assert found == ("test.example/log", 6, 11, b'{"record":6}'), "another record was accepted"
 

@@ -16,7 +16,7 @@ from gateway.ledger.client.async_client import Deadlines, LedgerClient
 from gateway.ledger.client.messages import Boot, Deny, Integrity, KeyEvent, Receipt, Refusal
 from gateway.ledger.errors import LedgerRefused, LedgerUnavailable
 from gateway.ledger.format.record import is_canonical
-from gateway.ledger.readers.reader import Reader
+from gateway.ledger.readers.reader import LogReader
 from tests.support.deadline import eventually
 from tests.support.ledger import (
     Ledger,
@@ -65,7 +65,7 @@ async def test_an_exchange_leaves_two_records_and_no_content(tmp_path: Path) -> 
         for content in (canary, picture.decode(), "CANARY-ANSWER", "CANARY-USER"):
             assert content.encode() not in kept
             assert sha256(content.encode()).hex().encode() not in kept
-        for _, line in Reader(ledger.layout, verifier_of(ledger)).lines():
+        for _, line in LogReader(ledger.layout, verifier_of(ledger)).lines():
             assert is_canonical(line)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.ledger.errors import Gap, LedgerError, RolledBack, Tampered
-from gateway.ledger.readers.reader import Reader
+from gateway.ledger.readers.reader import LogReader
 from gateway.ledger.readers.verification import verify
 from gateway.ledger.storage.keyring import Keyring
 from gateway.ledger.storage.layout import Layout
@@ -122,7 +122,7 @@ def test_a_pruned_segment_is_fine_when_a_record_says_so_and_a_gap_when_none_does
 
 def test_the_last_segment_cut_off_at_a_head_is_caught_by_an_anchor_alone(small: Hand, tmp_path: Path) -> None:
     anchor = tmp_path / "elsewhere"
-    anchor.write_text(Reader(small.layout, small.keyring.verifier()).head()[1])
+    anchor.write_text(LogReader(small.layout, small.keyring.verifier()).head()[1])
     cut = tmp_path / "cut"
     shutil.copytree(small.layout.folder, cut)
     heads = cut / "segments" / "00000003.heads"

@@ -16,7 +16,7 @@ from prometheus_client import generate_latest
 
 from gateway.door import DoorLimits, digest_images, parse_chat
 from gateway.engines.pool import Pool, PoolPlan
-from gateway.engines.queue import Bounds
+from gateway.engines.queue import QueueBounds
 from gateway.engines.shared_load import SharedLoad
 from gateway.front.bodies import MemoryBudget, MemoryShare
 from gateway.front.errors import GatewayError
@@ -114,7 +114,7 @@ class Bench:
 @pytest.fixture
 async def bench(home: Path, engine: FakeEngine, ledger: Ledger) -> AsyncIterator[Bench]:
     metrics = Metrics("0")
-    pool = Pool(PoolPlan(home, Bounds(4, 10_000, 10, 10, 5.0), SharedLoad.alone()), metrics)
+    pool = Pool(PoolPlan(home, QueueBounds(4, 10_000, 10, 10, 5.0), SharedLoad.alone()), metrics)
     pool.refresh()
     async with await LedgerClient.connect(home / "run" / "ledger.sock", Deadlines(admit_s=10)) as client:
         limits = LimitPolicy(Allowance(), Allowance(), 100)

@@ -1,4 +1,4 @@
-"""One errand from beginning to end: make questions, ask them as planned, measure the ceiling, write what was found."""
+"""One load test from beginning to end: make questions, ask them as planned, measure the ceiling, write what was found."""
 
 import json
 import platform
@@ -16,21 +16,21 @@ from rich.console import Console
 from loadtest import arrivals, ceiling, crowd, pool, table
 from loadtest import figures as figures_
 from loadtest.ceiling import Ceiling
-from loadtest.exchange import OK, Exchange
+from loadtest.exchange import OK, MeasuredExchange
 from loadtest.faults import WrongUsage
-from loadtest.pool import Entry
+from loadtest.pool import QuestionEntry
 from loadtest.scenario import Scenario
 from loadtest.sweep import Sweep, sweep
-from loadtest.wire import Target
+from loadtest.wire import ServerTarget
 from loadtest.words import WORDS
 
 
 @dataclass(frozen=True)
-class Plan:
+class LoadPlan:
     """What is asked and how. At most one of ``rate``, ``concurrency``, ``trace`` and ``sweep``; else the scenario's."""
 
     scenario: Scenario
-    target: Target
+    target: ServerTarget
     rate: float | None = None
     concurrency: int | None = None
     trace: Path | None = None
@@ -51,10 +51,10 @@ class Plan:
         return self.concurrency or (self.scenario.load.concurrency if self.scenario.load.rate is None else None)
 
 
-class Errand:
+class LoadRun:
     """Runs a plan. ``console`` is where the report is printed."""
 
-    def __init__(self, plan: Plan, console: Console) -> None:
+    def __init__(self, plan: LoadPlan, console: Console) -> None:
         self._plan, self._console = plan, console
         self._processes = crowd.processes_for(plan.processes)
 
@@ -162,15 +162,15 @@ class Errand:
         entries = self._questions(place, 64, self._plan.seed)
         return ceiling.measure(self._plan.scenario, entries, self._processes, self._plan.ceiling_s, at_once)
 
-    def _questions(self, folder: Path, count: int, seed: int) -> list[Entry]:
+    def _questions(self, folder: Path, count: int, seed: int) -> list[QuestionEntry]:
         with table.progress("making questions", count) as told:
             return pool.make(self._plan.scenario, count, seed, folder, lambda done, _: told(done, ""), self._plan.words)
 
     @contextmanager
-    def _watched(self, what: str, count: int) -> Iterator[Callable[[list[Exchange], float], None]]:
+    def _watched(self, what: str, count: int) -> Iterator[Callable[[list[MeasuredExchange], float], None]]:
         with table.progress(what, count) as told:
 
-            def progress(exchanges: list[Exchange], now_s: float) -> None:
+            def progress(exchanges: list[MeasuredExchange], now_s: float) -> None:
                 bad = sum(one.outcome != OK for one in exchanges)
                 rate = len(exchanges) / now_s if now_s else 0.0
                 told(sum(not one.turn for one in exchanges), f"{rate:.1f}/s" + (f", {bad} errors" if bad else ""))
@@ -190,7 +190,7 @@ class Errand:
 
 
 def _write(
-    out: Path, plan: Plan, about: dict[str, Any], rows: figures_.Figures, exchanges: list[Exchange],
+    out: Path, plan: LoadPlan, about: dict[str, Any], rows: figures_.Figures, exchanges: list[MeasuredExchange],
     verdicts: list[figures_.Verdict], warnings: list[str], found: Sweep | None,
 ) -> None:  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
