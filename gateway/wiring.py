@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -57,6 +58,15 @@ if TYPE_CHECKING:
     from gateway.telemetry.traces import Traces
 
 KEYS_DEADLINE_S = 0.5
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110
+# Set by browsers, proxies and clients for other ends, and some of them read by the gateway itself.
+_OTHER_HEADERS = frozenset({
+    "authorization", "connection", "cookie", "date", "expect", "forwarded", "host", "keep-alive", "origin", "range", "referer",
+    "set-cookie", "te", "traceparent", "tracestate", "trailer", "transfer-encoding", "upgrade", "user-agent", "via", "x-csrf-token",
+    "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-forwarded-server", "x-real-ip",
+    "x-request-id",
+})  # fmt: skip
+_OTHER_HEADERS_BEGIN = ("accept", "access-control-", "content-", "if-", "proxy-", "sec-")
 _MOST_IMAGE_WORKERS = 8  # each may need 1.2 GiB for a moment
 
 
@@ -77,9 +87,33 @@ def check(settings: Settings) -> None:
             read(getattr(settings, name))
         except (ValueError, BadRoster) as error:
             raise settings.bad(name, str(error)) from None
+    check_pairs(settings)
     engines_tls(settings)
     shared_limits_tls(settings)
     check_people(settings)
+
+
+# The first has no effect where it is more than the second, so whoever set it meant something else.
+_AT_MOST = (
+    ("max_body_bytes", "max_bodies_bytes"), ("max_connections_per_address", "max_connections"),
+    ("queue_per_key", "queue_exchanges"), ("silence_timeout_s", "answer_timeout_s"), ("session_idle_s", "session_longest_s"),
+)  # fmt: skip
+_EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  compared, not bound
+
+
+def check_pairs(settings: Settings) -> None:
+    """Raises BadSettings for two settings that contradict each other. A default never does: only what somebody set is refused."""
+    for name, other in _AT_MOST:
+        most = getattr(settings, other)
+        if settings.given(name) and getattr(settings, name) > most:
+            raise settings.bad(
+                name, f"it is more than {other} ({most}) and would have no effect; lower it, or raise {other}"
+            )
+    hosts = ["127.0.0.1" if host == "localhost" else host for host in (settings.host, settings.metrics_host)]
+    same_host = hosts[0] == hosts[1] or any(host in _EVERY_ADDRESS for host in hosts)
+    if settings.port == settings.metrics_port != 0 and same_host:
+        name = "metrics_port" if settings.given("metrics_port") else "port"
+        raise settings.bad(name, "page and metrics can't have the same port; choose another for one of them")
 
 
 def digest(settings: Settings) -> str:
@@ -227,8 +261,25 @@ def check_people(settings: Settings) -> None:
             "VITRINE_AUTH_HEADER needs VITRINE_TRUSTED_PROXIES, from whom alone it is believed,"
             " and VITRINE_AUTH_GROUPS_HEADER"
         )
+    for name in ("auth_header", "auth_groups_header"):
+        fault = _header_fault(getattr(settings, name))
+        if fault:
+            raise settings.bad(name, fault)
+    if settings.auth_header and settings.auth_header.lower() == settings.auth_groups_header.lower():
+        raise settings.bad("auth_groups_header", "it is VITRINE_AUTH_HEADER too; give name and groups a header each")
     if settings.ldap_url:
         directory_plan(settings)
+
+
+def _header_fault(name: str) -> str | None:
+    """What keeps a header from naming people; None for one that can, and for none."""
+    if not name:
+        return None
+    if not _HEADER.fullmatch(name):
+        return "it is no header's name; use letters, digits and '-', as in X-Remote-User"
+    if name.lower() in _OTHER_HEADERS or name.lower().startswith(_OTHER_HEADERS_BEGIN):
+        return "this header has a meaning of its own; choose one that nothing else sets, as in X-Remote-User"
+    return None
 
 
 def groups(settings: Settings) -> tuple[Group, ...]:

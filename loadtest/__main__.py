@@ -3,6 +3,7 @@
 0: every goal met. 1: a goal missed, or nothing measured. 64: wrong usage.
 """
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +22,13 @@ WRONG_USAGE = 64
 
 app = typer.Typer(add_completion=False, help="Measure a server of GLM-4V from outside, over HTTP.")
 
+
+def _finite(value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number; write one")
+    return value
+
+
 ScenarioArgument = Annotated[str, typer.Argument(help="A built-in scenario's name, or a .toml file.")]
 ProcessesOption = Annotated[int, typer.Option(help="Generating processes; 0 for a quarter of the cores.", min=0)]
 SeedOption = Annotated[int, typer.Option(help="Of questions, pictures and arrivals.")]
@@ -34,19 +42,21 @@ def run(
     model: Annotated[str, typer.Option(help="The model's name.")] = "glm-4v",
     cacert: Annotated[str, typer.Option(help="Authorities (PEM) for https.")] = "",
     rate: Annotated[
-        float | None, typer.Option(help="Open loop: so many requests a second, Poisson.", min=0.001)
+        float | None, typer.Option(help="Open loop: so many requests a second, Poisson.", min=0.001, callback=_finite)
     ] = None,
     concurrency: Annotated[int | None, typer.Option(help="Closed loop: so many at once.", min=1)] = None,
     trace: Annotated[Path | None, typer.Option(help="Open loop: arrivals from this file.")] = None,
     sweep: Annotated[str, typer.Option(help="LOW:HIGH requests/s: find the goodput between them.")] = "",
-    step_s: Annotated[float, typer.Option(help="Seconds of each rate of a sweep.", min=1)] = 30.0,
+    step_s: Annotated[float, typer.Option(help="Seconds of each rate of a sweep.", min=1, callback=_finite)] = 30.0,
     steps: Annotated[int, typer.Option(help="Rates of a sweep at most.", min=2)] = 10,
     requests: Annotated[
         int | None, typer.Option(help="Conversations in all, instead of the scenario's.", min=1)
     ] = None,
-    for_s: Annotated[float, typer.Option(help="Closed loop: ask for so long at most.", min=0)] = 0.0,
+    for_s: Annotated[float, typer.Option(help="Closed loop: ask for so long at most.", min=0, callback=_finite)] = 0.0,
     warm_up: Annotated[int | None, typer.Option(help="Asked before the clock starts.", min=0)] = None,
-    timeout_s: Annotated[float | None, typer.Option(help="Deadline of each request.", min=0.1)] = None,
+    timeout_s: Annotated[
+        float | None, typer.Option(help="Deadline of each request.", min=0.1, callback=_finite)
+    ] = None,
     goal: Annotated[
         list[str] | None, typer.Option(help="NAME=VALUE, besides the scenario's; repeat for several.")
     ] = None,
@@ -55,7 +65,7 @@ def run(
     processes: ProcessesOption = 0,
     seed: SeedOption = 1,
     ceiling: Annotated[
-        float, typer.Option(help="Seconds to measure the generator's own ceiling; 0 for not.", min=0)
+        float, typer.Option(help="Seconds to measure the generator's own ceiling; 0 for not.", min=0, callback=_finite)
     ] = 3.0,
     out: Annotated[Path | None, typer.Option(help="Folder for report.html, results.json, exchanges.jsonl.")] = None,
 ) -> None:
@@ -84,7 +94,7 @@ def run(
 @app.command()
 def ceiling(
     scenario: ScenarioArgument = "text",
-    seconds: Annotated[float, typer.Option(help="For how long.", min=0.2)] = 5.0,
+    seconds: Annotated[float, typer.Option(help="For how long.", min=0.2, callback=_finite)] = 5.0,
     at_once: Annotated[int, typer.Option(help="Requests at once.", min=1)] = 64,
     processes: ProcessesOption = 0,
     seed: SeedOption = 1,
@@ -125,6 +135,8 @@ def _goals(given: list[str]) -> dict[str, float]:
             found[name] = float(value)
         except ValueError:
             raise WrongUsage(f"goal {one!r} is not NAME=VALUE") from None
+        if not math.isfinite(found[name]):
+            raise WrongUsage(f"goal {one!r} can never be met or missed; write a finite number")
     return found
 
 
@@ -136,8 +148,8 @@ def _bounds(text: str) -> tuple[float, float] | None:
         bounds = float(low), float(high)
     except ValueError:
         raise WrongUsage(f"--sweep {text!r}: expected LOW:HIGH, two rates") from None
-    if not 0 < bounds[0] < bounds[1]:
-        raise WrongUsage(f"--sweep {text!r}: expected two rates, the lower one first")
+    if not 0 < bounds[0] < bounds[1] < math.inf:
+        raise WrongUsage(f"--sweep {text!r}: expected two finite rates, the lower one first")
     return bounds
 
 

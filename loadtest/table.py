@@ -74,10 +74,17 @@ def rates(figures: Figures) -> list[tuple[str, str]]:
     return [(label, value) for label, value in rows if value != "–"]
 
 
+def _printable(text: str) -> str:
+    """The text as one line that steers no terminal: the server that is measured chose some of its words."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 def errors(figures: Figures) -> list[str]:
     """A line for each kind of error."""
     return [
-        f"{count:,} × {kind}" + (f": {figures['errors_said'][kind]}" if kind in figures["errors_said"] else "")
+        _printable(
+            f"{count:,} × {kind}" + (f": {figures['errors_said'][kind]}" if kind in figures["errors_said"] else "")
+        )
         for kind, count in sorted(figures["errors"].items(), key=lambda item: -item[1])
     ]
 

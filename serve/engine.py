@@ -7,6 +7,7 @@ Ctrl-C in the terminal reaches none of them.
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 from collections import deque
@@ -31,6 +32,13 @@ _NO_NETWORK = {
 }
 _LINE_LIMIT_BYTES = 1 << 20
 KILL_GRACE_S = 10.0
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def printable(line: str) -> str:
+    """The line without colours, and with all else that could steer a terminal escaped: a request's words may stand in it."""
+    plain = _COLOUR.sub("", line)
+    return "".join(letter if letter.isprintable() or letter == "\t" else ascii(letter)[1:-1] for letter in plain)
 
 
 def environment(profile: Profile, home: Path, ours: Mapping[str, str]) -> dict[str, str]:
@@ -132,7 +140,7 @@ class Engine:
                 continue
             if not raw:
                 return
-            line = raw.decode(errors="replace").rsplit("\r", 1)[-1].rstrip()
+            line = printable(raw.decode(errors="replace").rsplit("\r", 1)[-1].rstrip())
             if line:
                 self.last_lines.append(line)
                 self._echo(line)

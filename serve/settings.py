@@ -20,7 +20,7 @@ FILE = Path("vitrine.toml")
 class Settings(BaseModel):
     """Every setting of one engine's supervisor with its default. Times in seconds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     home: Path = Path(".vitrine")
     """The state folder, for all processes: `VITRINE_HOME`, or `home` in `vitrine.toml`."""

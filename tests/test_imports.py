@@ -57,13 +57,15 @@ ROOMS_OF_THE_GATEWAY: dict[str, set[str]] = {
         "ledger.client", "ledger.errors", "ledger.format", "ledger.readers", "ledger.service", "ledger.settings", "ledger.storage",
     },
     "ledger.bench": set(),  # says where the old command went
-    "ledger.__main__": {"ledger.commands", "ledger.errors"},
-    "settings": set(),
+    "ledger.__main__": {"ledger.commands", "ledger.errors", "ledger.format"},
+    "settings": {"ledger.format"},
     "resolver": set(),
-    "telemetry": {"front", "ledger.client", "ledger.errors"},
+    "telemetry": {"front", "ledger.client", "ledger.errors", "ledger.format"},
     "images": {"door", "front", "resolver"},
-    "keys": {"front", "ledger.client", "ledger.errors", "ledger.settings", "settings"},
-    "engines": {"front", "ledger.client", "ledger.errors", "ledger.settings", "resolver", "settings", "telemetry"},
+    "keys": {"front", "ledger.client", "ledger.errors", "ledger.format", "ledger.settings", "settings"},
+    "engines": {
+        "front", "ledger.client", "ledger.errors", "ledger.format", "ledger.settings", "resolver", "settings", "telemetry",
+    },
     "people": {"front", "keys"},
     "relay": {"door", "engines", "front", "keys", "ledger.client", "ledger.errors", "resolver", "telemetry"},
     "routes": {
@@ -97,6 +99,7 @@ PURE: dict[str, set[str]] = {
     "gateway.keys.token": set(),
     "gateway.ledger.format.identity": set(),
     "gateway.ledger.format.merkle": set(),
+    "gateway.ledger.format.printable": {"orjson"},
     "gateway.ledger.readers.verify_proof": {"cryptography"},
     "gateway.ledger.service.rate_limits": set(),
     "gateway.ledger.service.refusal_rollup": set(),

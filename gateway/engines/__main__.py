@@ -18,6 +18,7 @@ from gateway.engines.state_file import read as read_state
 from gateway.ledger.client.async_client import LedgerClient
 from gateway.ledger.client.messages import Boot, Fact
 from gateway.ledger.errors import LedgerUnavailable
+from gateway.ledger.format.printable import MOST_NAME_CHARS, printable
 from gateway.ledger.settings import read_settings
 from gateway.resolver import Resolver
 from gateway.settings import BadSettings, Settings, read, run_command
@@ -58,7 +59,16 @@ def list_engines(as_json: Json = False) -> None:
         print("no engine is known; start one (make serve) or add one (vitrine engines add NAME URL)")
         return
     lines = [("engine", "address", "source", "state", "models")]
-    lines += [(row.engine, row.address, row.source, row.state, " ".join(row.models) or "-") for row in rows]
+    lines += [
+        (
+            printable(row.engine),
+            printable(row.address),
+            row.source,
+            printable(row.state),
+            printable(" ".join(row.models) or "-"),
+        )
+        for row in rows
+    ]
     widths = [max(len(line[column]) for line in lines) + 2 for column in range(4)]
     for line in lines:
         print("".join(cell.ljust(width) for cell, width in zip(line, widths, strict=False)) + line[4])
@@ -70,7 +80,7 @@ def add(
 ) -> None:
     """Add an engine of another host, or give it another address. It is asked once it has answered a probe."""
     settings = read()
-    roster.check(name, RosterEntry(url), "add")
+    roster.check_new(name, url, "add")
     if name in roster.listed(settings.engines):
         raise NotDone(f"{name} is named by VITRINE_ENGINES already; change it there, or choose another name")
     _record("add", name, (url,), needed=True)
@@ -82,7 +92,7 @@ def add(
         if models
         else f"but does not answer yet ({fault}); it is asked again until it does"
     )
-    print(f"{name} is added, {said}")
+    print(printable(f"{name} is added, {said}"))
 
 
 @app.command()
@@ -180,7 +190,8 @@ def _record(verb: str, name: str, outbound: tuple[str, ...], *, needed: bool) ->
     """The change, in the audit log. Raises NotDone if it can't be recorded and has to be."""
 
     async def say() -> None:
-        facts: dict[str, Fact] = {"change": verb, "engine": name, "by": f"command line, {getpass.getuser()}"}
+        by = printable(getpass.getuser())[:MOST_NAME_CHARS]  # it may come from the environment, and may be anything
+        facts: dict[str, Fact] = {"change": verb, "engine": name, "by": f"command line, {by}"}
         boot = Boot("gateway.engines", facts, outbound)
         async with await LedgerClient.connect(
             read_settings().socket_path, wait_s=LEDGER_DEADLINE_S, boot=boot
@@ -194,7 +205,7 @@ def _record(verb: str, name: str, outbound: tuple[str, ...], *, needed: bool) ->
             raise NotDone(
                 f"{error}; a destination is added only with a record, so start Vitrine first (make serve)"
             ) from None
-        print(f"warning: {error}; the change holds, but is not in the audit log", file=sys.stderr)
+        print(printable(f"warning: {error}; the change holds, but is not in the audit log"), file=sys.stderr)
 
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> int:

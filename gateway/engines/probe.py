@@ -3,6 +3,7 @@
 import msgspec
 
 from gateway.engines.connections import Broke, EngineConnections, NotReached
+from gateway.ledger.format.printable import MOST_MODEL_CHARS, text_fault
 
 _QUESTION = "?"
 _MOST_ANSWER_BYTES = 1 << 20
@@ -39,6 +40,10 @@ async def models(connections: EngineConnections, timeout_s: float) -> list[Model
         raise NoProof("its list of models was not understood") from None
     if not found:
         raise NoProof("it serves no model")
+    for model in found:
+        fault = text_fault(model.id, MOST_MODEL_CHARS)
+        if fault:
+            raise NoProof(f"the name of its model {model.id[:MOST_MODEL_CHARS]!r} can't be used: {fault}")
     return found
 
 

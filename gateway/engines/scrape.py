@@ -26,8 +26,14 @@ _HOST = re.compile(r"[A-Za-z0-9.-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
 class EngineScraper:
     """The engines that may be scraped, as the files say now. Any thread may ask."""
 
-    def __init__(self, home: Path, listed: Mapping[str, roster.RosterEntry], tls: ssl.SSLContext | None) -> None:
-        self._home, self._listed, self._tls = home, listed, tls
+    def __init__(
+        self,
+        home: Path,
+        listed: Mapping[str, roster.RosterEntry],
+        tls: ssl.SSLContext | None,
+        deadline_s: float = DEADLINE_S,
+    ) -> None:
+        self._home, self._listed, self._tls, self._deadline_s = home, listed, tls, deadline_s
         self._resolver = Resolver()
 
     def endpoints(self) -> dict[str, Endpoint]:
@@ -52,11 +58,11 @@ class EngineScraper:
 
     def fetch(self, name: str) -> bytes:
         """The engine's metrics, as Prometheus' text. Raises KeyError for a name that is none, and NotScraped."""
-        return _fetch(self.endpoints()[name], self._tls, self._resolver)
+        return _fetch(self.endpoints()[name], self._tls, self._deadline_s, self._resolver)
 
 
-def _fetch(endpoint: Endpoint, tls: ssl.SSLContext | None, resolver: Resolver) -> bytes:
-    until_s = time.monotonic() + DEADLINE_S
+def _fetch(endpoint: Endpoint, tls: ssl.SSLContext | None, deadline_s: float, resolver: Resolver) -> bytes:
+    until_s = time.monotonic() + deadline_s
     parts = urlsplit(endpoint.origin)
     connection = http.client.HTTPConnection(parts.hostname or "engine", parts.port)
     try:
@@ -70,7 +76,7 @@ def _fetch(endpoint: Endpoint, tls: ssl.SSLContext | None, resolver: Resolver) -
             body = answer.read(MOST_BYTES + 1)
         # What was cut can look like an end: a head without its rest, a body that goes on until the connection closes.
         if answer.length or len(body) > MOST_BYTES or time.monotonic() >= until_s:
-            raise NotScraped(f"its metrics were not there within {DEADLINE_S:g} s, or are over {MOST_BYTES:,} bytes")
+            raise NotScraped(f"its metrics were not there within {deadline_s:g} s, or are over {MOST_BYTES:,} bytes")
     except (OSError, http.client.HTTPException) as error:
         raise NotScraped(f"it could not be asked ({type(error).__name__})") from None
     finally:

@@ -13,7 +13,7 @@ from gateway.keys.store import KeyStore
 from gateway.people import browser_origin
 from gateway.people.browser_origin import HttpScope
 from gateway.people.directory import Directory
-from gateway.people.person import Group, Person, admitted, likeness, person_id
+from gateway.people.person import Group, Person, accepted_name, admitted, likeness, person_id
 from gateway.people.sessions import Session, Sessions, csrf_of
 
 PEOPLE = ".people"  # a tenant that nobody can be of; its secret makes people's ids
@@ -142,7 +142,8 @@ class PeopleAuthentication:
     def _named(self, scope: HttpScope) -> str | None:
         if not self.name_header or not self.proxies.trusts(browser_origin.peer_of(scope)):
             return None
-        return _readable(browser_origin.header(scope, self.name_header))
+        name = _readable(browser_origin.header(scope, self.name_header))
+        return None if name is None else accepted_name(name)
 
     def _by_proxy(self, scope: HttpScope) -> Person | None:
         name = self._named(scope)

@@ -31,7 +31,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Where results, logs and samples go.")],
     variants: Annotated[Path, typer.Option(help="What is tried.")] = Path(__file__).parent / "h100.toml",
     only: Annotated[list[str] | None, typer.Option(help="Only this variant; repeat for several, in order.")] = None,
-    budget_s: Annotated[float, typer.Option(help="Seconds in all.", min=10)] = 1700.0,
+    budget_s: Annotated[float, typer.Option(help="Seconds in all.", min=10, max=7 * 86_400)] = 1700.0,
     place: Annotated[Path, typer.Option(help="State, and caches that are kept from start to start.")] = Path(
         ".vitrine/cache/gpu"
     ),

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -42,6 +41,8 @@ def the(kind: str, name: str, documents: list[Document] = DOCUMENTS) -> Document
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=named)
 def test_each_object_has_the_schema_of_its_kind(document: Document) -> None:
+    import kubernetes_validate  # two seconds, for the process that needs it alone
+
     if document["kind"] in OPERATORS:
         with pytest.raises(kubernetes_validate.SchemaNotFoundError):
             kubernetes_validate.validate(document, "1.37", strict=True)
@@ -51,6 +52,8 @@ def test_each_object_has_the_schema_of_its_kind(document: Document) -> None:
 
 
 def test_the_schemas_are_strict() -> None:
+    import kubernetes_validate
+
     wrong = copy.deepcopy(the("Service", "vitrine"))
     wrong["spec"]["selektor"] = {}
     with pytest.raises(kubernetes_validate.ValidationError):

@@ -277,6 +277,7 @@ async def test_a_client_that_leaves_in_mid_stream_stops_the_engine(stack: Stack)
     until(lambda: records(stack.home, kind="complete", outcome="client_left"), what="a record")
 
 
+@pytest.mark.slow("waits for a second start of the real engine")
 def test_an_engine_killed_in_mid_stream_is_an_error_and_comes_back(stack: Stack) -> None:
     before = stack.state
     stream = long_stream(stack)

@@ -93,6 +93,7 @@ class Page(HTMLParser):
         self.text += data
 
 
+@pytest.mark.slow("asks for as long as the scenario says")
 def test_a_run_prints_and_writes_what_it_found_and_its_trace_is_replayed(
     engine: FakeEngine, small: str, words: str, tmp_path: Path
 ) -> None:
@@ -142,6 +143,7 @@ def test_nothing_measured_is_an_exit_of_1_and_wrong_usage_of_64(words: str) -> N
         assert done.stderr.startswith("error: ")
 
 
+@pytest.mark.slow("asks at several rates, each for a while")
 def test_a_sweep_finds_where_a_server_gives_in(words: str, tmp_path: Path) -> None:
     """It serves twenty a second: in two seconds at forty, half of the first tokens come too late."""
     Path(words).write_text(TEXT + "[slo]\nfirst_token_ms = 500.0\n")
@@ -194,8 +196,7 @@ def test_the_gateway_takes_every_question_and_refusals_are_counted_by_kind(
         assert len(behind.bodies) == 41
         done = loadtest(words, *given[1:], "--warm-up", "0")
     assert done.returncode == 1
-    assert (
-        "completed 19" in done.stdout or "completed 2" in done.stdout
-    )  # on a slow machine the allowance grows meanwhile
+    # On a slow machine the allowance grows meanwhile.
+    assert re.search(r"completed (19|2\d)\b", done.stdout), done.stdout
     assert re.search(r"^error: \d+ × status 429: .*rate_limit", done.stdout, re.MULTILINE), done.stdout
     assert done.stdout.count("error: ") == 1

@@ -103,6 +103,7 @@ def test_a_failing_step_is_one_sentence_after_its_own_lines(tmp_path: Path) -> N
     ]
 
 
+@pytest.mark.slow("makes a virtual environment twice")
 def test_a_venv_that_was_stopped_half_way_is_made_again(tmp_path: Path) -> None:
     """Its Python was there before its pip: the next run once failed for ever."""
     made = venv(clone(tmp_path), python="exit 1")

@@ -15,6 +15,8 @@ from tests.support.process import TOP
 
 torch = pytest.importorskip("torch", reason="the gateway's installation has no engine")
 
+pytestmark = pytest.mark.process  # vLLM asks programs of the system, and PyTorch compiles
+
 MODEL = TOP / "serve/checkpoint"
 GRIDS = {
     "photo": [[1, 60, 40]],
@@ -167,6 +169,7 @@ def test_how_much_each_point_is_worth_sums_to_one_and_a_table_of_the_same_size_i
     assert torch.allclose(taps(24, 24, cpu), torch.eye(24), atol=1e-5)
 
 
+@pytest.mark.long("compiles the encoder with g++")
 def test_the_compiled_encoder_sees_the_same_in_pictures_of_any_size(encoder: Any) -> None:
     assert len(encoder.blocks) > 1
     for grid in ([[1, 12, 16]], [[1, 24, 8], [1, 6, 10]]):

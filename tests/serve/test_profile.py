@@ -53,6 +53,7 @@ def test_every_built_in_profile_loads_and_serves_glm_4v(name: str) -> None:
     assert found.needs.gpus > 0 if found.device == "gpu" else found.needs.gpus == 0
 
 
+@pytest.mark.slow("imports vLLM anew")
 def test_every_built_in_profile_and_every_variant_of_the_load_test_is_understood_by_vllm_itself() -> None:
     """vLLM's own parser, once for all: it takes ten seconds to import. Two lines that it must refuse show that it looks."""
     if importlib.util.find_spec("vllm") is None:
@@ -192,6 +193,8 @@ def test_the_digest_is_the_same_in_any_order_and_another_for_any_change(tmp_path
 
 
 def test_another_model_keeps_the_names_and_adds_its_folders() -> None:
+    with pytest.raises(BadSettings, match="can't be used: leave out the characters"):
+        profile.load("miniature").with_model(Path("/models/mi\x1bne"))
     found = profile.load("miniature").with_model(Path("/models/mine"))
     assert (found.model, found.served_names) == ("/models/mine", ["glm-4v", "glm-4v-miniature", "mine"])
     assert profile.load("miniature").with_model(Path("/models/glm-4v")).served_names == ["glm-4v", "glm-4v-miniature"]

@@ -26,11 +26,13 @@ from gateway.ledger.readers.reader import Reader
 from gateway.ledger.storage.create import found
 from gateway.ledger.storage.keyring import Keyring
 from gateway.ledger.storage.layout import Layout
+from tests.support import forks
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_S = 20.0
 PATIENT = Deadlines(admit_s=20, complete_s=20, other_s=20)
-BASE = [sys.executable, "-m", "gateway.ledger"]
+LEDGER = "gateway.ledger"
+BASE = [sys.executable, "-m", LEDGER]
 
 
 def sha256(content: bytes) -> bytes:
@@ -78,10 +80,8 @@ def environment(home: Path, **settings: Any) -> dict[str, str]:
 
 def command(home: Path, *arguments: str, timeout_s: float = 60, **settings: Any) -> subprocess.CompletedProcess[str]:
     """Run one command of the ledger to its end."""
-    return subprocess.run(
-        [*BASE, *arguments], env=environment(home, **settings), cwd=home.parent, capture_output=True, text=True,
-        timeout=timeout_s, check=False,
-    )  # fmt: skip
+    words, env = [LEDGER, *arguments], environment(home, **settings)
+    return forks.run(words, env=env, cwd=home.parent, timeout=timeout_s)
 
 
 def make_log(home: Path, origin: str = "test.example/log") -> tuple[Layout, Keyring]:
@@ -101,10 +101,15 @@ class Ledger:
         home.mkdir(exist_ok=True)
         self._log_path = home.parent / f"{home.name}.log"
         with self._log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*prefix, *BASE, "serve"], env=environment(home, **settings), cwd=home.parent, stderr=log,
-                stdout=log, start_new_session=True,
-            )  # fmt: skip
+            env = environment(home, **settings)
+            self.process: subprocess.Popen[bytes] | forks.Fork
+            if prefix:
+                words = [*prefix, *BASE, "serve"]
+                self.process = subprocess.Popen(
+                    words, env=env, cwd=home.parent, stderr=log, stdout=log, start_new_session=True
+                )
+            else:
+                self.process = forks.start([LEDGER, "serve"], env=env, cwd=home.parent, stderr=log, stdout=log)
 
     def wait_ready(self) -> None:
         """Until the socket answers or the process ends; what it said is in the error."""

@@ -8,11 +8,11 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
-import orjson
 import typer
 
 from gateway.ledger.commands.terminal import AsJson, KeyOption, LogFolder, say, say_json, target
 from gateway.ledger.errors import BadSettings
+from gateway.ledger.format.printable import ascii_json
 from gateway.ledger.format.record import decode
 from gateway.ledger.readers.exports import table
 from gateway.ledger.readers.exports.ecs import to_ecs
@@ -56,7 +56,7 @@ def export(
 
 def _as_line(form: Callable[..., dict[str, Any]]) -> To:
     def line(index: int, record: dict[str, Any], origin: str, admit: dict[str, Any] | None) -> str:
-        return orjson.dumps(form(index, record, origin, admit)).decode() + "\n"
+        return ascii_json(form(index, record, origin, admit)) + "\n"
 
     return line
 

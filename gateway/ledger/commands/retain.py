@@ -13,6 +13,7 @@ from gateway.ledger.client.async_client import LedgerClient
 from gateway.ledger.client.messages import Pruned
 from gateway.ledger.commands.terminal import AsJson, LogFolder, Meter, Target, count, say, say_json, target, when
 from gateway.ledger.errors import BadSettings
+from gateway.ledger.format.printable import name_fault
 from gateway.ledger.readers import backup as copies
 from gateway.ledger.service.retention import prunable
 
@@ -27,6 +28,9 @@ def prune(
     as_json: AsJson = False,
 ) -> None:
     """Delete the records of old sealed segments; hashes and proofs stay. The running ledger does it and records it."""
+    fault = name_fault(by)
+    if fault:
+        raise typer.BadParameter(f"--by {by!r} can't be used: {fault}")
     here = target()
     before_ms = int((time.time() - older_than_days * 86_400) * 1000)
     segments = prunable(here.layout, here.verifier(), before_ms)
@@ -87,7 +91,8 @@ def epochs(as_json: AsJson = False) -> None:
     if as_json:
         say_json(names)
     else:
-        say("\n".join(names) or "there are none")
+        for name in names or ["there are none"]:
+            say(name)
 
 
 @app.command()

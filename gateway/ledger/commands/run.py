@@ -12,6 +12,7 @@ import typer
 
 from gateway.ledger.commands.terminal import AsJson, plan_of, say, say_json, target
 from gateway.ledger.errors import LogBroken
+from gateway.ledger.format.printable import printable_event, printable_traceback
 from gateway.ledger.service.record_writer import Clock
 from gateway.ledger.storage.create import found
 
@@ -31,6 +32,8 @@ def init(
 ) -> None:
     """Make the keys and an empty log."""
     here = target()
+    if origin == "":
+        raise typer.BadParameter("--origin is empty; write a name, or leave it out and one is made up")
     name = found(here.layout, here.keyring, origin or here.settings.origin)
     public = here.keyring.verifier().format()
     if as_json:
@@ -87,17 +90,17 @@ def make_logger() -> structlog.stdlib.BoundLogger:
     """JSON lines on standard error, or text where somebody watches."""
     import structlog
 
-    renderer: structlog.types.Processor = (
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    renderers: list[structlog.types.Processor] = (
+        [printable_event, structlog.dev.ConsoleRenderer(exception_formatter=printable_traceback)]
         if sys.stderr.isatty()
-        else structlog.processors.JSONRenderer()
+        else [structlog.processors.JSONRenderer()]
     )
     logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
         structlog.PrintLogger(sys.stderr),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
+            *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         room="ledger",

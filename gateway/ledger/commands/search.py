@@ -11,12 +11,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 
 from gateway.ledger.commands.terminal import AsJson, LogFolder, Meter, Target, count, say, target, when
 from gateway.ledger.errors import EXIT_FAILED, BadSettings
 from gateway.ledger.format.digest import epoch_key
+from gateway.ledger.format.printable import ascii_json, printable
 from gateway.ledger.format.record import RecordError, decode
 from gateway.ledger.readers.search import Hit, Wanted, find
 from gateway.ledger.storage.layout import Layout
@@ -64,7 +64,7 @@ def find_command(
     rows = _join(hits, here)
     if as_json:
         for row in rows:
-            typer.echo(orjson.dumps(row).decode())
+            typer.echo(ascii_json(row))
     else:
         _print_table(rows)
         found = "1 match" if len(rows) == 1 else f"{len(rows):,} matches"
@@ -147,7 +147,8 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     outcome = ended.get("outcome") or (first.get("reason") if first["kind"] == "deny" else None)
     outcome = outcome or ("no end yet" if first["kind"] == "admit" else first["kind"])
     who = f"{first.get('key') or '-'} ({first['tenant']})" if first.get("tenant") else str(first.get("key") or "-")
-    return (when(first["time_ms"]), who, first.get("ip") or "-", first.get("model") or "-", outcome, first["id"])
+    cells = (when(first["time_ms"]), who, first.get("ip") or "-", first.get("model") or "-", outcome, first["id"])
+    return tuple(printable(str(cell)) for cell in cells)
 
 
 @app.command()
@@ -165,7 +166,7 @@ def tail(
     # More than are shown: the begin of an exchange may stand some way before its end.
     begin = reader.size - max(2000, lines * 4)
     for index, line in reader.lines(begin):
-        text = line.decode() if as_json else _access_line(decode(line), admits)
+        text = line.decode("utf-8", "backslashreplace") if as_json else _access_line(decode(line), admits)
         if index >= reader.size - lines and text:
             say(text)
     if not follow:
@@ -173,7 +174,7 @@ def tail(
     try:
         for line in _grow(reader.layout, last.number, len(reader.text(last))):
             try:
-                text = line.decode() if as_json else _access_line(decode(line), admits)
+                text = line.decode("utf-8", "backslashreplace") if as_json else _access_line(decode(line), admits)
             except RecordError as error:
                 raise BadSettings(f"{reader.layout.folder} has a line that is no record: run verify") from error
             if text:
@@ -235,5 +236,5 @@ def _exchange(record: dict[str, Any], admit: dict[str, Any]) -> str:
 
 
 def _short(fields: dict[str, Any]) -> str:
-    text = orjson.dumps(fields).decode()
+    text = ascii_json(fields)
     return text if len(text) <= 160 else text[:159] + "…"

@@ -10,10 +10,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 
 from gateway.ledger.format.note import Verifier
+from gateway.ledger.format.printable import ascii_json, printable
 from gateway.ledger.readers.reader import Reader
 from gateway.ledger.service.plan import ServicePlan
 from gateway.ledger.settings import LedgerSettings, read_settings
@@ -62,12 +62,13 @@ def plan_of(settings: LedgerSettings) -> ServicePlan:
     )  # fmt: skip
 
 
-def say(text: str) -> None:
-    typer.echo(text)
+def say(line: str) -> None:
+    """Print one line. Records and file names hold texts of others: what would steer the terminal is shown escaped."""
+    typer.echo(printable(line))
 
 
 def say_json(value: Any) -> None:
-    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode())
+    typer.echo(ascii_json(value, indent=True, sort=True))
 
 
 def when(time_ms: int | None) -> str:

@@ -138,6 +138,11 @@ def check(
     return origin, index, size, record
 
 
+def shown(text: str) -> str:
+    """The text with what could steer a terminal escaped; a record that Vitrine wrote stays what it is."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Check that a record is in a signed audit log.")
     parser.add_argument("proof", help="file with the proof, or - for standard input")
@@ -154,14 +159,14 @@ def main(arguments: list[str] | None = None) -> int:
         record = Path(given.record).read_bytes().rstrip(b"\n") if given.record else None
         origin, index, size, record = check(proof, key, record, decode(given.leaf) if given.leaf else None)
     except OSError as error:
-        print(f"cannot read: {error}", file=sys.stderr)
+        print(f"cannot read: {shown(str(error))}", file=sys.stderr)
         return 64
     except (Refused, ValueError) as error:
         print(f"REFUSED: {error}", file=sys.stderr)
         return 10
-    print(f"OK: record {index} is in {origin} as signed at {size} records.")
+    print(f"OK: record {index} is in {shown(origin)} as signed at {size} records.")
     if record is not None:
-        print(record.decode())
+        print(shown(record.decode("utf-8", "backslashreplace")))
     return 0
 
 

@@ -235,7 +235,9 @@ class LedgerService:
     def _ask_receipt(self, ask: ReceiptAsk, later: Later) -> None:
         known = self._exchanges.get(ask.id)
         indexes = None
-        if known is not None and known.admitted >= 0:
+        # Another caller's exchange is looked for in the log like an id that does not exist: what is in memory, such as that
+        # no head covers it yet, would tell that it exists.
+        if known is not None and known.admitted >= 0 and (ask.auditor or known.key == ask.key):
             indexes = [known.admitted] + ([known.ended] if known.ended is not None and known.ended >= 0 else [])
         head, size = self._log.signed, self._log.signed.size
         checkpoint = sign_head(head, self._signer)

@@ -23,7 +23,11 @@ class Receipts:
         self._reader: Reader | None = None
 
     def answer(self, ask: ReceiptAsk, indexes: list[int] | None, size: int, checkpoint: str) -> Proven:
-        """Proofs under `checkpoint`, a head over `size` records; `indexes` are the exchange's records if known."""
+        """Proofs under `checkpoint`, a head over `size` records.
+
+        `indexes` are the exchange's records, if they are known and the asker may have them. Whose record it is gets checked
+        before whether a head covers it.
+        """
         if not is_identity(ask.id):
             return Proven("not_found")
         reader = self._reader_over(size)

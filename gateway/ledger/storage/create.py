@@ -11,10 +11,13 @@ from gateway.ledger.format.checkpoint import Head
 from gateway.ledger.format.heads import sign_stored
 from gateway.ledger.format.merkle import EMPTY_ROOT
 from gateway.ledger.format.note import NoteError, check_name
+from gateway.ledger.format.printable import name_fault
 from gateway.ledger.storage.files import make_folder, replace, write_once
 from gateway.ledger.storage.keyring import Keyring
 from gateway.ledger.storage.layout import Layout, marker_note
 from gateway.ledger.storage.log import OpenSegment
+
+MOST_ORIGIN_CHARS = 255
 
 
 def new_origin() -> str:
@@ -35,6 +38,9 @@ def found(layout: Layout, keyring: Keyring, origin: str | None) -> str:
             f"{keyring.folder} belongs to a log that is not in {layout.folder}: restore it from a backup, "
             f"or move both folders away to begin a new log"
         )
+    fault = name_fault(origin, MOST_ORIGIN_CHARS) if origin else None
+    if fault:
+        raise BadSettings(f"{origin!r} can't name a log: {fault}")
     try:
         name = check_name(origin or new_origin())
     except NoteError as error:

@@ -61,7 +61,7 @@ def main(folder: str, keys: str, number: str, first: str, compressed: str, paren
             Layout(Path(folder)), int(number), int(first), Keyring(Path(keys)).signer(), compressed=compressed == "1"
         )
     except LedgerError as error:
-        print(error, file=sys.stderr)
+        print(error, file=sys.stderr)  # for the process that started this one, which logs it
         return error.exit_code
     except OSError as error:
         print(error, file=sys.stderr)

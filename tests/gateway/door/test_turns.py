@@ -1,5 +1,7 @@
 """No body that passes forges a turn: rendered by the model's template and read by its tokenizer, it has as many turns and
-images as it has messages and image parts. Needs vLLM to be installed."""
+images as it has messages and image parts. Needs vLLM to be installed.
+
+vLLM is imported where it is used: it takes ten seconds, which only the process that runs these tests has to spend."""
 
 import json
 from contextlib import suppress
@@ -9,14 +11,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from transformers import AutoTokenizer
-from vllm.renderers.chat_utils import _postprocess_messages, _strip_claude_code_billing_header
 
 from gateway.door import ForgedToken, digest_images, engine_body, parse_chat
 from gateway.door.control_tokens import CONTROL_TOKENS
 from tests.gateway.door.bodies import LIMITS, SALT, body, image_part, picture
 from tests.gateway.door.test_control import EVASIONS
 from tests.gateway.door.test_messages import ANSWERS
+
+pytestmark = pytest.mark.process  # vLLM asks programs of the system when it is imported
 
 CHECKPOINT = Path(__file__).parents[3] / "serve" / "checkpoint"
 TURNS = {"system": "<|system|>", "user": "<|user|>", "assistant": "<|assistant|>"}
@@ -26,11 +28,15 @@ NEVER = ("<|endoftext|>", "[MASK]", "[sMASK]", "<eop>", "<|video|>", "<|begin_of
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
+    from transformers import AutoTokenizer
+
     return AutoTokenizer.from_pretrained(str(CHECKPOINT), trust_remote_code=False)
 
 
 def engines_view(made: dict[str, Any]) -> list[dict[str, Any]]:
     """The messages as vLLM hands them to the template: header lines dropped, arguments parsed, images as marks."""
+    from vllm.renderers.chat_utils import _postprocess_messages, _strip_claude_code_billing_header
+
     messages = []
     for message in made["messages"]:
         said = dict(message)

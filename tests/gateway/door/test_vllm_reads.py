@@ -1,4 +1,6 @@
-"""What the door writes, read by vLLM's own request model, tokenizer and template. Needs vLLM to be installed."""
+"""What the door writes, read by vLLM's own request model, tokenizer and template. Needs vLLM to be installed.
+
+vLLM is imported where it is used: it takes ten seconds, which only the process that runs these tests has to spend."""
 
 import json
 from pathlib import Path
@@ -6,15 +8,14 @@ from typing import Any
 
 import pytest
 from tokenizers import Tokenizer
-from transformers.models.glm46v.image_processing_glm46v import smart_resize
-from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
-from vllm.renderers.chat_utils import _parse_chat_message_content_mm_part
 
 from gateway.door import digest_images, engine_body, image_tokens, parse_chat
 from gateway.door.control_tokens import CONTROL_TOKENS
 from tests.gateway.door.bodies import LIMITS, SALT, body, image_part, picture, user
 from tests.gateway.door.test_choices import PASSING, SAY, SEE
 from tests.gateway.door.test_messages import ANSWERS
+
+pytestmark = pytest.mark.process  # vLLM asks programs of the system when it is imported
 
 TOKENIZER = Path(__file__).parents[3] / "serve" / "checkpoint" / "tokenizer.json"
 
@@ -39,7 +40,10 @@ BODIES: dict[str, dict[str, Any]] = {
 }
 
 
-def read(sent: dict[str, Any]) -> tuple[dict[str, Any], ChatCompletionRequest]:
+def read(sent: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """What the door made of a body, and vLLM's request of it."""
+    from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+
     request = parse_chat(json.dumps(sent).encode(), LIMITS)
     digest_images(request)
     made = json.loads(engine_body(request, "served", SALT, bytes.hex))
@@ -51,7 +55,7 @@ def read(sent: dict[str, Any]) -> tuple[dict[str, Any], ChatCompletionRequest]:
 def test_vllm_knows_every_field_that_is_written(name: str) -> None:
     made, understood = read(BODIES[name])
     assert not understood.model_extra
-    assert set(made) <= set(ChatCompletionRequest.model_fields)
+    assert set(made) <= set(type(understood).model_fields)
     assert understood.cache_salt == SALT
     assert understood.model == "served"
     assert understood.max_completion_tokens == made.get("max_completion_tokens")
@@ -59,6 +63,8 @@ def test_vllm_knows_every_field_that_is_written(name: str) -> None:
 
 
 def test_vllm_takes_the_images_name_and_not_the_clients() -> None:
+    from vllm.renderers.chat_utils import _parse_chat_message_content_mm_part
+
     made, understood = read(BODIES["image"])
     parts = [part for part in understood.messages[0]["content"] if part["type"] == "image_url"]
     assert [part["uuid"] for part in parts] == [part["uuid"] for part in made["messages"][0]["content"][1:]]
@@ -103,6 +109,8 @@ def test_a_token_in_raw_text_is_a_token(tokenizer: Tokenizer) -> None:
 
 
 def test_image_tokens_are_what_the_processor_makes() -> None:
+    from transformers.models.glm46v.image_processing_glm46v import smart_resize
+
     sides = [8, 14, 27, 28, 29, 56, 100, 111, 112, 113, 336, 559, 560, 840, 1120, 1999, 3000, 4000, 6000, 12_345]
     for width in sides:
         for height in sides:

@@ -167,6 +167,7 @@ def test_what_fails_after_its_first_byte_is_never_asked_again(house: House, beha
     answer.body.decode()  # never half a character
 
 
+@pytest.mark.slow("waits for a deadline of 16 s, which all tests of the file share")
 def test_an_engine_that_never_answers_ends_as_timed_out_and_the_pool_goes_on(house: House) -> None:
     _, home = house.ask(colour=3)
     silent = house.engines[int(home[-1])]

@@ -35,7 +35,8 @@ def test_a_setting_lists_engines() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [("gpu-1", "write NAME=URL"), ("GPU=http://g:1", "no engine's name"), ("engine-0=http://g:1", "engines of this host"),
-     ("gpu-1=g:1", "no engine's address")],
+     ("gpu-1=g:1", "no engine's address"), ("gpu-1=http://g\x9b:1", "have no look"), ("g\x1b=http://g:1", "no engine's name"),
+     ("a=http://g:1 a=http://h:1", "twice"), (".people=http://g:1", "no engine's name")],
 )  # fmt: skip
 def test_a_bad_setting_is_named(text: str, said: str) -> None:
     with pytest.raises(BadRoster, match=said):

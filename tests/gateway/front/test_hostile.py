@@ -124,6 +124,7 @@ def _open_connections(gateway: Gateway) -> int:
     return sum(1 for one in found if one.laddr.port == gateway.port and one.status == "ESTABLISHED")
 
 
+@pytest.mark.long("opens 10,000 connections")
 def test_ten_thousand_idle_connections_leave_room_for_a_good_request(
     home: Path, engine: FakeEngine, ledger: Ledger
 ) -> None:

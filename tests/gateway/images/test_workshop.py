@@ -22,6 +22,7 @@ from tests.support.fake_engine import FakeEngine
 from tests.support.gateway import Answer, Gateway
 
 
+@pytest.mark.process
 async def test_a_bomb_of_pixels_is_refused_by_the_process_too() -> None:
     workshop = WorkerPool(1, most_pixels=1_000_000, timeout_s=30)
     try:

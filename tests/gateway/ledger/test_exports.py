@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
-from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
 from gateway.ledger.format.checkpoint import open_head
 from gateway.ledger.format.merkle import full_root, leaf_hash, root_of
@@ -76,8 +74,11 @@ CASES = [
 
 
 @cache
-def validator(class_name: str, profiles: tuple[str, ...]) -> Draft202012Validator:
-    """OCSF's schema of one class, as the package ocsf-json-schema makes it from the published schema."""
+def validator(class_name: str, profiles: tuple[str, ...]) -> Any:
+    """A validator of one class of OCSF, as the package ocsf-json-schema makes it from the published schema."""
+    from jsonschema import Draft202012Validator  # two seconds, for the process that needs it alone
+    from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
+
     schema = OcsfJsonSchemaEmbedded(get_ocsf_schema(version=VERSION))
     return Draft202012Validator(schema.get_class_schema(class_name, profiles=list(profiles)))
 

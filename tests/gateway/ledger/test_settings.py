@@ -29,6 +29,14 @@ def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp
     assert settings.anchors == [Path("/mnt/worm/head")]
 
 
+@pytest.mark.parametrize("value", ["inf", "nan"])
+@pytest.mark.parametrize("name", ["SIGN_EVERY_S", "SIGN_IDLE_S"])
+def test_no_time_is_without_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str) -> None:
+    monkeypatch.setenv(f"VITRINE_LEDGER_{name}", value)
+    with pytest.raises(BadSettings, match="finite number"):
+        read_settings(tmp_path / "none.toml")
+
+
 def test_the_houses_folder_may_stand_in_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     config = tmp_path / "vitrine.toml"
     config.write_text('home = "/srv/vitrine"\nport = 9000\n[engine]\nprofile = "x"\n')

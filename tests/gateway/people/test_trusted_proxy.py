@@ -32,6 +32,12 @@ def alice(gateway: Gateway, engine: FakeEngine) -> Browser:
     return browser
 
 
+@pytest.mark.parametrize("name", ["ali\u202ece", "ali\x9bce", "\u2028", "a" * 257])
+def test_a_name_that_no_log_could_show_is_nobodys(gateway: Gateway, engine: FakeEngine, name: str) -> None:
+    browser = Browser(gateway, X_Remote_User=name.encode().decode("latin-1"), X_Remote_Groups="vision")
+    assert browser.methods()["signed_in"] is None
+
+
 def test_whom_the_proxy_names_is_signed_in_and_asks(alice: Browser, ledger: Ledger) -> None:
     assert alice.methods()["signed_in"]["name"] == "alice"
     assert alice.methods()["methods"] == ["key"]

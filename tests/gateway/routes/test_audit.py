@@ -134,6 +134,26 @@ def test_only_the_scope_audit_opens_it(gateway: Gateway, lab: tuple[str, str], p
     assert gateway.request("GET", path).status == 401
 
 
+def test_a_receipt_of_somebody_else_is_answered_like_one_that_does_not_exist(
+    gateway: Gateway, auditor: str, lab: tuple[str, str]
+) -> None:
+    stranger = gateway.create_key("--tenant", "street")
+    unknown = "01a206ea-f13f-769a-a616-48b66a509ec2"
+    # A head is signed once a second at most: none covers the last of these when it is asked for at once.
+    theirs = [gateway.chat(lab[0]).headers["x-audit-id"] for _ in range(3)][-1]
+    asked = [
+        (identity, gateway.request("GET", f"/v1/audit/receipts/{identity}", key=stranger))
+        for identity in (theirs, unknown)
+    ]
+    told = [
+        (answer.status, answer.body.replace(identity.encode(), b"ID"), sorted(answer.headers))
+        for identity, answer in asked
+    ]
+    assert told[0] == told[1]
+    assert told[0][0] == 404
+    assert gateway.request("GET", f"/v1/audit/receipts/{theirs}", key=lab[0]).status in (200, 202)
+
+
 def test_a_good_log_has_a_green_head_that_says_what_was_checked(
     gateway: Gateway, ledger: Ledger, auditor: str, lab: tuple[str, str]
 ) -> None:

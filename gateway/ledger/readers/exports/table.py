@@ -7,6 +7,8 @@ import io
 from datetime import UTC, datetime
 from typing import Any
 
+from gateway.ledger.format.printable import printable
+
 COLUMNS = (
     "index", "time", "kind", "id", "key", "tenant", "ip", "route", "model", "outcome", "status", "reason", "images",
     "prompt_chars", "prompt_digest", "image_digests", "answer_chars", "answer_digest", "prompt_tokens", "answer_tokens",
@@ -40,7 +42,8 @@ def _cell(value: Any) -> str:
         return ""
     text = str(value)
     # A spreadsheet runs what starts with these; a client chose some of these texts.
-    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) and not isinstance(value, int) else text
+    formula = text.startswith(("=", "+", "-", "@", "\t", "\r")) and not isinstance(value, int)
+    return printable("'" + text if formula else text)
 
 
 def _line(cells: list[str]) -> str:

@@ -139,6 +139,7 @@ def test_an_answers_last_byte_waits_until_its_place_is_free(tmp_path: Path, redi
         assert other.gateway.chat(other.key).status == 200
 
 
+@pytest.mark.slow("waits until a lease ends: 30 s")
 @pytest.mark.timeout(180)
 def test_the_places_of_a_gateway_that_was_killed_become_free(tmp_path: Path, redis: RedisServer) -> None:
     with hosts(tmp_path, redis, tenant_concurrent="1") as (one, other):

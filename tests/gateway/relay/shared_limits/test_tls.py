@@ -52,6 +52,7 @@ def serving(tmp_path: Path, pair: Pair, clients: Path | None = None) -> RedisSer
     return RedisServer(folder, (pair.chain, pair.key), clients)
 
 
+@pytest.mark.slow("starts two gateways of two workers")
 def test_two_hosts_of_two_workers_let_exactly_as_much_pass_as_the_limits_say(
     tmp_path: Path, redis: RedisServer, pairs: dict[str, Pair]
 ) -> None:
