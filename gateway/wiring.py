@@ -47,6 +47,7 @@ from gateway.relay.limits import LimitPolicy
 from gateway.relay.relay import Relay
 from gateway.relay.shared_limits.address import RedisAddress
 from gateway.routes.authentication import Authentication
+from gateway.routes.reading import BodyReader
 from gateway.routes.services import Services
 from gateway.settings import BadSettings, Settings
 from gateway.telemetry.collector import Sources, WorkerCounts
@@ -425,6 +426,7 @@ def services(
         metrics=metrics,
         authentication=Authentication(keys, sign_in_limiter(settings), signed_in, metrics),
         relay=relay,
+        reader=BodyReader(),
         memory=memory_budget(settings),
         shutdown=shutdown,
         proxies=TrustedProxies(settings.trusted_proxies),

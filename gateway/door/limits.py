@@ -16,6 +16,7 @@ class DoorLimits:
     text_chars: int = 1_000_000  # of all that the chat template renders
     messages: int = 1_000
     parts: int = 1_000  # content parts in all messages together
+    extreme_numbers: int = 1_000  # of over 40 characters, or beyond 1e±280: each takes as long to read as 500 others
 
     # The answer
     n: int = 8
@@ -47,4 +48,7 @@ class DoorLimits:
     image_pixels: int = 40_000_000
     image_side_min: int = 8
     image_side_max: int = 16_384
+    image_steps: int = 65_536  # to walk through one file: 16 a chunk or segment, 1 a GIF's block (image_headers)
+    images_steps: int = 131_072
+    images_decoding: int = 400_000_000  # pixels x scans of all images together
     image_aspect: int = 100  # longer side by shorter; the model's own processor raises over 200

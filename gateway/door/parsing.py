@@ -31,7 +31,13 @@ def parse_chat(body: bytes, limits: DoorLimits) -> ChatRequest:
     """
     if len(body) > limits.body_bytes:
         raise TooLarge(f"The body has {len(body)} bytes; the limit is {limits.body_bytes}. Send a smaller one.")
-    tree = check_syntax(body, depth=limits.depth, text_bytes=limits.text_bytes, values=limits.values)
+    tree = check_syntax(
+        body,
+        depth=limits.depth,
+        text_bytes=limits.text_bytes,
+        values=limits.values,
+        extreme_numbers=limits.extreme_numbers,
+    )
     try:
         chat = _decode(body)
     except msgspec.ValidationError as error:

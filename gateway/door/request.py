@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.door.image import Image, check_payloads
+from gateway.door.image import Image, check_decoding, check_payloads
+from gateway.door.image_headers import Steps
 from gateway.door.limits import DoorLimits
 from gateway.door.messages import message_texts, wire_message
 from gateway.door.model import AssistantMessage, ChatBody, FunctionTool, TextPart, UserMessage
@@ -107,12 +108,18 @@ class ChatRequest:
         return found
 
 
-def digest_images(request: ChatRequest) -> None:
-    """Decodes, checks and digests all images of `request`. Slow: run it in a thread. Raises DoorError."""
+def digest_images(request: ChatRequest) -> Steps:
+    """Decodes, checks and digests all images of `request`. Slow: run it in a thread. Raises DoorError.
+
+    Returns the steps that reading the files took.
+    """
+    steps = Steps(request.limits.image_steps, request.limits.images_steps)
     if request.remote:
         check_payloads(request.images, request.limits)  # once more: only now it is known how much they are
     for image in request.images:
-        image.digest(request.limits)
+        image.digest(request.limits, steps)
+    check_decoding(request.images, request.limits)
+    return steps
 
 
 def _digested(image: Image) -> dict[str, Any]:

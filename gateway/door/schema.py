@@ -17,7 +17,7 @@ _REPEATS = frozenset(
     {"minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties", "minContains", "maxContains"}
 )
 _REFERENCES = frozenset({"$ref", "$dynamicRef", "$recursiveRef"})
-_BRACES = re.compile(r"\{(\d*),?(\d*)\}")
+_BRACES = re.compile(r"\{(\d*+),?+(\d*+)\}")  # possessive: going back over digits would cost their square
 
 
 def check_schema(schema: dict[str, Any], path: str, limits: DoorLimits) -> None:
@@ -36,12 +36,14 @@ def check_schema(schema: dict[str, Any], path: str, limits: DoorLimits) -> None:
                 properties += len(value)
             elif key == "patternProperties":
                 patterns += len(value)
+                _check_count(patterns, limits.schema_patterns, "patterns", path)
                 for pattern in value:
                     _check_pattern(pattern, path, limits)
         elif key == "enum" and isinstance(value, list):
             enum_values += len(value)
         elif key == "pattern" and isinstance(value, str):
             patterns += 1
+            _check_count(patterns, limits.schema_patterns, "patterns", path)
             _check_pattern(value, path, limits)
         elif key in _REPEATS and isinstance(value, int | float) and value > limits.schema_repeat:
             raise OverLimit(
@@ -51,7 +53,6 @@ def check_schema(schema: dict[str, Any], path: str, limits: DoorLimits) -> None:
             raise BadValue("The schema refers to another document. Use references within it (#/$defs/...).", param=path)
     _check_count(properties, limits.schema_properties, "properties", path)
     _check_count(enum_values, limits.schema_enum_values, "enum values", path)
-    _check_count(patterns, limits.schema_patterns, "patterns", path)
 
 
 def texts(value: Any) -> Iterator[str]:

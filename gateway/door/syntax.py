@@ -8,6 +8,7 @@ quotes nor backslashes, so the structure of what remains is the structure of the
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +20,15 @@ _WORTH_CUTTING_BYTES = 1024
 _MOST_MARKS = 4096  # no honest body has so many; what is left over counts as text
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 _INT_CHARS = 20
+_EXTREME_CHARS = len("1e-300")
+_PLAIN_CHARS, _SMALLEST_PLAIN, _LARGEST_PLAIN = 40, 1e-280, 1e280
 
 
-def check_syntax(body: bytes, *, depth: int, text_bytes: int, values: int) -> dict[str, Any]:
+def check_syntax(body: bytes, *, depth: int, text_bytes: int, values: int, extreme_numbers: int) -> dict[str, Any]:
     """The body as plain objects, long base64 payloads left out: for finding a fault's place, never for the engine.
 
     Raises BadSyntax (400) for all that is not one strict JSON object in UTF-8, OverLimit (400) for more than `depth`
-    levels or `values` values, TooLarge (413) for more than `text_bytes` bytes besides base64.
+    levels, `values` values or `extreme_numbers` extreme numbers, TooLarge (413) for more than `text_bytes` bytes besides base64.
     """
     skeleton = without_base64(body)
     if len(skeleton) > text_bytes:
@@ -39,7 +42,8 @@ def check_syntax(body: bytes, *, depth: int, text_bytes: int, values: int) -> di
     except UnicodeDecodeError as error:
         raise BadSyntax(f"The body is not UTF-8 (near byte {error.start}). Encode it as UTF-8.") from None
     try:
-        tree = _DECODER.decode(text)
+        few = len(text) < _EXTREME_CHARS * extreme_numbers
+        tree = (_DECODER if few else _decoder(_Floats(extreme_numbers).read)).decode(text)
     except RecursionError:
         raise _too_deep(depth) from None
     except json.JSONDecodeError as error:
@@ -140,13 +144,40 @@ def _float(digits: str) -> float | _Fault:
     return number if number - number == 0 else _Fault("The number does not fit in a double. Send a smaller one.")
 
 
+class _Floats:
+    """Reads the numbers with a point or an exponent of one body, and counts the extreme ones.
+
+    A reader that has to be exact takes ten or twenty microseconds for one of them: msgspec, and the engine too.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = self._left = most
+
+    def read(self, digits: str) -> float | _Fault:
+        number = _float(digits)
+        if isinstance(number, _Fault):
+            return number
+        if len(digits) > _PLAIN_CHARS or not (_SMALLEST_PLAIN < abs(number) < _LARGEST_PLAIN or number == 0):
+            self._left -= 1
+            if self._left < 0:
+                raise OverLimit(
+                    f"The body has more than {self._most} numbers of over {_PLAIN_CHARS} characters or beyond "
+                    f"{_SMALLEST_PLAIN:g} to {_LARGEST_PLAIN:g}. Round them."
+                )
+        return number
+
+
 def _constant(name: str) -> _Fault:
     return _Fault(f"{name} is not JSON. Send a number or null.")
 
 
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_object, parse_int=_int, parse_float=_float, parse_constant=_constant, strict=True
-)
+def _decoder(read_float: Callable[[str], float | _Fault]) -> json.JSONDecoder:
+    return json.JSONDecoder(
+        object_pairs_hook=_object, parse_int=_int, parse_float=read_float, parse_constant=_constant, strict=True
+    )
+
+
+_DECODER = _decoder(_float)
 
 
 def _check_tree(tree: dict[str, Any], depth: int) -> None:

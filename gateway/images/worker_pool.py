@@ -1,7 +1,7 @@
 """A few processes that encode pictures anew (worker.py), started when first needed; never decodes anything itself.
 
 A process that answers wrongly, late or not at all is killed, waited for, and replaced by the next picture. Its seat is
-free again only when it is gone, so that there are never more of them than seats.
+free again only when it is gone, so that there are never more of them than seats. Callers take turns for a seat.
 """
 
 import asyncio
@@ -10,13 +10,17 @@ import socket
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+from gateway.front.turns import FairSeats
 
 # As in worker.py, which imports nothing of ours.
 _REQUEST, _ANSWER = struct.Struct(">4sQQ"), struct.Struct(">?Q")
 _PROGRAM = Path(__file__).with_name("worker.py")
 _FORMATS = {"image/jpeg": b"JPEG", "image/png": b"PNG ", "image/webp": b"WEBP", "image/gif": b"GIF "}
 _SIGKILL = -9
+_TURN_DECODING = 1_000_000  # pixels times scans that one turn of a caller pays for
 
 
 class Undecodable(Exception):
@@ -30,25 +34,29 @@ class Overdue(Exception):
 class WorkerPool:
     """At most ``seats`` processes, for pictures of at most ``most_pixels``.
 
-    A picture may wait for one for ``timeout_s``, and then keep it for as long.
+    A picture may wait for one for ``timeout_s``, and then keep it for as long. ``start`` starts a process.
     """
 
-    def __init__(self, seats: int, most_pixels: int, timeout_s: float) -> None:
+    def __init__(
+        self, seats: int, most_pixels: int, timeout_s: float, start: "Callable[[int], Worker] | None" = None
+    ) -> None:
         self._most_pixels, self._timeout_s = most_pixels, timeout_s
-        self._seats = asyncio.Semaphore(seats)
-        self._idle: list[_Worker] = []
-        self._all: set[_Worker] = set()
+        self._start = start or Worker
+        self._seats = FairSeats(seats, _TURN_DECODING)
+        self._idle: list[Worker] = []
+        self._all: set[Worker] = set()
         self._leaving: set[asyncio.Task[int]] = set()
         self._closed = False
 
-    async def remake(self, data: bytes, media_type: str, budget: int) -> bytes:
+    async def remake(self, data: bytes, media_type: str, budget: int, *, key: str, decoding: int) -> bytes:
         """The picture as a new JPEG or PNG of at most ``budget`` pixels. Raises Undecodable or Overdue.
 
+        ``key`` is the caller's, who takes turns with others; ``decoding`` (pixels times scans) is what the picture costs.
         Cancelled, it stops the work. What comes back was made by a process that a picture may have taken over: check it.
         """
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._seats.acquire()
+                await self._seats.take(key, decoding)
         except TimeoutError:
             raise Overdue from None
         worker = self._engaged()
@@ -64,7 +72,7 @@ class WorkerPool:
             self._dismiss(worker)
             raise
         self._idle.append(worker)
-        self._seats.release()
+        self._seats.give_back()
         return made
 
     async def close(self) -> None:
@@ -75,7 +83,7 @@ class WorkerPool:
         while self._leaving:
             await asyncio.wait(self._leaving)
 
-    def _engaged(self) -> "_Worker":
+    def _engaged(self) -> "Worker":
         """A process for the seat that was taken. Raises Overdue."""
         try:
             if self._closed:
@@ -86,14 +94,14 @@ class WorkerPool:
                     return worker
                 worker.kill()  # somebody else did already, while it had nothing to do
                 self._all.discard(worker)
-            worker = _Worker(self._most_pixels)
+            worker = self._start(self._most_pixels)
         except (OSError, Overdue):
-            self._seats.release()
+            self._seats.give_back()
             raise Overdue from None
         self._all.add(worker)
         return worker
 
-    def _dismiss(self, worker: "_Worker") -> asyncio.Task[int]:
+    def _dismiss(self, worker: "Worker") -> asyncio.Task[int]:
         """Kill it; its seat is free when the task, whose result is its exit status, is done."""
         if worker.leaving is None:
             worker.kill()
@@ -102,16 +110,16 @@ class WorkerPool:
             worker.leaving.add_done_callback(self._leaving.discard)
         return worker.leaving
 
-    async def _see_off(self, worker: "_Worker") -> int:
+    async def _see_off(self, worker: "Worker") -> int:
         ended = await asyncio.to_thread(worker.process.wait)
         self._all.discard(worker)
         with contextlib.suppress(ValueError):
             self._idle.remove(worker)
-        self._seats.release()
+        self._seats.give_back()
         return ended
 
 
-class _Worker:
+class Worker:
     """One process, and the socket that is its stdin and stdout."""
 
     def __init__(self, most_pixels: int) -> None:

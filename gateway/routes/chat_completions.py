@@ -3,11 +3,9 @@
 Who may enter, what may pass, where it goes; then the relay. What is refused here is recorded here.
 """
 
-import asyncio
-
 from starlette.types import Receive, Scope, Send
 
-from gateway.door import ChatRequest, DoorError, digest_images, parse_chat
+from gateway.door import ChatRequest, DoorError
 from gateway.front.bodies import MemoryShare, read_body
 from gateway.front.disconnects import ClientLeft, DisconnectGuard
 from gateway.front.errors import BadRequest, GatewayError, TooLarge
@@ -41,7 +39,7 @@ class ChatCompletions:
                 caller = services.authentication.known(scope)
                 services.shutdown.refuse_new()
                 require(caller, KeyScope.INFERENCE)
-                request = await self._understand(scope, receive, state, share, times)
+                request = await self._understand(scope, receive, state, share, times, caller.key_id)
                 services.shutdown.refuse_new()
                 key = b"%b\0%b" % (caller.tenant.encode(), request.subject)
                 prompt = limits.prompt_tokens(request)
@@ -61,7 +59,7 @@ class ChatCompletions:
             await services.relay.run(exchange, engine, key, share, state.connection, send)
 
     async def _understand(
-        self, scope: Scope, receive: Receive, state: RequestState, share: MemoryShare, times: StageTimes
+        self, scope: Scope, receive: Receive, state: RequestState, share: MemoryShare, times: StageTimes, key: str
     ) -> ChatRequest:
         services = self._services
         times.enter(Stage.READ)
@@ -69,16 +67,14 @@ class ChatCompletions:
         times.enter(Stage.DOOR)
         times.body_bytes = len(body)
         try:
-            request = parse_chat(body, services.door)
+            request = await services.reader.read(body, services.door, key)
             if request.remote:
                 with DisconnectGuard(state.connection):
                     await services.fetcher.fetch(request, share)
-            if request.images:
-                # Decoding and hashing release the GIL: other requests go on meanwhile.
-                await asyncio.to_thread(digest_images, request)
-                if services.image_workers is not None:
-                    with DisconnectGuard(state.connection):
-                        await sanitize(request, services.image_workers, share)
+                await services.reader.digest(request, key)
+            if request.images and services.image_workers is not None:
+                with DisconnectGuard(state.connection):
+                    await sanitize(request, services.image_workers, share, key)
         except DoorError as error:
             kind = TooLarge if error.status == 413 else BadRequest
             raise kind(error.message, param=error.param, code=error.code) from None

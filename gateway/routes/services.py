@@ -17,6 +17,7 @@ from gateway.people.authentication import PeopleAuthentication
 from gateway.relay.limits import LimitPolicy
 from gateway.relay.relay import Relay
 from gateway.routes.authentication import Authentication
+from gateway.routes.reading import BodyReader
 from gateway.telemetry.counters import Metrics
 
 
@@ -32,6 +33,7 @@ class Services:
     metrics: Metrics
     authentication: Authentication
     relay: Relay
+    reader: BodyReader
     memory: MemoryBudget
     shutdown: Shutdown
     proxies: TrustedProxies

@@ -11,7 +11,7 @@ from PIL import Image as Picture
 
 from gateway.door import BadImage, image_tokens
 from gateway.images.sanitizing import HIGH_PIXELS, LOW_PIXELS
-from tests.gateway.door.bodies import body, image_part, parse, picture, user
+from tests.gateway.door.bodies import LIMITS, body, image_part, parse, picture, user
 from tests.gateway.images.asking import ask, processes
 from tests.gateway.images.files import SECRET_PLACE, chunk, file, halves, photograph, png, rows
 from tests.support.audit import Ledger
@@ -213,9 +213,9 @@ def test_what_a_process_gives_back_is_not_trusted(made: bytes) -> None:
     (image,) = parse(body(user(image_part(picture())))).images
     before = image.json_url()
     with pytest.raises(BadImage):
-        image.show(made, LOW_PIXELS)
+        image.show(made, LOW_PIXELS, LIMITS)
     assert (image.json_url(), image.shown) == (before, (64, 48))
-    image.show(picture("PNG", 512, 512), LOW_PIXELS)
+    image.show(picture("PNG", 512, 512), LOW_PIXELS, LIMITS)
     assert image.shown == (512, 512)
 
 

@@ -27,12 +27,12 @@ async def test_a_bomb_of_pixels_is_refused_by_the_process_too() -> None:
     workshop = WorkerPool(1, most_pixels=1_000_000, timeout_s=30)
     try:
         fits, bomb = png(rows(1000, 1000), width=1000, height=1000), png(rows(1000, 1001), width=1000, height=1001)
-        assert await workshop.remake(fits, "image/png", LOW_PIXELS)
+        assert await workshop.remake(fits, "image/png", LOW_PIXELS, key="a", decoding=1)
         with pytest.raises(Undecodable):
-            await workshop.remake(bomb, "image/png", LOW_PIXELS)
+            await workshop.remake(bomb, "image/png", LOW_PIXELS, key="a", decoding=1)
         with pytest.raises(Undecodable):  # Pillow knows it, but it was declared as another one
-            await workshop.remake(fits, "image/gif", LOW_PIXELS)
-        assert await workshop.remake(fits, "image/png", LOW_PIXELS)
+            await workshop.remake(fits, "image/gif", LOW_PIXELS, key="a", decoding=1)
+        assert await workshop.remake(fits, "image/png", LOW_PIXELS, key="a", decoding=1)
     finally:
         await workshop.close()
 

@@ -101,15 +101,19 @@ class _Same:
 
 
 COMMANDS: list[tuple[str, ...]] = [
-    ("tail",), ("tail", "--json"), ("find", "--since", "2020-01-01"), ("find", "--since", "2020-01-01", "--json"), ("verify",),
+    ("tail",), ("tail", "--json"), ("verify",),
     ("prove", "01a206ea-f13f-769a-a616-48b66a509ec2"), ("prove", "01a206ea-f13f-769a-a616-48b66a509ec2", "--json"),
     ("export", "--csv"), ("export", "--ecs"), ("export", "--ocsf"), ("prove", "x" + STEERS), ("anchor", "--to", "x\x1b\u202e"),
     ("backup", "to\x1b\u202e"), ("restore", "from\x1b\u202e"), ("verify", "--log", "log\x1b\n\u202e"),
     ("init", "--origin", "x\x1b"),
 ]  # fmt: skip
+SEARCHES = [("find", "--since", "2020-01-01"), ("find", "--since", "2020-01-01", "--json")]  # over two processes
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: " ".join(words).encode("unicode_escape").decode())
+ALL_COMMANDS = [*COMMANDS, *(pytest.param(words, marks=pytest.mark.process) for words in SEARCHES)]
+
+
+@pytest.mark.parametrize("words", ALL_COMMANDS, ids=lambda words: " ".join(words).encode("unicode_escape").decode())
 def test_no_command_prints_a_text_of_others_raw(
     hand: Hand, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
 ) -> None:
