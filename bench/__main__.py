@@ -80,9 +80,13 @@ class _Plan:
         self._place, self._cache = place, CACHE.absolute()
         self.skipped: list[str] = []
         self.machine = {
-            "cores": os.cpu_count(), "load core": cores.load, "server core": cores.server, "rounds": rounds,
-            "python": sys.version.split()[0], "load average before": round(os.getloadavg()[0], 2),
-        }  # fmt: skip
+            "cores": os.cpu_count(),
+            "load core": cores.load,
+            "server core": cores.server,
+            "rounds": rounds,
+            "python": sys.version.split()[0],
+            "load average before": round(os.getloadavg()[0], 2),
+        }
 
     async def run(self, settings: dict[str, str], peers_too: bool) -> report.Rounds:
         found: report.Rounds = {}

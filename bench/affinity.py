@@ -34,8 +34,13 @@ ENGINES = 2
 SIDE = 1120  # 1,600 tokens
 START_S = 600.0
 ANSWER_S = 120.0
-QUESTIONS = ("What is in this picture?", "What is left of it?", "And which colours do you see?", "Say it in one sentence.",
-             "Is there a circle?")  # fmt: skip
+QUESTIONS = (
+    "What is in this picture?",
+    "What is left of it?",
+    "And which colours do you see?",
+    "Say it in one sentence.",
+    "Is there a circle?",
+)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -165,8 +170,11 @@ async def _counters(home: Path, number: int) -> dict[str, int]:
     connector = aiohttp.UnixConnector(str(home / "run" / f"engine-{number}" / "engine.sock"))
     async with aiohttp.ClientSession(connector=connector) as session, session.get("http://engine/metrics") as answer:
         lines = (await answer.text()).splitlines()
-    names = {"queries": "vllm:prefix_cache_queries_total", "hits": "vllm:prefix_cache_hits_total",
-             "requests": "vllm:request_success_total"}  # fmt: skip
+    names = {
+        "queries": "vllm:prefix_cache_queries_total",
+        "hits": "vllm:prefix_cache_hits_total",
+        "requests": "vllm:request_success_total",
+    }
     return {
         short: round(sum(float(line.split()[-1]) for line in lines if line.startswith(name + "{")))
         for short, name in names.items()
@@ -187,8 +195,10 @@ def _picture(random_: random.Random) -> str:
 
 
 def _table(found: list[Found]) -> str:
-    lines = ["| policy | hits | first token, first turn, ms | first token, later turns, ms | of it, affinity's | exchanges |",
-             "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    lines = [
+        "| policy | hits | first token, first turn, ms | first token, later turns, ms | of it, affinity's | exchanges |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     base = statistics.median(found[0].later_turn_s)
     for one in found:
         later = statistics.median(one.later_turn_s)

@@ -69,19 +69,37 @@ def sample(number: int) -> Admit:
     prompt = hashlib.sha256(b"prompt %d" % number).digest()
     picture = hashlib.sha256(b"image %d" % number).digest()
     return Admit(
-        key="key-1", tenant="lab", ip="192.0.2.7", peer="127.0.0.1:5000", route="/v1/chat/completions", model="glm-4v",
-        stream=True, request=f"01a206ea-f13f-769a-a616-{number:012d}", prompt=TextDigest(prompt, 64),
-        conversation=TextDigest(prompt, 164), images=(ImageDigest(picture, 84_211, "image/jpeg", 560, 840),),
-        params={"max_tokens": 128, "temperature": "0.7"}, tokens=728, limits=LIMITS,
-    )  # fmt: skip
+        key="key-1",
+        tenant="lab",
+        ip="192.0.2.7",
+        peer="127.0.0.1:5000",
+        route="/v1/chat/completions",
+        model="glm-4v",
+        stream=True,
+        request=f"01a206ea-f13f-769a-a616-{number:012d}",
+        prompt=TextDigest(prompt, 64),
+        conversation=TextDigest(prompt, 164),
+        images=(ImageDigest(picture, 84_211, "image/jpeg", 560, 840),),
+        params={"max_tokens": 128, "temperature": "0.7"},
+        tokens=728,
+        limits=LIMITS,
+    )
 
 
 def ending(identity: str) -> Complete:
     answer = hashlib.sha256(identity.encode()).digest()
     return Complete(
-        identity, "completed", 200, TextDigest(answer, 512), "stop", prompt_tokens=664, answer_tokens=128,
-        engine="engine-0", ttft_ms=109, total_ms=1140,
-    )  # fmt: skip
+        identity,
+        "completed",
+        200,
+        TextDigest(answer, 512),
+        "stop",
+        prompt_tokens=664,
+        answer_tokens=128,
+        engine="engine-0",
+        ttft_ms=109,
+        total_ms=1140,
+    )
 
 
 class Process:

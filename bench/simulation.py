@@ -201,12 +201,20 @@ class World:
         if case.look_s is not None and now_s - self._looked_s[gateway] >= case.look_s:
             self._looked_s[gateway] = now_s
             others.update({name: engine.load - view[name] for name, engine in self._engines.items()})
-        weights = {name: min(1.0, 0.1 + (now_s - since_s) / SLOW_START_S) if since_s else 1.0
-                   for name, since_s in self._here.items()}  # fmt: skip
+        weights = {
+            name: min(1.0, 0.1 + (now_s - since_s) / SLOW_START_S) if since_s else 1.0
+            for name, since_s in self._here.items()
+        }
         name = choose(
-            case.policy, conversation.key, {name: view[name] + others[name] for name in self._here}, weights, cost,
-            turn=self._sent[gateway], slack=case.slack, light_tokens=case.light_tokens,
-        )  # fmt: skip
+            case.policy,
+            conversation.key,
+            {name: view[name] + others[name] for name in self._here},
+            weights,
+            cost,
+            turn=self._sent[gateway],
+            slack=case.slack,
+            light_tokens=case.light_tokens,
+        )
         self._sent[gateway] += 1
         engine = self._engines[name]
         view[name] += cost
@@ -266,8 +274,12 @@ def tables(sizes: list[int], cell: int, seed: int) -> None:
             _row(engines, policy, *_figures(simulate(case)))
     _head(
         f"{cell} GPUs, 500 pictures: gateways that see what they sent, or read the engines' loads, too",
-        "gateways", "policy", "light tokens", "loads read every", *_NAMES,
-    )  # fmt: skip
+        "gateways",
+        "policy",
+        "light tokens",
+        "loads read every",
+        *_NAMES,
+    )
     for gateways in (1, 4, 16):
         ways = [(1, None), (gateways, None), (gateways, 0.25), (gateways, 0.05)]
         for light, look_s in ways[: 1 if gateways == 1 else None]:

@@ -53,34 +53,61 @@ def document(dashboard: Dashboard, language: Language, runbook: dict[str, int]) 
 
 def _others(language: Language) -> dict[str, Any]:
     return {
-        "type": "dashboards", "title": Text("Vitrine", "Vitrine 面板").said(language), "tags": [f"vitrine-{language}"],
-        "asDropdown": False, "includeVars": True, "keepTime": True, "icon": "external link", "targetBlank": False,
-        "tooltip": "", "url": "",
-    }  # fmt: skip
+        "type": "dashboards",
+        "title": Text("Vitrine", "Vitrine 面板").said(language),
+        "tags": [f"vitrine-{language}"],
+        "asDropdown": False,
+        "includeVars": True,
+        "keepTime": True,
+        "icon": "external link",
+        "targetBlank": False,
+        "tooltip": "",
+        "url": "",
+    }
 
 
 def _datasource(language: Language) -> dict[str, Any]:
     return {
-        "name": "datasource", "type": "datasource", "label": Text("Prometheus", "数据源").said(language),
-        "query": "prometheus", "hide": 0, "includeAll": False, "multi": False, "refresh": 1, "regex": "",
-    }  # fmt: skip
+        "name": "datasource",
+        "type": "datasource",
+        "label": Text("Prometheus", "数据源").said(language),
+        "query": "prometheus",
+        "hide": 0,
+        "includeAll": False,
+        "multi": False,
+        "refresh": 1,
+        "regex": "",
+    }
 
 
 def _variable(one: Variable, language: Language) -> dict[str, Any]:
     query = f"label_values({one.metric}, {one.label})"
     return {
-        "name": one.name, "type": "query", "label": one.title.said(language), "datasource": SOURCE,
-        "query": {"query": query, "refId": "A"}, "hide": 0,
-        "includeAll": True, "allValue": ".*", "multi": True, "current": {"text": ["All"], "value": ["$__all"]},
-        "refresh": 2, "regex": "", "sort": 1,
-    }  # fmt: skip
+        "name": one.name,
+        "type": "query",
+        "label": one.title.said(language),
+        "datasource": SOURCE,
+        "query": {"query": query, "refId": "A"},
+        "hide": 0,
+        "includeAll": True,
+        "allValue": ".*",
+        "multi": True,
+        "current": {"text": ["All"], "value": ["$__all"]},
+        "refresh": 2,
+        "regex": "",
+        "sort": 1,
+    }
 
 
 def _row(row: PanelRow, place: GridPlace, number: int, language: Language) -> dict[str, Any]:
     return {
-        "type": "row", "id": number, "title": row.title.said(language), "collapsed": False, "panels": [],
+        "type": "row",
+        "id": number,
+        "title": row.title.said(language),
+        "collapsed": False,
+        "panels": [],
         "gridPos": _grid(place),
-    }  # fmt: skip
+    }
 
 
 def _panel(panel: Panel, place: GridPlace, number: int, language: Language, runbook: dict[str, int]) -> dict[str, Any]:
@@ -200,23 +227,53 @@ def _options(panel: Panel) -> dict[str, Any]:
     last = {"calcs": ["lastNotNull"], "fields": "", "values": False}
     match panel.kind:
         case PanelKind.STAT:
-            return {"reduceOptions": last, "colorMode": "value", "graphMode": "area", "textMode": "auto",
-                    "justifyMode": "auto", "orientation": "auto"}  # fmt: skip
+            return {
+                "reduceOptions": last,
+                "colorMode": "value",
+                "graphMode": "area",
+                "textMode": "auto",
+                "justifyMode": "auto",
+                "orientation": "auto",
+            }
         case PanelKind.BARS:
-            return {"reduceOptions": last, "displayMode": "basic", "orientation": "horizontal", "showUnfilled": True,
-                    "valueMode": "color"}  # fmt: skip
+            return {
+                "reduceOptions": last,
+                "displayMode": "basic",
+                "orientation": "horizontal",
+                "showUnfilled": True,
+                "valueMode": "color",
+            }
         case PanelKind.HEATMAP:
             return {
-                "calculate": False, "cellGap": 1, "showValue": "never", "legend": {"show": True},
-                "color": {"mode": "scheme", "scheme": "Oranges", "steps": 64, "exponent": 0.5, "scale": "exponential",
-                          "fill": "dark-orange", "reverse": False},
+                "calculate": False,
+                "cellGap": 1,
+                "showValue": "never",
+                "legend": {"show": True},
+                "color": {
+                    "mode": "scheme",
+                    "scheme": "Oranges",
+                    "steps": 64,
+                    "exponent": 0.5,
+                    "scale": "exponential",
+                    "fill": "dark-orange",
+                    "reverse": False,
+                },
                 "yAxis": {"axisPlacement": "left", "reverse": False, "unit": panel.unit},
-                "cellValues": {"unit": "short"}, "filterValues": {"le": 1e-9}, "rowsFrame": {"layout": "auto"},
-                "tooltip": {"show": True, "yHistogram": False}, "exemplars": {"color": "rgba(255,0,255,0.7)"},
-            }  # fmt: skip
+                "cellValues": {"unit": "short"},
+                "filterValues": {"le": 1e-9},
+                "rowsFrame": {"layout": "auto"},
+                "tooltip": {"show": True, "yHistogram": False},
+                "exemplars": {"color": "rgba(255,0,255,0.7)"},
+            }
         case PanelKind.STATES:
-            return {"showValue": "auto", "mergeValues": True, "alignValue": "left", "rowHeight": 0.9,
-                    "legend": _legend(), "tooltip": {"mode": "single", "sort": "none"}}  # fmt: skip
+            return {
+                "showValue": "auto",
+                "mergeValues": True,
+                "alignValue": "left",
+                "rowHeight": 0.9,
+                "legend": _legend(),
+                "tooltip": {"mode": "single", "sort": "none"},
+            }
         case PanelKind.TABLE:
             return {"showHeader": True, "cellHeight": "sm"}
         case _:

@@ -61,12 +61,38 @@ if TYPE_CHECKING:
 KEYS_DEADLINE_S = 0.5
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110
 # Set by browsers, proxies and clients for other ends, and some of them read by the gateway itself.
-_OTHER_HEADERS = frozenset({
-    "authorization", "connection", "cookie", "date", "expect", "forwarded", "host", "keep-alive", "origin", "range", "referer",
-    "set-cookie", "te", "traceparent", "tracestate", "trailer", "transfer-encoding", "upgrade", "user-agent", "via", "x-csrf-token",
-    "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-forwarded-server", "x-real-ip",
-    "x-request-id",
-})  # fmt: skip
+_OTHER_HEADERS = frozenset(
+    {
+        "authorization",
+        "connection",
+        "cookie",
+        "date",
+        "expect",
+        "forwarded",
+        "host",
+        "keep-alive",
+        "origin",
+        "range",
+        "referer",
+        "set-cookie",
+        "te",
+        "traceparent",
+        "tracestate",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+        "via",
+        "x-csrf-token",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "x-forwarded-proto",
+        "x-forwarded-server",
+        "x-real-ip",
+        "x-request-id",
+    }
+)
 _OTHER_HEADERS_BEGIN = ("accept", "access-control-", "content-", "if-", "proxy-", "sec-")
 _MOST_IMAGE_WORKERS = 8  # each may need 1.2 GiB for a moment
 
@@ -77,8 +103,10 @@ _MOST_IMAGE_WORKERS = 8  # each may need 1.2 GiB for a moment
 def check(settings: Settings) -> None:
     """Refuse what can't be used before anything is opened. Raises BadSettings."""
     readers: dict[str, Callable[[str], object]] = {
-        "trusted_proxies": TrustedProxies, "engines": listed, "remote_images": Allowlist,
-    }  # fmt: skip
+        "trusted_proxies": TrustedProxies,
+        "engines": listed,
+        "remote_images": Allowlist,
+    }
     if settings.shared_limits_url:
         readers["shared_limits_url"] = RedisAddress.read
     if settings.otlp_endpoint:
@@ -96,9 +124,12 @@ def check(settings: Settings) -> None:
 
 # The first has no effect where it is more than the second, so whoever set it meant something else.
 _AT_MOST = (
-    ("max_body_bytes", "max_bodies_bytes"), ("max_connections_per_address", "max_connections"),
-    ("queue_per_key", "queue_exchanges"), ("silence_timeout_s", "answer_timeout_s"), ("session_idle_s", "session_longest_s"),
-)  # fmt: skip
+    ("max_body_bytes", "max_bodies_bytes"),
+    ("max_connections_per_address", "max_connections"),
+    ("queue_per_key", "queue_exchanges"),
+    ("silence_timeout_s", "answer_timeout_s"),
+    ("session_idle_s", "session_longest_s"),
+)
 _EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  compared, not bound
 
 
@@ -179,17 +210,25 @@ def pool_plan(settings: Settings, load: SharedLoad) -> PoolPlan:
     """What the pool of engines is made of. Raises BadSettings."""
     probes = ProbePlan(settings.probe_interval_s, settings.probe_timeout_s, settings.slow_start_s)
     return PoolPlan(
-        settings.home.absolute(), queue_bounds(settings), load, Policy(settings.routing), probes, listed(settings.engines),
+        settings.home.absolute(),
+        queue_bounds(settings),
+        load,
+        Policy(settings.routing),
+        probes,
+        listed(settings.engines),
         engines_tls(settings),
-    )  # fmt: skip
+    )
 
 
 def queue_bounds(settings: Settings) -> QueueBounds:
     """What may work at one engine, of all workers, and what may wait for it in one."""
     return QueueBounds(
-        settings.busy_exchanges, settings.busy_tokens, settings.share(settings.queue_exchanges),
-        settings.share(settings.queue_per_key), settings.queue_timeout_s,
-    )  # fmt: skip
+        settings.busy_exchanges,
+        settings.busy_tokens,
+        settings.share(settings.queue_exchanges),
+        settings.share(settings.queue_per_key),
+        settings.queue_timeout_s,
+    )
 
 
 def connection_bounds(settings: Settings, most_connections: int) -> ConnectionBounds:
@@ -287,11 +326,13 @@ def groups(settings: Settings) -> tuple[Group, ...]:
     """What members of each group may do, in the order of the settings."""
     return tuple(
         Group(
-            entry.group, entry.tenant, frozenset(map(Scope, entry.scopes)),
+            entry.group,
+            entry.tenant,
+            frozenset(map(Scope, entry.scopes)),
             Allowance(**{name: getattr(entry, name) for name in BOUNDS}),
         )
         for entry in settings.groups
-    )  # fmt: skip
+    )
 
 
 def directory_plan(settings: Settings) -> directory.DirectoryPlan:
@@ -308,21 +349,37 @@ def directory_plan(settings: Settings) -> directory.DirectoryPlan:
             f"VITRINE_LDAP_FILTER = {settings.ldap_filter!r}: has no {{user}}, so everybody would be found"
         )
     return directory.DirectoryPlan(
-        url, settings.ldap_start_tls, _directory_authorities(settings.ldap_ca), settings.ldap_bind_dn,
-        _bind_password(settings.ldap_bind_password_file), settings.ldap_base, settings.ldap_filter,
-        settings.ldap_name_attribute, settings.ldap_group_attribute, settings.ldap_group_base or settings.ldap_base,
-        settings.ldap_group_filter, settings.ldap_timeout_s,
-    )  # fmt: skip
+        url,
+        settings.ldap_start_tls,
+        _directory_authorities(settings.ldap_ca),
+        settings.ldap_bind_dn,
+        _bind_password(settings.ldap_bind_password_file),
+        settings.ldap_base,
+        settings.ldap_filter,
+        settings.ldap_name_attribute,
+        settings.ldap_group_attribute,
+        settings.ldap_group_base or settings.ldap_base,
+        settings.ldap_group_filter,
+        settings.ldap_timeout_s,
+    )
 
 
 def people_rules(settings: Settings) -> str:
     """Changes with whatever decides who somebody is and what they may do: their sessions are over then."""
     rules = settings.model_dump_json(
         include={
-            "ldap_url", "ldap_base", "ldap_filter", "ldap_name_attribute", "ldap_group_attribute", "ldap_group_base",
-            "ldap_group_filter", "auth_header", "auth_groups_header", "groups",
+            "ldap_url",
+            "ldap_base",
+            "ldap_filter",
+            "ldap_name_attribute",
+            "ldap_group_attribute",
+            "ldap_group_base",
+            "ldap_group_filter",
+            "auth_header",
+            "auth_groups_header",
+            "groups",
         }
-    )  # fmt: skip
+    )
     return hashlib.sha256(rules.encode()).hexdigest()
 
 
@@ -344,11 +401,17 @@ def sessions(settings: Settings) -> Iterator[Sessions | None]:
 def people(settings: Settings, opened: Sessions, keys: KeyStore) -> PeopleAuthentication:
     """Where people sign in by name."""
     return PeopleAuthentication(
-        opened, keys, directory.Directory(directory_plan(settings)) if settings.ldap_url else None, groups(settings),
-        TrustedProxies(settings.trusted_proxies), sign_in_limiter(settings), sign_in_limiter(settings),
+        opened,
+        keys,
+        directory.Directory(directory_plan(settings)) if settings.ldap_url else None,
+        groups(settings),
+        TrustedProxies(settings.trusted_proxies),
+        sign_in_limiter(settings),
+        sign_in_limiter(settings),
         SignInLimiter(settings.share(settings.sign_ins_per_min)),
-        settings.auth_header.lower().encode("latin-1"), settings.auth_groups_header.lower().encode("latin-1"),
-    )  # fmt: skip
+        settings.auth_header.lower().encode("latin-1"),
+        settings.auth_groups_header.lower().encode("latin-1"),
+    )
 
 
 def _directory_url(settings: Settings) -> str:
@@ -390,9 +453,12 @@ def sources(settings: Settings, ledger: Path, workers: Callable[[], WorkerCounts
     """Where is asked what no worker counts."""
     home = settings.home.absolute()
     return Sources(
-        ledger.absolute(), partial(by_state, home / "keys.sqlite", KEYS_DEADLINE_S), partial(read_all, home / "run"),
-        settings.engines_cert, workers,
-    )  # fmt: skip
+        ledger.absolute(),
+        partial(by_state, home / "keys.sqlite", KEYS_DEADLINE_S),
+        partial(read_all, home / "run"),
+        settings.engines_cert,
+        workers,
+    )
 
 
 # All of one worker

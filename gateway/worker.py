@@ -75,8 +75,14 @@ class WorkerSlot:
 
 
 async def live(
-    settings: Settings, slot: WorkerSlot, listener: socket.socket, metrics: Metrics, *, say: Callable[[], None], welcome: bool
-) -> None:  # fmt: skip
+    settings: Settings,
+    slot: WorkerSlot,
+    listener: socket.socket,
+    metrics: Metrics,
+    *,
+    say: Callable[[], None],
+    welcome: bool,
+) -> None:
     """Serve until SIGTERM or Ctrl-C. ``say`` is called once connections are accepted."""
     keys = KeyStore(settings.home / "keys.sqlite")
     try:
@@ -87,10 +93,13 @@ async def live(
         facts: dict[str, Fact] = {"version": VERSION, "settings": wiring.digest(settings), "worker": slot.number}
         # Not waited for: without the ledger the gateway lives, says that it is not ready, and answers nothing.
         ledger = await LedgerClient.connect(
-            ledger_settings.socket_path, Deadlines(admit_s=settings.admit_timeout_s), wait_s=0,
-            buffered=ledger_settings.mode == "buffered", on_failure=metrics.unanswered,
+            ledger_settings.socket_path,
+            Deadlines(admit_s=settings.admit_timeout_s),
+            wait_s=0,
+            buffered=ledger_settings.mode == "buffered",
+            on_failure=metrics.unanswered,
             boot=Boot("gateway", facts, outbound),
-        )  # fmt: skip
+        )
         traced = wiring.traces(settings, VERSION, slot.number, metrics.spans)
         async with ledger, shared or contextlib.nullcontext():
             with traced or contextlib.nullcontext(), wiring.sessions(settings) as opened:
@@ -113,10 +122,17 @@ async def _serve(
     bounds = wiring.connection_bounds(settings, _open_files() - SPARE_FILES)
     connections = ConnectionManager(bounds, services.proxies, services.metrics)
     config = uvicorn.Config(
-        build(services), http=partial(ClientConnection, connections),  # type: ignore[arg-type]  # anything that makes a protocol
-        ws="none", lifespan="on", log_level="warning", access_log=False, server_header=False, proxy_headers=False,
-        timeout_keep_alive=math.ceil(settings.idle_timeout_s), timeout_graceful_shutdown=LAST_BYTES_S,
-    )  # fmt: skip
+        build(services),
+        http=partial(ClientConnection, connections),  # type: ignore[arg-type]  # anything that makes a protocol
+        ws="none",
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=math.ceil(settings.idle_timeout_s),
+        timeout_graceful_shutdown=LAST_BYTES_S,
+    )
 
     def serving() -> None:
         # What is there now stays: the collector need not look at it again. A request leaves no cycles worth a pause.

@@ -84,10 +84,20 @@ def run(
     target = ServerTarget(url, _key(key), model, cacert)
     target.check()
     plan = LoadPlan(
-        chosen.model_copy(update={"goals": goals}), target, rate=rate, concurrency=concurrency, trace=trace,
-        sweep=_bounds(sweep), step_s=step_s, steps=steps, for_s=for_s, processes=processes, seed=seed, ceiling_s=ceiling,
+        chosen.model_copy(update={"goals": goals}),
+        target,
+        rate=rate,
+        concurrency=concurrency,
+        trace=trace,
+        sweep=_bounds(sweep),
+        step_s=step_s,
+        steps=steps,
+        for_s=for_s,
+        processes=processes,
+        seed=seed,
+        ceiling_s=ceiling,
         words=of_tokenizer(words) if words else WORDS,
-    )  # fmt: skip
+    )
     raise typer.Exit(0 if LoadRun(plan, table.console()).run(out) else 1)
 
 

@@ -175,9 +175,12 @@ class _Clients:
 
     def _body(self, ask: Ask, messages: bytes) -> bytes:
         fields: dict[str, object] = {
-            "model": self._work.target.model, "stream": True, "stream_options": {"include_usage": True},
-            "max_tokens": ask.answer_tokens, "temperature": ask.temperature,
-        }  # fmt: skip
+            "model": self._work.target.model,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "max_tokens": ask.answer_tokens,
+            "temperature": ask.temperature,
+        }
         if ask.never_tokens:
             fields["logit_bias"] = {str(token): -100 for token in ask.never_tokens}
         return orjson.dumps(fields)[:-1] + b',"messages":[' + messages + b"]}"

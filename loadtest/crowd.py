@@ -43,10 +43,19 @@ def processes_for(wanted: int) -> int:
 
 
 def run(
-    target: ServerTarget, scenario: Scenario, entries: list[QuestionEntry], *, at_s: list[float] | None, at_once: int = 0,
-    for_s: float = 0.0, warm: int = 0, processes: int = 1, seed: int = 0, words: Sequence[str] = WORDS,
+    target: ServerTarget,
+    scenario: Scenario,
+    entries: list[QuestionEntry],
+    *,
+    at_s: list[float] | None,
+    at_once: int = 0,
+    for_s: float = 0.0,
+    warm: int = 0,
+    processes: int = 1,
+    seed: int = 0,
+    words: Sequence[str] = WORDS,
     progress: Progress = lambda *_: None,
-) -> Run:  # fmt: skip
+) -> Run:
     """Ask every entry: at its time of ``at_s``, or ``at_once`` at a time. The first ``warm`` entries are asked before.
 
     Raises LoadTestError if the processes do not do their part in time, or if all of the warm-up failed.
@@ -56,12 +65,19 @@ def run(
     asks = {kind: ask for kind, (ask, _) in scenario.kinds.items()}
     works = [
         Work(
-            target, asks, entries[number::processes], warm_entries[number::processes],
+            target,
+            asks,
+            entries[number::processes],
+            warm_entries[number::processes],
             None if at_s is None else at_s[number::processes],
-            at_once // processes + (number < at_once % processes), for_s, scenario.load.timeout_s, seed, words,
+            at_once // processes + (number < at_once % processes),
+            for_s,
+            scenario.load.timeout_s,
+            seed,
+            words,
         )
         for number in range(processes)
-    ]  # fmt: skip
+    ]
     found = Run(at_once=at_once if at_s is None else 0)
     with _started(works) as pipes:
         _await_up(pipes, scenario.load.timeout_s * max(ask.turns for ask in asks.values()))

@@ -120,10 +120,18 @@ class LoadRun:
         entries = self._questions(folder, count + load.warm_up, plan.seed)
         with self._watched("asking", count) as told:
             return crowd.run(
-                plan.target, plan.scenario, entries, at_s=at_s, at_once=at_once or 0, for_s=plan.for_s, warm=load.warm_up,
-                processes=self._processes, seed=plan.seed, words=plan.words,
+                plan.target,
+                plan.scenario,
+                entries,
+                at_s=at_s,
+                at_once=at_once or 0,
+                for_s=plan.for_s,
+                warm=load.warm_up,
+                processes=self._processes,
+                seed=plan.seed,
+                words=plan.words,
                 progress=told,
-            )  # fmt: skip
+            )
 
     def _sweep(self, folder: Path, low: float, high: float) -> tuple[Sweep, crowd.Run]:
         plan, warm, last = self._plan, self._plan.scenario.load.warm_up, crowd.Run()
@@ -180,19 +188,32 @@ class LoadRun:
     def _about(self, started: datetime, run: crowd.Run, ceiling_: Ceiling | None) -> dict[str, Any]:
         plan = self._plan
         return {
-            "started": started.isoformat(timespec="seconds"), "url": plan.target.url, "model": plan.target.model,
-            "loop": f"closed, {run.at_once} at once" if run.at_once else "open, recorded" if plan.trace else "open, Poisson",
-            "seed": plan.seed, "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
+            "started": started.isoformat(timespec="seconds"),
+            "url": plan.target.url,
+            "model": plan.target.model,
+            "loop": f"closed, {run.at_once} at once"
+            if run.at_once
+            else "open, recorded"
+            if plan.trace
+            else "open, Poisson",
+            "seed": plan.seed,
+            "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
             "generating processes": self._processes,
             "generator's ceiling, requests/s": round(ceiling_.requests_per_s) if ceiling_ else "not measured",
             "generator's ceiling, events/s": round(ceiling_.events_per_s) if ceiling_ else "not measured",
-        }  # fmt: skip
+        }
 
 
 def _write(
-    out: Path, plan: LoadPlan, about: dict[str, Any], rows: figures_.Figures, exchanges: list[MeasuredExchange],
-    verdicts: list[figures_.Verdict], warnings: list[str], found: Sweep | None,
-) -> None:  # fmt: skip
+    out: Path,
+    plan: LoadPlan,
+    about: dict[str, Any],
+    rows: figures_.Figures,
+    exchanges: list[MeasuredExchange],
+    verdicts: list[figures_.Verdict],
+    warnings: list[str],
+    found: Sweep | None,
+) -> None:
     out.mkdir(parents=True, exist_ok=True)
     exchanges.sort(key=lambda one: one.at_s)
     results = {

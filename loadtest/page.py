@@ -22,9 +22,14 @@ svg { width: 100%; height: auto }
 
 
 def page(
-    scenario: Scenario, about: dict[str, Any], figures: Figures, exchanges: Sequence[MeasuredExchange], verdicts: list[Verdict],
-    warnings: list[str], sweep: Sweep | None,
-) -> str:  # fmt: skip
+    scenario: Scenario,
+    about: dict[str, Any],
+    figures: Figures,
+    exchanges: Sequence[MeasuredExchange],
+    verdicts: list[Verdict],
+    warnings: list[str],
+    sweep: Sweep | None,
+) -> str:
     """The whole page. ``about`` says how it was run."""
     good = [one for one in exchanges if one.outcome == OK]
     parts = [
@@ -36,13 +41,19 @@ def page(
         "<h2>The last run</h2>" if sweep else "<h2>The run</h2>",
         _pairs(table.rates(figures)),
         _spreads(figures),
-        *(f"<h3>{escape(name)}</h3>{_spreads(rows)}" for group in ("kinds", "turns") for name, rows in figures[group].items()),
+        *(
+            f"<h3>{escape(name)}</h3>{_spreads(rows)}"
+            for group in ("kinds", "turns")
+            for name, rows in figures[group].items()
+        ),
         *(f'<p class="error">error: {escape(line)}</p>' for line in table.errors(figures)),
         plots.over_time(exchanges),
         plots.distribution([one.first_s * 1000 for one in good], "First token", scenario.slo.first_token_ms),
-        plots.distribution([gap * 1000 for one in good for gap in one.gaps_s], "Between tokens", scenario.slo.between_tokens_ms),
+        plots.distribution(
+            [gap * 1000 for one in good for gap in one.gaps_s], "Between tokens", scenario.slo.between_tokens_ms
+        ),
         plots.distribution([one.end_s * 1000 for one in good], "Whole request"),
-    ]  # fmt: skip
+    ]
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Load test: {escape(scenario.name)}</title>'
         f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"

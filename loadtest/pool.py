@@ -55,9 +55,13 @@ def deal(scenario: Scenario, count: int, seed: int) -> list[str]:
 
 
 def make(
-    scenario: Scenario, count: int, seed: int, folder: Path, progress: Callable[[int, int], None] = lambda *_: None,
+    scenario: Scenario,
+    count: int,
+    seed: int,
+    folder: Path,
+    progress: Callable[[int, int], None] = lambda *_: None,
     words: Sequence[str] = WORDS,
-) -> list[QuestionEntry]:  # fmt: skip
+) -> list[QuestionEntry]:
     """``count`` first messages in files below ``folder``; ``progress`` is told how many there are, of how many.
 
     Raises LoadTestError if they are not made in time.

@@ -37,9 +37,13 @@ def running(home: Path, core: int | None, more: dict[str, str]) -> Iterator[Gate
     later; ``more`` settings."""
     # A late record is a fault of a busy disk, not of speed: it must not end a measurement.
     settings = {
-        "VITRINE_HOME": str(home), "VITRINE_PORT": "0", "VITRINE_METRICS_PORT": "0", "VITRINE_ADMIT_TIMEOUT_S": "10",
-        "VITRINE_MAX_CONNECTIONS_PER_ADDRESS": "4096", **more,
-    }  # fmt: skip
+        "VITRINE_HOME": str(home),
+        "VITRINE_PORT": "0",
+        "VITRINE_METRICS_PORT": "0",
+        "VITRINE_ADMIT_TIMEOUT_S": "10",
+        "VITRINE_MAX_CONNECTIONS_PER_ADDRESS": "4096",
+        **more,
+    }
     kept = {name: value for name, value in os.environ.items() if not name.startswith("VITRINE_")}
     environment = {**kept, "PYTHONUNBUFFERED": "1", "PYTHONPATH": _path(), **settings}
     log = home / "processes.log"
@@ -52,8 +56,13 @@ def running(home: Path, core: int | None, more: dict[str, str]) -> Iterator[Gate
             _wait_for_socket(home / "run" / "ledger.sock", ledger, log)
             made = subprocess.run(
                 [sys.executable, "-m", "gateway.keys", "create", "--name", "bench", "--quiet"],
-                env=environment, cwd=home, capture_output=True, text=True, timeout=READY_S, check=False,
-            )  # fmt: skip
+                env=environment,
+                cwd=home,
+                capture_output=True,
+                text=True,
+                timeout=READY_S,
+                check=False,
+            )
             if made.returncode:
                 raise NotStarted(f"no key could be made: {made.stderr.strip()}")
             gateway = stack.enter_context(child([sys.executable, "-m", "gateway"], environment, home, log))

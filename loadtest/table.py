@@ -132,10 +132,13 @@ def print_sweep(console: Console, sweep: Sweep) -> None:
     for one in sweep.steps:
         rows = one.figures
         table.add_row(
-            f"{one.rate:.2f}", number(rows["exchanges"]), number(rows["requests_per_s"]),
+            f"{one.rate:.2f}",
+            number(rows["exchanges"]),
+            number(rows["requests_per_s"]),
             *(number(rows[key][name]) for key in ("first_token_ms", "between_tokens_ms") for name in ("p50", "p99")),
-            number(sum(rows["errors"].values())), "yes" if one.held else one.why,
-        )  # fmt: skip
+            number(sum(rows["errors"].values())),
+            "yes" if one.held else one.why,
+        )
     console.print(table)
     if sweep.goodput is None:
         console.print("goodput: none, not even the lowest rate was served within the SLO")

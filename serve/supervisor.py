@@ -213,9 +213,13 @@ class Supervisor:
         # With the word of it, not after: who reads that may ask us to stop in the same moment, and is then served to the end.
         self._served = True
         self._state.write(
-            phase=Phase.READY, message="", ready_since_s=time.time(), namespace=proof, manifest_root=manifest_root,
+            phase=Phase.READY,
+            message="",
+            ready_since_s=time.time(),
+            namespace=proof,
+            manifest_root=manifest_root,
             max_model_len=max_model_len,
-        )  # fmt: skip
+        )
 
     async def _guard(self, engine: EngineProcess, stop: asyncio.Task[bool], end: asyncio.Task[int]) -> None:
         """Return when the engine has ended, hangs, or is to stop. Meanwhile say what the kernel says of its network."""

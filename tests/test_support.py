@@ -134,8 +134,11 @@ def test_a_run_fails_by_a_test_that_takes_long_and_does_not_say_why(
     config = ["-c", str(TOP / "pyproject.toml"), "--rootdir", str(tmp_path), "-p", "tests.conftest"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *config, "-p", "no:cacheprovider", "-q", *words, str(tmp_path)],
-        env=clean_environment({}), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env=clean_environment({}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == status, done.stdout
     assert said in done.stdout
     assert "says_why took" not in done.stdout

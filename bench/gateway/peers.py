@@ -65,8 +65,17 @@ class Peer:
         place.parent.mkdir(parents=True, exist_ok=True)
         overrides = place.parent / f"{self.name}.overrides"
         overrides.write_text("\n".join(self.overrides))
-        install = [uv, "pip", "install", "--quiet", "--python", str(place / "bin" / "python"),
-                   "--override", str(overrides), *self.packages]  # fmt: skip
+        install = [
+            uv,
+            "pip",
+            "install",
+            "--quiet",
+            "--python",
+            str(place / "bin" / "python"),
+            "--override",
+            str(overrides),
+            *self.packages,
+        ]
         for words in ([uv, "venv", "--quiet", str(place)], install):
             try:
                 done = subprocess.run(words, capture_output=True, text=True, timeout=INSTALL_S, check=False)
@@ -101,9 +110,19 @@ http {{
 
 def _router(_: Path, port: int, engine_port: int) -> list[str]:
     return [
-        "--host", "127.0.0.1", "--port", str(port), "--worker-urls", f"http://127.0.0.1:{engine_port}",
-        "--policy", "round_robin", "--log-level", "error", "--prometheus-port", str(_free_port()),
-    ]  # fmt: skip
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--worker-urls",
+        f"http://127.0.0.1:{engine_port}",
+        "--policy",
+        "round_robin",
+        "--log-level",
+        "error",
+        "--prometheus-port",
+        str(_free_port()),
+    ]
 
 
 def _litellm(folder: Path, port: int, engine_port: int) -> list[str]:

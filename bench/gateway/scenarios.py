@@ -252,10 +252,13 @@ async def paced(target: BenchTarget, engine: BenchEngine, seconds: float) -> Fig
         await rounds.wait(1 + seconds + DEADLINE_S)
         after_s = target.cpu_s()
     return {
-        "first_p50_ms": statistics.median(first_ms), "first_p99_ms": statistics.quantiles(first_ms, n=100)[98],
-        "gap_ms": max(gaps_ms), "over_100": sum(gap > 100 for gap in gaps_ms), "over_250": sum(gap > 250 for gap in gaps_ms),
+        "first_p50_ms": statistics.median(first_ms),
+        "first_p99_ms": statistics.quantiles(first_ms, n=100)[98],
+        "gap_ms": max(gaps_ms),
+        "over_100": sum(gap > 100 for gap in gaps_ms),
+        "over_250": sum(gap > 250 for gap in gaps_ms),
         **_cpu(used_s, after_s, events),
-    }  # fmt: skip
+    }
 
 
 def leaving(*, stream: bool) -> Callable[[BenchTarget, BenchEngine, float], Awaitable[Figures]]:

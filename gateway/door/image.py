@@ -33,9 +33,21 @@ class Image:
     """
 
     __slots__ = (
-        "_payload", "_raw", "data", "decoding", "detail", "height", "identity", "path", "remote", "sha256", "shown", "size_bytes",
-        "type", "width",
-    )  # fmt: skip
+        "_payload",
+        "_raw",
+        "data",
+        "decoding",
+        "detail",
+        "height",
+        "identity",
+        "path",
+        "remote",
+        "sha256",
+        "shown",
+        "size_bytes",
+        "type",
+        "width",
+    )
 
     def __init__(self, raw: msgspec.Raw, detail: str | None, path: str, may_be_remote: bool = False) -> None:
         self.path = path

@@ -37,9 +37,17 @@ class Engine:
     """
 
     def __init__(
-        self, name: str, endpoint: Endpoint, *, bounds: QueueBounds, load: SharedLoad, care: ProbePlan,
-        resolver: Resolver, state: EngineState | None = None, tls: ssl.SSLContext | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        endpoint: Endpoint,
+        *,
+        bounds: QueueBounds,
+        load: SharedLoad,
+        care: ProbePlan,
+        resolver: Resolver,
+        state: EngineState | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.name, self.endpoint, self.state = name, endpoint, state
         self.draining = False
         self.queue = Queue(name, bounds, load)

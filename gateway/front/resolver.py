@@ -59,9 +59,12 @@ class Resolver:
     """The names of one purpose. Any thread and any event loop may ask."""
 
     def __init__(
-        self, lookup: Callable[[str], Sequence[str]] = system_lookup, *, lookup_s: float = LOOKUP_S,
+        self,
+        lookup: Callable[[str], Sequence[str]] = system_lookup,
+        *,
+        lookup_s: float = LOOKUP_S,
         failure_s: float = FAILURE_S,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """A lookup may take ``lookup_s``; a failure is the answer to everybody who asks within ``failure_s``."""
         self._system, self._lookup_s, self._failure_s = lookup, lookup_s, failure_s
         self._lookups: dict[str, _Lookup] = {}  # those that run, and those that failed a moment ago

@@ -121,10 +121,17 @@ class Fetcher:
         connector = aiohttp.TCPConnector(
             resolver=_Pinned(addresses), use_dns_cache=False, force_close=True, ssl=self._tls
         )
-        async with aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=False,
-            timeout=aiohttp.ClientTimeout(total=None), headers=_HEADERS,
-        ) as session, session.get(yarl.URL(str(url), encoded=True), allow_redirects=False) as answer:  # fmt: skip
+        async with (
+            aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=False,
+                timeout=aiohttp.ClientTimeout(total=None),
+                headers=_HEADERS,
+            ) as session,
+            session.get(yarl.URL(str(url), encoded=True), allow_redirects=False) as answer,
+        ):
             if answer.status in _MOVED:
                 return _moved(url, answer.headers.get("Location", ""))
             if answer.status != 200:
@@ -159,13 +166,16 @@ class _Account:
         limits = self._share.limits
         if self._size_bytes + size_bytes > limits.image_bytes:
             raise TooLarge(
-                f"the picture has more than {limits.image_bytes:,} bytes; scale or compress it", param=self._path, code="too_large"
-            )  # fmt: skip
+                f"the picture has more than {limits.image_bytes:,} bytes; scale or compress it",
+                param=self._path,
+                code="too_large",
+            )
         if self._share.size_bytes + size_bytes * self._copies > limits.images_bytes:
             raise TooLarge(
                 f"the pictures have more than {limits.images_bytes:,} bytes together; send fewer or smaller ones",
-                param="messages", code="too_large",
-            )  # fmt: skip
+                param="messages",
+                code="too_large",
+            )
         self._share.room.check(_in_base64(size_bytes * self._copies))
 
     def take(self, size_bytes: int) -> None:
@@ -186,11 +196,15 @@ class _Pinned(AbstractResolver):
     ) -> list[ResolveResult]:
         return [
             ResolveResult(
-                hostname=host, host=str(address), port=port, proto=0, flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+                hostname=host,
+                host=str(address),
+                port=port,
+                proto=0,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
                 family=socket.AF_INET if address.version == 4 else socket.AF_INET6,
             )
             for address in self._addresses
-        ]  # fmt: skip
+        ]
 
     async def close(self) -> None:
         pass

@@ -21,10 +21,14 @@ REQUEST, ANSWER = struct.Struct(">4sQQ"), struct.Struct(">?Q")
 BASE_BYTES, BYTES_PER_PIXEL = 256 << 20, 24
 _ORIENTATION = 0x0112
 _TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
-}  # fmt: skip
+}
 _PLUGINS = (
     GifImagePlugin,
     JpegImagePlugin,
@@ -136,9 +140,12 @@ def _prepare(most_pixels: int) -> None:
 def _bound(most_pixels: int) -> None:
     memory = BASE_BYTES + BYTES_PER_PIXEL * most_pixels
     for what, most in (
-        (resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, 0),
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NOFILE, 0),
         (resource.RLIMIT_NPROC, 0),
-    ):  # fmt: skip
+    ):
         resource.setrlimit(what, (most, most))
 
 

@@ -129,9 +129,13 @@ class ImageWorker:
         try:
             # Nothing of ours runs between fork and exec. -I: no variable, and no folder of the caller's, says what is imported.
             self.process: subprocess.Popen[bytes] = subprocess.Popen(
-                [sys.executable, "-I", str(_PROGRAM), str(most_pixels)], env={}, cwd="/",
-                stdin=its_own.fileno(), stdout=its_own.fileno(), stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+                [sys.executable, "-I", str(_PROGRAM), str(most_pixels)],
+                env={},
+                cwd="/",
+                stdin=its_own.fileno(),
+                stdout=its_own.fileno(),
+                stderr=subprocess.DEVNULL,
+            )
         except OSError:
             self._socket.close()
             raise

@@ -122,9 +122,12 @@ def limit(
     scope: Subject = "key" if tenant is None else "tenant"
     subject = key_id or tenant or ""
     given = {
-        "requests_per_min": requests_per_min, "tokens_per_min": tokens_per_min, "tokens_per_day": tokens_per_day,
-        "concurrent": concurrent, "images_per_min": images_per_min,
-    }  # fmt: skip
+        "requests_per_min": requests_per_min,
+        "tokens_per_min": tokens_per_min,
+        "tokens_per_day": tokens_per_day,
+        "concurrent": concurrent,
+        "images_per_min": images_per_min,
+    }
     changed = {name: _bound(text) for name, text in given.items() if text is not None}
     if not changed:
         _show_allowance(subject, _store().allowance(scope, subject), as_json)

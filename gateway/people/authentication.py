@@ -47,9 +47,7 @@ class PeopleAuthentication:
             fault.who = person.person_id
             raise fault
         secret, allowance = self.keys.tenant(person.tenant)
-        return Caller(
-            person.person_id, person.name, person.tenant, person.scopes, secret, person.allowance, allowance
-        )  # fmt: skip
+        return Caller(person.person_id, person.name, person.tenant, person.scopes, secret, person.allowance, allowance)
 
     def session(self, scope: HttpScope) -> tuple[str, Session]:
         """The cookie's token and session, whatever page asks. Raises Unauthenticated."""
@@ -105,8 +103,9 @@ class PeopleAuthentication:
         if wait_s:
             refused = OverLimit(
                 "you signed in too often within a minute; wait, and let the browser keep this site's cookie",
-                code="too_many_sign_ins", retry_after_s=wait_s,
-            )  # fmt: skip
+                code="too_many_sign_ins",
+                retry_after_s=wait_s,
+            )
             refused.who = person.person_id
             raise refused
 
@@ -130,8 +129,9 @@ class PeopleAuthentication:
         self.addresses.take_back(ip)  # what is refused here learned nothing, and must not make the wait longer
         refused = OverLimit(
             "too many wrong passwords were sent; check name and password, and wait",
-            code="too_many_failed_logins", retry_after_s=wait_s,
-        )  # fmt: skip
+            code="too_many_failed_logins",
+            retry_after_s=wait_s,
+        )
         refused.who = who
         raise refused
 

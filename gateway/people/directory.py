@@ -125,9 +125,14 @@ class Directory:
 async def _ask(question: bytes) -> Mapping[str, Any]:
     # LDAPNOINIT: no file or variable of this machine may switch the check of certificates off.
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-I", str(_PROGRAM), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL, env={"LDAPNOINIT": "1", "PATH": os.environ.get("PATH", "")},
-    )  # fmt: skip
+        sys.executable,
+        "-I",
+        str(_PROGRAM),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env={"LDAPNOINIT": "1", "PATH": os.environ.get("PATH", "")},
+    )
     try:
         out, _ = await process.communicate(question)
     finally:

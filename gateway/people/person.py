@@ -61,9 +61,7 @@ def admitted(name: str, groups: Iterable[str], mapping: Iterable[Group], secret:
     theirs = {_normal(group) for group in groups}
     for entry in mapping:
         if _normal(entry.group) in theirs:
-            return Person(
-                person_id(secret, name), name, entry.tenant, entry.scopes, entry.allowance
-            )  # fmt: skip
+            return Person(person_id(secret, name), name, entry.tenant, entry.scopes, entry.allowance)
     return None
 
 

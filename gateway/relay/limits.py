@@ -18,9 +18,12 @@ _TOKENS_PER_MESSAGE = 8
 _ANSWERS = ("requests", "tokens")
 _COUNTED = {"requests_per_min": "requests", "tokens_per_min": "tokens", "tokens_per_day": "tokens"}
 _WORDS = {
-    "requests_per_min": "requests a minute", "tokens_per_min": "tokens a minute", "tokens_per_day": "tokens a day",
-    "concurrent": "requests at once", "images_per_min": "pictures a minute",
-}  # fmt: skip
+    "requests_per_min": "requests a minute",
+    "tokens_per_min": "tokens a minute",
+    "tokens_per_day": "tokens a day",
+    "concurrent": "requests at once",
+    "images_per_min": "pictures a minute",
+}
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,9 @@ def over(refusal: Refusal | Over, tokens: int, images: int) -> OverLimit:
         error = OverLimit(
             f"the request needs {needed:,} {_WORDS[refusal.limit].split()[0]}, and the limit for {whose} is {refusal.value:,}"
             f" {_WORDS[refusal.limit]}; lower max_tokens, send less, or ask the operator for more",
-            kind=kind, retry_after_s=_seconds(refusal.reset_ms),
-        )  # fmt: skip
+            kind=kind,
+            retry_after_s=_seconds(refusal.reset_ms),
+        )
         # Read by OpenAI's client: asking again does not help.
         error.headers.append((b"x-should-retry", b"false"))
     else:

@@ -170,10 +170,16 @@ async def deny(
     The refusal stands also when the ledger is away; it then says nothing of limits.
     """
     record = Deny(
-        reason=error.code or error.type, status=error.status, ip=state.client_ip, peer=state.peer, route=route,
-        request=state.request_id, key=caller.key_id if caller else error.who, tenant=caller.tenant if caller else None,
+        reason=error.code or error.type,
+        status=error.status,
+        ip=state.client_ip,
+        peer=state.peer,
+        route=route,
+        request=state.request_id,
+        key=caller.key_id if caller else error.who,
+        tenant=caller.tenant if caller else None,
         limits=bounds,
-    )  # fmt: skip
+    )
     with contextlib.suppress(LedgerUnavailable):
         receipt = await ledger.deny(record)
         error.headers += limits.headers(receipt.left)
@@ -182,22 +188,33 @@ async def deny(
 def _no_record() -> Unavailable:
     return Unavailable(
         "the audit log does not answer, and nothing is answered without a record; try again soon",
-        code="audit_unavailable", retry_after_s=1,
-    )  # fmt: skip
+        code="audit_unavailable",
+        retry_after_s=1,
+    )
 
 
 def _admit(exchange: Exchange, bounds: tuple[Limit, ...]) -> Admit:
     request, caller = exchange.request, exchange.caller
     return Admit(
-        key=caller.key_id, tenant=caller.tenant, ip=exchange.ip, peer=exchange.peer, route=exchange.route,
-        model=request.model, stream=request.stream, request=exchange.id,
-        prompt=_text(request.prompt_text), conversation=_text(request.conversation),
+        key=caller.key_id,
+        tenant=caller.tenant,
+        ip=exchange.ip,
+        peer=exchange.peer,
+        route=exchange.route,
+        model=request.model,
+        stream=request.stream,
+        request=exchange.id,
+        prompt=_text(request.prompt_text),
+        conversation=_text(request.conversation),
         images=tuple(
-            ImageDigest(image.sha256, image.size_bytes, image.type, image.width, image.height) for image in request.images
+            ImageDigest(image.sha256, image.size_bytes, image.type, image.width, image.height)
+            for image in request.images
         ),
         fields={name: _text(value) for name, value in request.free_form.items()},
-        params=_params(request), tokens=exchange.tokens, limits=bounds,
-    )  # fmt: skip
+        params=_params(request),
+        tokens=exchange.tokens,
+        limits=bounds,
+    )
 
 
 def _params(request: ChatRequest) -> dict[str, Fact]:
@@ -217,12 +234,18 @@ def _params(request: ChatRequest) -> dict[str, Fact]:
 def _complete(record_id: str, exchange: Exchange, bounds: tuple[Limit, ...]) -> Complete:
     answer = exchange.answer
     return Complete(
-        id=record_id, outcome=exchange.outcome.value, status=exchange.status,
-        answer=TextDigest(answer.sha256.digest(), answer.chars), finish=answer.finish,
-        prompt_tokens=answer.prompt_tokens, answer_tokens=answer.completion_tokens, engine=exchange.engine,
-        ttft_ms=_ms(exchange.started_s, exchange.first_byte_s), total_ms=_ms(exchange.started_s, exchange.ended_s) or 0,
+        id=record_id,
+        outcome=exchange.outcome.value,
+        status=exchange.status,
+        answer=TextDigest(answer.sha256.digest(), answer.chars),
+        finish=answer.finish,
+        prompt_tokens=answer.prompt_tokens,
+        answer_tokens=answer.completion_tokens,
+        engine=exchange.engine,
+        ttft_ms=_ms(exchange.started_s, exchange.first_byte_s),
+        total_ms=_ms(exchange.started_s, exchange.ended_s) or 0,
         limits=bounds,
-    )  # fmt: skip
+    )
 
 
 def _text(content: bytes) -> TextDigest:

@@ -276,9 +276,12 @@ class _Run:
 
 
 _OUTCOMES: dict[type[GatewayError], Outcome] = {
-    TimedOut: Outcome.TIMED_OUT, BadRequest: Outcome.REFUSED, NotFound: Outcome.REFUSED, Unavailable: Outcome.REFUSED,
+    TimedOut: Outcome.TIMED_OUT,
+    BadRequest: Outcome.REFUSED,
+    NotFound: Outcome.REFUSED,
+    Unavailable: Outcome.REFUSED,
     OverLimit: Outcome.REFUSED,
-}  # fmt: skip
+}
 
 
 _TOKEN_BYTES = 256  # as JSON: the longest tokens are runs of blanks, and a character may be written in six
@@ -310,6 +313,7 @@ async def _refusal(answer: EngineResponse) -> GatewayError:
         return BadRequest(
             "the prompt and max_tokens together are longer than the model's context; shorten the conversation, send fewer or"
             " smaller pictures, or lower max_tokens",
-            param="messages", code="context_length_exceeded",
-        )  # fmt: skip
+            param="messages",
+            code="context_length_exceeded",
+        )
     return BadRequest("the engine can't do what was asked; check the parameters against /docs", code="engine_refused")

@@ -63,9 +63,10 @@ def _add(document: dict[str, Any], door: DoorLimits) -> None:
             },
         }
     }
-    errors = {"description": "What went wrong, in OpenAI's shape", "content": {
-        "application/json": {"schema": {"$ref": "#/components/schemas/Error"}}
-    }}  # fmt: skip
+    errors = {
+        "description": "What went wrong, in OpenAI's shape",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+    }
     for path, operations in document["paths"].items():
         for operation in operations.values():
             operation["responses"].pop("422", None)
@@ -96,9 +97,11 @@ def _describe_credentials(operation: dict[str, Any]) -> None:
         "content": {
             "application/json": {
                 "schema": {
-                    "type": "object", "required": ["user", "password"], "additionalProperties": False,
+                    "type": "object",
+                    "required": ["user", "password"],
+                    "additionalProperties": False,
                     "properties": {"user": {**text, "maxLength": 256}, "password": {**text, "maxLength": 1024}},
                 }
             }
         },
-    }  # fmt: skip
+    }

@@ -61,9 +61,7 @@ def add(app: FastAPI, services: Services) -> None:
         _refuse_others(people, request)
         try:
             with MemoryShare(services.memory) as share:
-                body = await read_body(
-                    request.scope, request.receive, share, MOST_BODY_BYTES, services.body_timeout_s
-                )  # fmt: skip
+                body = await read_body(request.scope, request.receive, share, MOST_BODY_BYTES, services.body_timeout_s)
         except ClientLeft:
             return Response(status_code=CLIENT_LEFT_STATUS)  # to nobody
         try:
@@ -85,8 +83,9 @@ def add(app: FastAPI, services: Services) -> None:
             structlog.get_logger().error("the directory did not answer", reason=str(away))
             raise Unavailable(
                 "the organisation's directory does not answer; try again soon, or use an API key",
-                code="directory_away", retry_after_s=5,
-            ) from None  # fmt: skip
+                code="directory_away",
+                retry_after_s=5,
+            ) from None
         return await _begin(services, people, request, person, DIRECTORY)
 
     @app.post("/auth/sign-out", summary="End the session")
@@ -129,8 +128,9 @@ async def _begin(
     except LedgerUnavailable:
         raise Unavailable(
             "the audit log does not answer, and nobody signs in without a record; try again soon",
-            code="audit_unavailable", retry_after_s=1,
-        ) from None  # fmt: skip
+            code="audit_unavailable",
+            retry_after_s=1,
+        ) from None
     before = people.token(request.scope)
     if before is not None:
         people.sessions.end(before)
@@ -150,17 +150,26 @@ def _shown(token: str, session: Session) -> dict[str, Any]:
     person = session.person
     until = datetime.fromtimestamp(session.ends_at_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     return {
-        "name": person.name, "id": person.person_id, "tenant": person.tenant, "scopes": sorted(person.scopes),
-        "csrf": csrf_of(token), "until": until,
-    }  # fmt: skip
+        "name": person.name,
+        "id": person.person_id,
+        "tenant": person.tenant,
+        "scopes": sorted(person.scopes),
+        "csrf": csrf_of(token),
+        "until": until,
+    }
 
 
 async def _record(services: Services, request: Request, event: Literal["created", "revoked"], session: Session) -> None:
     person = session.person
     facts: dict[str, Fact] = {
-        "what": "session", "session": session.session_id, "name": person.name, "tenant": person.tenant,
-        "scopes": " ".join(sorted(person.scopes)), "ip": state_of(request.scope).client_ip, "ends_at_s": int(session.ends_at_s),
-    }  # fmt: skip
+        "what": "session",
+        "session": session.session_id,
+        "name": person.name,
+        "tenant": person.tenant,
+        "scopes": " ".join(sorted(person.scopes)),
+        "ip": state_of(request.scope).client_ip,
+        "ends_at_s": int(session.ends_at_s),
+    }
     await services.ledger.key_event(KeyEvent(event, person.person_id, session.via, facts))
 
 

@@ -74,9 +74,13 @@ def configured(model: Path, flags: dict[str, Any]) -> VllmConfig:
         return config
 
     arguments = EngineArgs(
-        model=str(model), load_format="dummy", max_model_len=4096, hf_overrides=shorter,
-        limit_mm_per_prompt={"image": 8, "video": 0}, **flags,
-    )  # fmt: skip
+        model=str(model),
+        load_format="dummy",
+        max_model_len=4096,
+        hf_overrides=shorter,
+        limit_mm_per_prompt={"image": 8, "video": 0},
+        **flags,
+    )
     return arguments.create_engine_config()
 
 

@@ -25,9 +25,17 @@ class Bench:
     figure as it comes, so that none is lost when time is up."""
 
     def __init__(
-        self, campaign: Campaign, model: Path, place: Path, out: Path, words: list[str], processes: int, isolation: str,
-        left_s: Callable[[], float], told: Callable[[str, str, dict[str, Any]], None],
-    ) -> None:  # fmt: skip
+        self,
+        campaign: Campaign,
+        model: Path,
+        place: Path,
+        out: Path,
+        words: list[str],
+        processes: int,
+        isolation: str,
+        left_s: Callable[[], float],
+        told: Callable[[str, str, dict[str, Any]], None],
+    ) -> None:
         self._campaign, self._model, self._place, self._out = campaign, model, place, out
         self._words, self._processes, self._isolation = words, processes, isolation
         self._left_s, self._told = left_s, told
@@ -105,10 +113,18 @@ class Bench:
             entries = pool.make(scenario, wanted.requests + warm, self._asked * 104_729, folder, words=self._words)
             at_s = arrivals.poisson(wanted.rate, wanted.requests, self._asked) if wanted.rate else None
             run = crowd.run(
-                target, scenario, entries, at_s=at_s, at_once=0 if at_s else wanted.at_once, warm=warm,
-                processes=self._processes, for_s=min(wanted.for_s, max(5.0, self._left_s() - 10)), seed=self._asked,
-                words=self._words, progress=lambda *_: begin(),
-            )  # fmt: skip
+                target,
+                scenario,
+                entries,
+                at_s=at_s,
+                at_once=0 if at_s else wanted.at_once,
+                warm=warm,
+                processes=self._processes,
+                for_s=min(wanted.for_s, max(5.0, self._left_s() - 10)),
+                seed=self._asked,
+                words=self._words,
+                progress=lambda *_: begin(),
+            )
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         found = figures.summary(run, scenario)

@@ -11,12 +11,14 @@ from tests.gateway.door.bodies import animation, body, image_part, picture, user
 from tests.gateway.door.test_control import SHIELD as FORGING
 from tests.gateway.door.test_fields import ENGINE_FIELDS
 
+# fmt: off
 PATHS = (
     "/invocations", "/inference/v1/generate", "/tokenize", "/detokenize", "/scale_elastic_ep", "/v1/completions", "/v1/embeddings",
     "/pooling", "/score", "/rerank", "/v1/load_lora_adapter", "/sleep", "/wake_up", "/collective_rpc", "/server_info", "/load",
     "/version", "/v1/chat/completions/", "/v1/chat/completions/render", "/v1/responses", "/v1/messages", "//v1/chat/completions",
     "/v1/../v1/chat/completions", "/static/../keys.sqlite", "/static/%2e%2e/%2e%2e/keys.sqlite",
-)  # fmt: skip
+)
+# fmt: on
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,12 @@ CASES = (
     # What must go on working
     Raw("a good request", post(LENGTH, body=QUESTION), (200,), reaches=True),
     Raw("a good request in chunks", post(CHUNKED, body=chunk(QUESTION) + END), (200,), reaches=True),
-    Raw("a chunk with an extension", post(CHUNKED, body=b"%x;a=b\r\n%b\r\n" % (len(QUESTION), QUESTION) + END), (200,), True),
+    Raw(
+        "a chunk with an extension",
+        post(CHUNKED, body=b"%x;a=b\r\n%b\r\n" % (len(QUESTION), QUESTION) + END),
+        (200,),
+        True,
+    ),
     Raw("three in a row, pipelined", HEALTH * 3, (200, 200, 200)),
     Raw("HTTP/1.0", get(version=b"HTTP/1.0"), (200,)),
     Raw("an absolute target", get(b"Host: x", target=b"http://elsewhere/healthz"), (200,)),
@@ -81,8 +86,11 @@ CASES = (
     Raw("a request after Connection: close", get(b"Host: x", b"Connection: close") + HEALTH, (200,)),
     Raw("4,000 requests at once", HEALTH * 4000, (200,) * 17),
     Raw(
-        "a key in a trailer", post(CHUNKED, body=chunk(QUESTION) + b"0\r\nAuthorization: Bearer {key}\r\n\r\n")
-        .replace(b"Authorization: Bearer {key}\r\n", b"", 1), (401,),
+        "a key in a trailer",
+        post(CHUNKED, body=chunk(QUESTION) + b"0\r\nAuthorization: Bearer {key}\r\n\r\n").replace(
+            b"Authorization: Bearer {key}\r\n", b"", 1
+        ),
+        (401,),
     ),
     Raw("trailers", post(CHUNKED, body=chunk(QUESTION) + b"0\r\nX-A: b\r\nHost: y\r\n\r\n"), (200,), reaches=True),
     Raw("200 trailers", post(CHUNKED, body=chunk(QUESTION) + b"0\r\n" + b"A: b\r\n" * 200 + b"\r\n"), (400,)),
@@ -120,7 +128,11 @@ CASES = (
     Raw("a target of 20,000 bytes", get(b"Host: x", target=b"/" + b"a" * 20_000), (431,)),
     # Bodies
     Raw("500 MB announced, 3 MB sent", post(b"Content-Length: 500000000", body=b"x" * 3_000_000), (413,)),
-    Raw("3 MB with a wrong key", post(b"Content-Length: 60000000", body=b"x" * 3_000_000).replace(b"{key}", b"x"), (401,)),
+    Raw(
+        "3 MB with a wrong key",
+        post(b"Content-Length: 60000000", body=b"x" * 3_000_000).replace(b"{key}", b"x"),
+        (401,),
+    ),
     Raw(
         "chunks without end for a path that is not there",
         b"POST /none HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"0123456789abcdef") * 200_000,
@@ -129,7 +141,7 @@ CASES = (
     Raw("a gzip bomb", post(b"Content-Encoding: gzip", b"Content-Length: 4", body=b"\x1f\x8b\x08\0"), (400,)),
     Raw("a deflate bomb", post(b"Content-Encoding: deflate", b"Content-Length: 4", body=b"\x78\x9c\0\0"), (400,)),
     Raw("zstd within identity", post(b"Content-Encoding: identity, zstd", b"Content-Length: 1", body=b"x"), (400,)),
-)  # fmt: skip
+)
 
 
 def exchange(port: int, sent: bytes, within_s: float = 15, quiet_s: float | None = None) -> bytes:

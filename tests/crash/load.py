@@ -40,8 +40,9 @@ async def load(ledger: Ledger, *, exchanges: int | None = None, senders: int = 1
     tasks = [asyncio.create_task(sender()) for _ in range(senders)]
     await eventually(
         lambda: ledger.process.poll() is not None or all(task.done() for task in tasks),
-        within_s=45, what="the load or the ledger ended",
-    )  # fmt: skip
+        within_s=45,
+        what="the load or the ledger ended",
+    )
     for task in tasks:
         task.cancel()
     ends = await asyncio.gather(*tasks, return_exceptions=True)

@@ -13,10 +13,18 @@ from loadtest.table import errors
 @pytest.mark.parametrize("value", ["inf", "nan", "-inf"])
 @pytest.mark.parametrize(
     "words",
-    [["run", "--rate"], ["run", "--step-s"], ["run", "--for-s"], ["run", "--timeout-s"], ["run", "--ceiling"],
-     ["ceiling", "--seconds"], ["run", "--goal", "errors_share="], ["run", "--sweep", "1:"]],
+    [
+        ["run", "--rate"],
+        ["run", "--step-s"],
+        ["run", "--for-s"],
+        ["run", "--timeout-s"],
+        ["run", "--ceiling"],
+        ["ceiling", "--seconds"],
+        ["run", "--goal", "errors_share="],
+        ["run", "--sweep", "1:"],
+    ],
     ids=" ".join,
-)  # fmt: skip
+)
 def test_no_number_is_without_end(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], value: str
 ) -> None:

@@ -113,9 +113,16 @@ def test_a_run_prints_and_writes_what_it_found_and_its_trace_is_replayed(
     assert "first_token_p50_ms ≤ 5,000" in page.text
     lines = [json.loads(line) for line in (tmp_path / "out" / "exchanges.jsonl").read_text().splitlines()]
     again = loadtest(
-        words, "--url", engine.url, "--ceiling", "0", "--trace", str(tmp_path / "out" / "exchanges.jsonl"), "--out",
+        words,
+        "--url",
+        engine.url,
+        "--ceiling",
+        "0",
+        "--trace",
+        str(tmp_path / "out" / "exchanges.jsonl"),
+        "--out",
         str(tmp_path / "again"),
-    )  # fmt: skip
+    )
     assert again.returncode == 0, again.stderr
     replayed = [json.loads(line) for line in (tmp_path / "again" / "exchanges.jsonl").read_text().splitlines()]
     expected = [one["at_s"] - lines[0]["at_s"] for one in lines]
@@ -136,8 +143,14 @@ def test_nothing_measured_is_an_exit_of_1_and_wrong_usage_of_64(words: str) -> N
         done = loadtest(words, "--url", server.url, "--key", "wrong")
     assert (done.returncode, done.stdout) == (1, "")
     assert "nothing measured: every question of the warm-up failed: status 401" in done.stderr
-    for wrong in (["nope"], [words, "--rate", "1", "--concurrency", "1"], [words, "--goal", "speed=1"],
-                  [words, "--url", "here"], [words, "--sweep", "9:1"], [words, "--rates", "1"]):  # fmt: skip
+    for wrong in (
+        ["nope"],
+        [words, "--rate", "1", "--concurrency", "1"],
+        [words, "--goal", "speed=1"],
+        [words, "--url", "here"],
+        [words, "--sweep", "9:1"],
+        [words, "--rates", "1"],
+    ):
         done = loadtest(*wrong)
         assert done.returncode == 64, wrong
         assert done.stderr.startswith("error: ")
@@ -149,9 +162,20 @@ def test_a_sweep_finds_where_a_server_gives_in(words: str, tmp_path: Path) -> No
     Path(words).write_text(TEXT + "[slo]\nfirst_token_ms = 500.0\n")
     with Server(each_s=0.05) as server:
         done = loadtest(
-            words, "--url", server.url, "--sweep", "10:160", "--step-s", "2", "--steps", "3",
-            "--ceiling", "0", "--out", str(tmp_path),
-        )  # fmt: skip
+            words,
+            "--url",
+            server.url,
+            "--sweep",
+            "10:160",
+            "--step-s",
+            "2",
+            "--steps",
+            "3",
+            "--ceiling",
+            "0",
+            "--out",
+            str(tmp_path),
+        )
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "results.json").read_text())
     rates = [one["rate"] for one in found["sweep"]["steps"]]

@@ -64,8 +64,12 @@ def test_a_python_that_is_too_old_or_too_new_is_named(tmp_path: Path, version: t
     pretend = f"import sys, runpy; sys.version_info = {version}; sys.argv = ['x', 'cpu']; "
     done = subprocess.run(
         [sys.executable, "-c", pretend + f"runpy.run_path({str(PROGRAM)!r}, run_name='__main__')"],
-        cwd=clone(tmp_path), capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        cwd=clone(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (1, TOO_OLD.format(f"{version[0]}.{version[1]}"))
 
 

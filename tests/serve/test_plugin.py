@@ -142,9 +142,11 @@ def test_positions_in_bfloat16_differ_by_their_last_bit_and_hardly_ever(
     encoder: Any, vllms_own: dict[str, Any], grid: list[list[int]]
 ) -> None:
     half = SimpleNamespace(
-        embeddings=copy.deepcopy(encoder.embeddings).bfloat16(), dtype=torch.bfloat16, hidden_size=encoder.hidden_size,
+        embeddings=copy.deepcopy(encoder.embeddings).bfloat16(),
+        dtype=torch.bfloat16,
+        hidden_size=encoder.hidden_size,
         spatial_merge_size=encoder.spatial_merge_size,
-    )  # fmt: skip
+    )
     theirs, ours = (find(half, grid) for find in (vllms_own["positions"], type(encoder).pos_embeds_interpolate))
     assert (ours.shape, ours.dtype) == (theirs.shape, torch.bfloat16)
     # Apart by one in the order of all bfloat16 numbers; near 0 the step is finer than float32's rounding of the sum.

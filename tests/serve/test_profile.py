@@ -68,9 +68,15 @@ def test_every_built_in_profile_and_every_variant_of_the_load_test_is_understood
     ]
     lines += [["m", *words] for _, words in tried] + [["m", "--no-such-flag"], ["m", "--trust-remote"]]
     done = subprocess.run(
-        [sys.executable, "-c", PARSE], input=json.dumps(lines), env=clean_environment({"VLLM_LOGGING_LEVEL": "ERROR"}),
-        capture_output=True, text=True, timeout=100, check=False, cwd=TOP,
-    )  # fmt: skip
+        [sys.executable, "-c", PARSE],
+        input=json.dumps(lines),
+        env=clean_environment({"VLLM_LOGGING_LEVEL": "ERROR"}),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+        cwd=TOP,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     *answers, unknown, abbreviated = json.loads(done.stdout.partition("ANSWERS")[2])
     assert "unrecognized arguments: --no-such-flag" in unknown
@@ -157,8 +163,18 @@ def test_a_switch_a_number_a_list_and_json_become_words(tmp_path: Path) -> None:
         },
     )
     assert found.arguments() == [
-        "--enforce-eager", "--no-async-scheduling", "--seed", "-1", "--share", "0.5", "--sizes", "1", "2", "--x", "{}",
-    ]  # fmt: skip
+        "--enforce-eager",
+        "--no-async-scheduling",
+        "--seed",
+        "-1",
+        "--share",
+        "0.5",
+        "--sizes",
+        "1",
+        "2",
+        "--x",
+        "{}",
+    ]
 
 
 def test_a_card_adds_the_flags_of_its_capability_and_of_those_below(tmp_path: Path) -> None:

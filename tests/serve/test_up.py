@@ -94,8 +94,12 @@ def test_the_engine_inherits_the_machine_and_nothing_of_ours(running: Running) -
     assert "ours" not in found.values()
     assert not [name for name in found if name.startswith("VITRINE_") or name.lower().endswith("_proxy")]
     assert {name for name in found if name.startswith("VLLM_")} == {
-        "VLLM_HOST_IP", "VLLM_NO_USAGE_STATS", "VLLM_PLUGINS", "VLLM_CACHE_ROOT", "VLLM_CONFIG_ROOT",
-    }  # fmt: skip
+        "VLLM_HOST_IP",
+        "VLLM_NO_USAGE_STATS",
+        "VLLM_PLUGINS",
+        "VLLM_CACHE_ROOT",
+        "VLLM_CONFIG_ROOT",
+    }
     assert (found["HF_HUB_OFFLINE"], found["DO_NOT_TRACK"], found["VLLM_PLUGINS"]) == ("1", "1", "")
     assert (found["CUDA_VISIBLE_DEVICES"], found["OF_THE_PROFILE"]) == ("0", "1")
     assert found["PYTHONPATH"] == f"{STANDIN}{os.pathsep}{TOP}"  # the profile's; ours has one folder

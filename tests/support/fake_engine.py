@@ -55,9 +55,14 @@ class FakeEngine:
     SECRET = "secret-path-/srv/models"
 
     def __init__(
-        self, run: Path, number: int = 0, served_names: tuple[str, ...] = ("glm-4v", "glm-4v-fake"), *,
-        tcp: bool | ssl.SSLContext = False, port: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        run: Path,
+        number: int = 0,
+        served_names: tuple[str, ...] = ("glm-4v", "glm-4v-fake"),
+        *,
+        tcp: bool | ssl.SSLContext = False,
+        port: int = 0,
+    ) -> None:
         self.folder = run / f"engine-{number}"
         self.behaviour = Behaviour.ANSWERS
         self.bodies: list[dict[str, Any]] = []
@@ -96,11 +101,21 @@ class FakeEngine:
     def say(self, phase: str, message: str = "") -> None:
         """Write the state file as a supervisor would."""
         state = {
-            "schema": 1, "number": self._number, "phase": phase, "message": message, "profile": "fake",
-            "served_names": self._served_names, "supervisor_pid": 0, "manifest_root": "", "flags_digest": "",
-            "ready_since_s": 0.0, "started_at_s": 0.0, "max_model_len": 4096, "restarts": 0,
+            "schema": 1,
+            "number": self._number,
+            "phase": phase,
+            "message": message,
+            "profile": "fake",
+            "served_names": self._served_names,
+            "supervisor_pid": 0,
+            "manifest_root": "",
+            "flags_digest": "",
+            "ready_since_s": 0.0,
+            "started_at_s": 0.0,
+            "max_model_len": 4096,
+            "restarts": 0,
             "namespace": {"isolated": True, "inode": 1, "interfaces": ["lo"], "no_routes": 0},
-        }  # fmt: skip
+        }
         temporary = self.folder / "state.tmp"
         temporary.write_text(json.dumps(state))
         temporary.replace(self.folder / "state.json")
@@ -182,11 +197,16 @@ class FakeEngine:
 
     def _answered(self, model: str) -> web.Response:
         message = {"role": "assistant", "content": "".join(WORDS)}
-        return web.json_response({
-            "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": model,
-            "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
-            "usage": {"prompt_tokens": 7, "completion_tokens": len(WORDS), "total_tokens": 7 + len(WORDS)},
-        })  # fmt: skip
+        return web.json_response(
+            {
+                "id": "chatcmpl-1",
+                "object": "chat.completion",
+                "created": 1,
+                "model": model,
+                "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
+                "usage": {"prompt_tokens": 7, "completion_tokens": len(WORDS), "total_tokens": 7 + len(WORDS)},
+            }
+        )
 
     def _refusal(self) -> web.Response:
         length = self.behaviour is Behaviour.REFUSES_THE_LENGTH
@@ -281,6 +301,6 @@ def _data(value: dict[str, Any]) -> bytes:
 
 def _event(model: str, delta: dict[str, Any], finish: str | None) -> bytes:
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-    return _data({
-        "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": model, "choices": [choice]
-    })  # fmt: skip
+    return _data(
+        {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": model, "choices": [choice]}
+    )

@@ -82,8 +82,13 @@ class Fork:
 
 
 def start(
-    words: Sequence[str], *, env: Mapping[str, str], cwd: Path, stdout: int | IO[Any], stderr: int | IO[Any],
-) -> Fork:  # fmt: skip
+    words: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    stdout: int | IO[Any],
+    stderr: int | IO[Any],
+) -> Fork:
     """``python -m WORDS`` in a session of its own; ``stdout`` and ``stderr`` as `subprocess.Popen` takes them."""
     sys.audit("tests.fork", words[0])
     read = None
@@ -154,9 +159,13 @@ def _server() -> socket.socket:
     with theirs:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("VITRINE_")}
         server = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.forks", str(theirs.fileno())], cwd=TOP, pass_fds=[theirs.fileno()],
-            env={**kept, "PYTHONPATH": str(TOP)}, stdin=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+            [sys.executable, "-m", "tests.support.forks", str(theirs.fileno())],
+            cwd=TOP,
+            pass_fds=[theirs.fileno()],
+            env={**kept, "PYTHONPATH": str(TOP)},
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     def end() -> None:
         ours.close()

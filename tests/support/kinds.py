@@ -17,9 +17,9 @@ import pytest
 # What starts a process: these modules, whatever is taken from them, and these functions.
 _MODULES = frozenset({"subprocess", "multiprocessing", "tests.support.forks"})
 _FUNCTIONS = frozenset({"sync_playwright", "create_subprocess_exec", "fork", "posix_spawn", "NotebookClient"})
-_EVENTS = frozenset({
-    "subprocess.Popen", "os.posix_spawn", "os.spawn", "os.exec", "os.fork", "os.forkpty", "os.system", "tests.fork"
-})  # fmt: skip
+_EVENTS = frozenset(
+    {"subprocess.Popen", "os.posix_spawn", "os.spawn", "os.exec", "os.fork", "os.forkpty", "os.system", "tests.fork"}
+)
 
 
 def in_part(name: str, part: str) -> bool:

@@ -50,19 +50,36 @@ def image(content: bytes) -> ImageDigest:
 def admit(number: int = 0, *, prompt: str = "what is this?", picture: bytes | None = None, **more: Any) -> Admit:
     """An admit as a gateway worker would send it."""
     fields: dict[str, Any] = {
-        "key": "key-1", "tenant": "lab", "ip": "192.0.2.7", "peer": "127.0.0.1:5000", "route": "/v1/chat/completions",
-        "model": "glm-4v", "stream": True, "request": f"request-{number}", "prompt": text(prompt),
-        "conversation": text("system\n" + prompt), "images": () if picture is None else (image(picture),),
-        "params": {"max_tokens": 128, "temperature": "0.7"}, "tokens": 100,
-    }  # fmt: skip
+        "key": "key-1",
+        "tenant": "lab",
+        "ip": "192.0.2.7",
+        "peer": "127.0.0.1:5000",
+        "route": "/v1/chat/completions",
+        "model": "glm-4v",
+        "stream": True,
+        "request": f"request-{number}",
+        "prompt": text(prompt),
+        "conversation": text("system\n" + prompt),
+        "images": () if picture is None else (image(picture),),
+        "params": {"max_tokens": 128, "temperature": "0.7"},
+        "tokens": 100,
+    }
     return Admit(**(fields | more))
 
 
 def complete(identity: str, answer: str = "a red circle", **more: Any) -> Complete:
     fields: dict[str, Any] = {
-        "id": identity, "outcome": "completed", "status": 200, "answer": text(answer), "finish": "stop",
-        "prompt_tokens": 40, "answer_tokens": 12, "engine": "engine-0", "ttft_ms": 30, "total_ms": 220,
-    }  # fmt: skip
+        "id": identity,
+        "outcome": "completed",
+        "status": 200,
+        "answer": text(answer),
+        "finish": "stop",
+        "prompt_tokens": 40,
+        "answer_tokens": 12,
+        "engine": "engine-0",
+        "ttft_ms": 30,
+        "total_ms": 220,
+    }
     return Complete(**(fields | more))
 
 

@@ -36,9 +36,14 @@ def run(
     if forks.possible(words, env) and not anew:
         return forks.run(words, env=clean_environment(env), cwd=cwd, timeout=within_s)
     return subprocess.run(
-        [sys.executable, "-m", *words], env=clean_environment(env), cwd=cwd, capture_output=True, text=True,
-        timeout=within_s, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", *words],
+        env=clean_environment(env),
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=within_s,
+        check=False,
+    )
 
 
 class Process:
@@ -55,9 +60,14 @@ class Process:
             )
         else:
             self._popen = subprocess.Popen(
-                [*program, *words], env=clean_environment(env), cwd=cwd,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-            )  # fmt: skip
+                [*program, *words],
+                env=clean_environment(env),
+                cwd=cwd,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -98,9 +98,15 @@ class LedgerClient:
 
     @classmethod
     async def connect(
-        cls, path: Path, deadlines: Deadlines | None = None, *, buffered: bool = False, boot: Boot | None = None,
-        wait_s: float = 5.0, on_failure: Callable[[What], None] = lambda _: None,
-    ) -> LedgerClient:  # fmt: skip
+        cls,
+        path: Path,
+        deadlines: Deadlines | None = None,
+        *,
+        buffered: bool = False,
+        boot: Boot | None = None,
+        wait_s: float = 5.0,
+        on_failure: Callable[[What], None] = lambda _: None,
+    ) -> LedgerClient:
         """Connect to the ledger's socket; LedgerUnavailable if it does not answer within `wait_s`.
 
         With `wait_s` 0 the client is given at once and connects when it can. `boot` introduces this worker, after every
@@ -348,9 +354,11 @@ class LedgerClient:
         now_ms = time.time_ns() // 1_000_000
         before = self._lost
         self._lost = Lost(
-            count=1 if before is None else before.count + 1, from_ms=now_ms if before is None else before.from_ms,
-            to_ms=now_ms, why="the ledger was away and the buffer was full",
-        )  # fmt: skip
+            count=1 if before is None else before.count + 1,
+            from_ms=now_ms if before is None else before.from_ms,
+            to_ms=now_ms,
+            why="the ledger was away and the buffer was full",
+        )
 
     async def _replay(self) -> None:
         """Hand over what was held, one by one, each kept until it is durable."""

@@ -107,9 +107,16 @@ def _reveal(root: bytes, secret_of: Any, index: int, line: bytes) -> dict[str, A
     digests |= {f"image {at}": image["digest"] for at, image in enumerate(record.get("images", []), 1)}
     digests |= {f"field {name}": text["digest"] for name, text in (record.get("fields") or {}).items()}
     return {
-        "index": index, "kind": record["kind"], "id": record["id"], "time_ms": record["time_ms"], "epoch": epoch,
-        "record_key": key, "digests": digests, "leaf": b64(sha256(b"\x00" + line).digest()), "line": line.decode(),
-    }  # fmt: skip
+        "index": index,
+        "kind": record["kind"],
+        "id": record["id"],
+        "time_ms": record["time_ms"],
+        "epoch": epoch,
+        "record_key": key,
+        "digests": digests,
+        "leaf": b64(sha256(b"\x00" + line).digest()),
+        "line": line.decode(),
+    }
 
 
 def _matches(shown: list[dict[str, Any]], content: bytes) -> list[str]:

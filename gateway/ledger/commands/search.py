@@ -54,9 +54,13 @@ def find_command(
         raise typer.BadParameter("give at least one of --image, --prompt, --answer, --key, --ip, --since, --until")
     here = target(log)
     wanted = SearchTerms(
-        _digest(contents[0][0]) if contents else None, contents[0][1] if contents else "any", key, ip,
-        _time_ms(since), _time_ms(until),
-    )  # fmt: skip
+        _digest(contents[0][0]) if contents else None,
+        contents[0][1] if contents else "any",
+        key,
+        ip,
+        _time_ms(since),
+        _time_ms(until),
+    )
     reader = here.reader()
     meter = Meter("records", shown=not as_json)
     hits = list(find(reader, wanted, _epoch_keys(here) if contents else {}, lambda n: meter.tell(n, 0), processes))
@@ -106,9 +110,7 @@ def _join(hits: list[Hit], here: LogTarget) -> list[dict[str, Any]]:
     for hit in hits:
         record = decode(hit.line)
         rows.setdefault(record["id"], {})[record["kind"]] = record | {"index": hit.index}
-    missing = {
-        identity for identity, kinds in rows.items() if ("admit" in kinds) != ("complete" in kinds)
-    }  # fmt: skip
+    missing = {identity for identity, kinds in rows.items() if ("admit" in kinds) != ("complete" in kinds)}
     if missing:
         _fill(rows, missing, here)
     return list(rows.values())

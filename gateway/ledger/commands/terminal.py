@@ -52,14 +52,24 @@ def target(folder: Path | None = None) -> LogTarget:
 
 def plan_of(settings: LedgerSettings) -> ServicePlan:
     return ServicePlan(
-        folder=settings.log_folder, keys=settings.key_folder, socket=settings.socket_path, mode=settings.mode,
-        digests=settings.digests, epoch=settings.epoch, segment_bytes=settings.segment_bytes,
-        segment_daily=settings.segment_daily, compress=settings.compress, sign_every_s=settings.sign_every_s,
-        sign_every_records=settings.sign_every_records, sign_idle_s=settings.sign_idle_s,
-        anchors=tuple(settings.anchors), retention_days=settings.retention_days,
-        allow_volatile=settings.allow_volatile, free_bytes=settings.free_bytes,
+        folder=settings.log_folder,
+        keys=settings.key_folder,
+        socket=settings.socket_path,
+        mode=settings.mode,
+        digests=settings.digests,
+        epoch=settings.epoch,
+        segment_bytes=settings.segment_bytes,
+        segment_daily=settings.segment_daily,
+        compress=settings.compress,
+        sign_every_s=settings.sign_every_s,
+        sign_every_records=settings.sign_every_records,
+        sign_idle_s=settings.sign_idle_s,
+        anchors=tuple(settings.anchors),
+        retention_days=settings.retention_days,
+        allow_volatile=settings.allow_volatile,
+        free_bytes=settings.free_bytes,
         config_digest=sha256(settings.model_dump_json().encode()).hexdigest(),
-    )  # fmt: skip
+    )
 
 
 def say(line: str) -> None:

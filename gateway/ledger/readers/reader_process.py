@@ -91,11 +91,15 @@ class LogReaderProcess:
         reader = self._fresh_reader()
         head, note = reader.head()
         return {
-            "is": "head", "origin": reader.origin, "records": reader.size, "checking": self._checker.is_alive(),
+            "is": "head",
+            "origin": reader.origin,
+            "records": reader.size,
+            "checking": self._checker.is_alive(),
             "checking_at_record": self._progress,
             "head": {"size": head.size, "root": b64(head.root), "signed_ms": (head.time_s or 0) * 1000, "note": note},
-            "public_key": self._keyring.verifier().format(), "checked": self._checked,
-        }  # fmt: skip
+            "public_key": self._keyring.verifier().format(),
+            "checked": self._checked,
+        }
 
     def _check(self) -> None:
         began_s, at_ms = time.monotonic(), time.time_ns() // 1_000_000

@@ -92,10 +92,14 @@ class LedgerService:
         self._server = PacketServer(plan.socket, self, logger, lambda: self._tally.trouble("packet"))
         self._introduce(opened)
         self._tasks: dict[type, Callable[..., Say | None]] = {
-            Complete: self._clerk.complete, Deny: self._clerk.deny, KeyEvent: self._clerk.key_event,
-            Integrity: self._clerk.integrity, Boot: self._clerk.boot, Lost: self._clerk.lost,
+            Complete: self._clerk.complete,
+            Deny: self._clerk.deny,
+            KeyEvent: self._clerk.key_event,
+            Integrity: self._clerk.integrity,
+            Boot: self._clerk.boot,
+            Lost: self._clerk.lost,
             Abandon: self._clerk.abandon,
-        }  # fmt: skip
+        }
 
     def _make_clerk(self, opened: Opened) -> RecordWriter:
         plain = self._plan.digests == "plain"
@@ -112,28 +116,49 @@ class LedgerService:
     def _introduce(self, opened: Opened) -> None:
         """Boot first, so that what follows can point to it; then what the start had to repair."""
         key_ids: dict[str, Value] = {
-            "epochs": list(self._keyring.epochs()), "signing": self._signer.verifier.key_id(1).hex(),
-        }  # fmt: skip
-        self._clerk.own("boot", {
-            "code": code_digest(Path(__file__).parents[1]), "config": self._plan.config_digest,
-            "digests": self._plan.digests, "engines": engines(self._plan.socket.parent), "keys": key_ids,
-            "mode": self._plan.mode, "origin": self._log.origin, "outbound": [str(path) for path in self._plan.anchors],
-            "pid": os.getpid(), "room": "ledger", "versions": versions(),
-        })  # fmt: skip
+            "epochs": list(self._keyring.epochs()),
+            "signing": self._signer.verifier.key_id(1).hex(),
+        }
+        self._clerk.own(
+            "boot",
+            {
+                "code": code_digest(Path(__file__).parents[1]),
+                "config": self._plan.config_digest,
+                "digests": self._plan.digests,
+                "engines": engines(self._plan.socket.parent),
+                "keys": key_ids,
+                "mode": self._plan.mode,
+                "origin": self._log.origin,
+                "outbound": [str(path) for path in self._plan.anchors],
+                "pid": os.getpid(),
+                "room": "ledger",
+                "versions": versions(),
+            },
+        )
         repairs = opened.repairs
         unclean = self._log.size > 0 and opened.last_kind != "shutdown"
         if repairs.any or unclean:
             torn: dict[str, Value] = {name: self._torn_digest(name) for name in repairs.torn_files}
             open_ids: list[Value] = list(self._exchanges.open_ids(100))
-            self._clerk.own("recovery", {
-                "open": self._exchanges.open, "open_ids": open_ids, "rewritten_hashes": repairs.rewritten_hashes,
-                "sealed_segments": repairs.sealed_segments, "torn": torn, "torn_bytes": repairs.torn_bytes,
-                "torn_head_bytes": repairs.torn_head_bytes, "unsigned_records": repairs.unsigned_records,
-            })  # fmt: skip
+            self._clerk.own(
+                "recovery",
+                {
+                    "open": self._exchanges.open,
+                    "open_ids": open_ids,
+                    "rewritten_hashes": repairs.rewritten_hashes,
+                    "sealed_segments": repairs.sealed_segments,
+                    "torn": torn,
+                    "torn_bytes": repairs.torn_bytes,
+                    "torn_head_bytes": repairs.torn_head_bytes,
+                    "unsigned_records": repairs.unsigned_records,
+                },
+            )
             self._logger.warning(
-                "the log was not closed in order and has been recovered", open_exchanges=self._exchanges.open,
-                torn_bytes=repairs.torn_bytes, unsigned_records=repairs.unsigned_records,
-            )  # fmt: skip
+                "the log was not closed in order and has been recovered",
+                open_exchanges=self._exchanges.open,
+                torn_bytes=repairs.torn_bytes,
+                unsigned_records=repairs.unsigned_records,
+            )
         self.commit()
         self._sign()
         if opened.last_kind == "seal":
@@ -141,9 +166,14 @@ class LedgerService:
         if self._plan.mode == "off":
             self._logger.error("THE AUDIT LOG IS OFF: exchanges leave no record (mode = off)")
         self._logger.info(
-            "the ledger is ready", origin=self._log.origin, records=self._log.size, mode=self._plan.mode,
-            socket=str(self._plan.socket), folder=str(self._plan.folder), key=self._signer.verifier.format(),
-        )  # fmt: skip
+            "the ledger is ready",
+            origin=self._log.origin,
+            records=self._log.size,
+            mode=self._plan.mode,
+            socket=str(self._plan.socket),
+            folder=str(self._plan.folder),
+            key=self._signer.verifier.format(),
+        )
 
     def _torn_digest(self, name: str) -> str:
         return hashlib.sha256((self._layout.segments / name).read_bytes()).hexdigest()
@@ -164,7 +194,7 @@ class LedgerService:
             self._logger.warning(
                 "the log of the last day is too long to count again; limits of tokens a day begin later",
                 since_ms=replay.first_ms,
-            )  # fmt: skip
+            )
 
     def run(self) -> None:
         """Serve until `stop`; LogBroken (or what a helper thread met) ends it without another write."""
@@ -246,22 +276,43 @@ class LedgerService:
     def _status(self) -> Status:
         segment = self._log.segment
         return Status(
-            origin=self._log.origin, mode=self._plan.mode, boot=self._clerk.boot_id, size=self._log.size,
-            signed_size=self._log.signed.size, signed_ms=(self._log.signed.time_s or 0) * 1000,
-            commit_ms=round(self._commit_ms, 3), worst_commit_ms=round(self._worst_commit_ms, 3),
-            commits=self._commits, batch=self._batch, segment=segment.number, segment_bytes=segment.bytes,
-            free_bytes=shutil.disk_usage(self._plan.folder).free, open_exchanges=self._exchanges.open,
-            connections=self._server.connections, denies_rolled_up=self._clerk.floods.rolled, since_ms=self._since_ms,
-        )  # fmt: skip
+            origin=self._log.origin,
+            mode=self._plan.mode,
+            boot=self._clerk.boot_id,
+            size=self._log.size,
+            signed_size=self._log.signed.size,
+            signed_ms=(self._log.signed.time_s or 0) * 1000,
+            commit_ms=round(self._commit_ms, 3),
+            worst_commit_ms=round(self._worst_commit_ms, 3),
+            commits=self._commits,
+            batch=self._batch,
+            segment=segment.number,
+            segment_bytes=segment.bytes,
+            free_bytes=shutil.disk_usage(self._plan.folder).free,
+            open_exchanges=self._exchanges.open,
+            connections=self._server.connections,
+            denies_rolled_up=self._clerk.floods.rolled,
+            since_ms=self._since_ms,
+        )
 
     def _figures(self) -> Figures:
         tally, log, disk = self._tally, self._log, shutil.disk_usage(self._plan.folder)
         return Figures(
-            commit_s=tally.commit_s.spread(), batch=tally.batch.spread(), appended=tally.appended, troubles=tally.troubles,
-            size=log.size, head_size=log.signed.size, head_ms=(log.signed.time_s or 0) * 1000, commit_ms=tally.commit_ms,
-            open_exchanges=self._exchanges.open, connections=self._server.connections,
-            segment_bytes=log.segment.bytes, free_bytes=disk.free, disk_bytes=disk.total, since_ms=self._since_ms,
-        )  # fmt: skip
+            commit_s=tally.commit_s.spread(),
+            batch=tally.batch.spread(),
+            appended=tally.appended,
+            troubles=tally.troubles,
+            size=log.size,
+            head_size=log.signed.size,
+            head_ms=(log.signed.time_s or 0) * 1000,
+            commit_ms=tally.commit_ms,
+            open_exchanges=self._exchanges.open,
+            connections=self._server.connections,
+            segment_bytes=log.segment.bytes,
+            free_bytes=disk.free,
+            disk_bytes=disk.total,
+            since_ms=self._since_ms,
+        )
 
     # Between turns
 

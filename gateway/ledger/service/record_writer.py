@@ -159,10 +159,15 @@ class RecordWriter:
         if rolled is not None or self._off:
             return self._with_left(Receipt(rolled or identity, NOT_RECORDED, b"", self.log.origin), ask.limits)
         fields: dict[str, Value] = {
-            "ip": cap(ask.ip), "key": None if ask.key is None else cap(ask.key), "peer": cap(ask.peer),
-            "reason": cap(ask.reason), "request": cap(ask.request), "route": cap(ask.route), "status": ask.status,
+            "ip": cap(ask.ip),
+            "key": None if ask.key is None else cap(ask.key),
+            "peer": cap(ask.peer),
+            "reason": cap(ask.reason),
+            "request": cap(ask.request),
+            "route": cap(ask.route),
+            "status": ask.status,
             "tenant": None if ask.tenant is None else cap(ask.tenant),
-        }  # fmt: skip
+        }
         return self._with_left(self._append("deny", identity, sender, fields, wall_ms), ask.limits)
 
     def roll_up(self, *, everything: bool = False) -> None:
@@ -170,9 +175,13 @@ class RecordWriter:
         for address, flood in self.floods.due(self._clock.wall_ms(), everything=everything):
             reasons: dict[str, Value] = {cap(reason): count for reason, count in flood.reasons.most_common(32)}
             fields: dict[str, Value] = {
-                "count": flood.rolled, "from_ms": flood.from_ms, "ip": cap(address), "reason": "flood",
-                "reasons": reasons, "to_ms": flood.to_ms,
-            }  # fmt: skip
+                "count": flood.rolled,
+                "from_ms": flood.from_ms,
+                "ip": cap(address),
+                "reason": "flood",
+                "reasons": reasons,
+                "to_ms": flood.to_ms,
+            }
             if flood.keys:
                 fields["keys"] = {cap(key, MOST_NAME_CHARS): count for key, count in flood.keys.items()}
             if not self._off:
@@ -189,9 +198,12 @@ class RecordWriter:
 
     def integrity(self, ask: Integrity, sender: int) -> Receipt:
         fields: dict[str, Value] = {
-            "by": cap(ask.by), "facts": _facts(ask.facts), "new": cap(ask.new), "old": cap(ask.old),
+            "by": cap(ask.by),
+            "facts": _facts(ask.facts),
+            "new": cap(ask.new),
+            "old": cap(ask.old),
             "what": cap(ask.what),
-        }  # fmt: skip
+        }
         return self._append("integrity", self._ids.next(), sender, fields)
 
     def boot(self, ask: Boot, sender: int) -> Receipt:
@@ -203,9 +215,7 @@ class RecordWriter:
         return receipt
 
     def lost(self, ask: Lost, sender: int) -> Receipt:
-        fields: dict[str, Value] = {
-            "count": ask.count, "from_ms": ask.from_ms, "to_ms": ask.to_ms, "why": cap(ask.why)
-        }  # fmt: skip
+        fields: dict[str, Value] = {"count": ask.count, "from_ms": ask.from_ms, "to_ms": ask.to_ms, "why": cap(ask.why)}
         return self._append("gap", self._ids.next(), sender, fields)
 
     def gone(self, sender: int) -> int:
@@ -252,18 +262,31 @@ def _text(text: TextDigest | None, digests: RecordDigests) -> Value:
 def _admit_fields(ask: Admit, digests: RecordDigests) -> dict[str, Value]:
     images: list[Value] = [
         {
-            "bytes": image.bytes, "digest": digests.of(image.sha256), "height": image.height,
-            "type": cap(image.type, MOST_NAME_CHARS), "width": image.width,
+            "bytes": image.bytes,
+            "digest": digests.of(image.sha256),
+            "height": image.height,
+            "type": cap(image.type, MOST_NAME_CHARS),
+            "width": image.width,
         }
         for image in ask.images
-    ]  # fmt: skip
+    ]
     fields: dict[str, Value] = {
-        "conversation": _text(ask.conversation, digests), "epoch": digests.epoch,
+        "conversation": _text(ask.conversation, digests),
+        "epoch": digests.epoch,
         "fields": {cap(name, MOST_NAME_CHARS): _text(text, digests) for name, text in ask.fields.items()},
-        "images": images, "ip": cap(ask.ip), "key": cap(ask.key), "model": cap(ask.model), "params": _facts(ask.params),
-        "peer": cap(ask.peer), "prompt": _text(ask.prompt, digests), "request": cap(ask.request),
-        "route": cap(ask.route), "stream": ask.stream, "tenant": cap(ask.tenant), "tokens": ask.tokens,
-    }  # fmt: skip
+        "images": images,
+        "ip": cap(ask.ip),
+        "key": cap(ask.key),
+        "model": cap(ask.model),
+        "params": _facts(ask.params),
+        "peer": cap(ask.peer),
+        "prompt": _text(ask.prompt, digests),
+        "request": cap(ask.request),
+        "route": cap(ask.route),
+        "stream": ask.stream,
+        "tenant": cap(ask.tenant),
+        "tokens": ask.tokens,
+    }
     if ask.late:
         fields["late_ms"] = ask.late_ms
     return fields
@@ -271,8 +294,14 @@ def _admit_fields(ask: Admit, digests: RecordDigests) -> dict[str, Value]:
 
 def _complete_fields(ask: Complete, digests: RecordDigests) -> dict[str, Value]:
     return {
-        "answer": _text(ask.answer, digests), "answer_tokens": ask.answer_tokens,
-        "engine": None if ask.engine is None else cap(ask.engine), "epoch": digests.epoch,
-        "finish": None if ask.finish is None else cap(ask.finish), "outcome": ask.outcome,
-        "prompt_tokens": ask.prompt_tokens, "status": ask.status, "total_ms": ask.total_ms, "ttft_ms": ask.ttft_ms,
-    }  # fmt: skip
+        "answer": _text(ask.answer, digests),
+        "answer_tokens": ask.answer_tokens,
+        "engine": None if ask.engine is None else cap(ask.engine),
+        "epoch": digests.epoch,
+        "finish": None if ask.finish is None else cap(ask.finish),
+        "outcome": ask.outcome,
+        "prompt_tokens": ask.prompt_tokens,
+        "status": ask.status,
+        "total_ms": ask.total_ms,
+        "ttft_ms": ask.ttft_ms,
+    }

@@ -192,9 +192,7 @@ class _Opening:
 
     def _unreferenced_torn(self, segment: Segment, lines: list[bytes]) -> None:
         """Torn files that no recovery record tells of yet: also those of a start that was itself cut short."""
-        told = {
-            name for line in lines if b'"kind":"recovery"' in line for name in decode(line).get("torn", {})
-        }  # fmt: skip
+        told = {name for line in lines if b'"kind":"recovery"' in line for name in decode(line).get("torn", {})}
         files = sorted(self.layout.segments.glob(f"{segment.number:08d}.torn-*"))
         self.repairs.torn_files = [path.name for path in files if path.name not in told]
 

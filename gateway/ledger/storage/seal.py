@@ -48,9 +48,7 @@ class Seal:
         return "vitrine seal\n" + "\n".join(fields) + "\n"
 
 
-_FIELDS = (
-    "origin", "segment", "first", "records", "bytes", "lines", "hashes", "heads", "stored", "from_ms", "to_ms",
-)  # fmt: skip
+_FIELDS = ("origin", "segment", "first", "records", "bytes", "lines", "hashes", "heads", "stored", "from_ms", "to_ms")
 
 
 def parse_seal(note: bytes, verifier: Verifier) -> Seal:

@@ -39,9 +39,14 @@ def seal_apart(folder: Path, keys: Path, number: int, first: int, *, compressed:
     ]
     try:
         ended = subprocess.run(
-            [sys.executable, "-m", __name__, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=DEADLINE_S, check=False, cwd=_TOP,
-        )  # fmt: skip
+            [sys.executable, "-m", __name__, *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+            cwd=_TOP,
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NotSealed(str(error)) from None
     if ended.returncode == Tampered.exit_code:

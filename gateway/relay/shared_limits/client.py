@@ -73,9 +73,15 @@ class SharedLimits:
     """One worker's words with the shared limits. Use on one event loop; ``async with`` keeps leases and looks for a recovery."""
 
     def __init__(
-        self, address: RedisAddress, timeout_s: float, failures: Counter, *, tls: ssl.SSLContext | None = None,
-        minute_ms: int = MINUTE_MS, lease_s: float = LEASE_S,
-    ) -> None:  # fmt: skip
+        self,
+        address: RedisAddress,
+        timeout_s: float,
+        failures: Counter,
+        *,
+        tls: ssl.SSLContext | None = None,
+        minute_ms: int = MINUTE_MS,
+        lease_s: float = LEASE_S,
+    ) -> None:
         self.address, self._timeout_s, self._failures = address, timeout_s, failures
         self._minute_ms, self._lease_ms = minute_ms, round(lease_s * 1000)
         self._renew_every_s = min(RENEW_EVERY_S, lease_s / 3)
@@ -162,8 +168,9 @@ class SharedLimits:
                 self._answers = False
                 structlog.get_logger().warning(
                     "the shared limits do not answer; each host's own limits hold alone until they do",
-                    at=self.address.shown, reason=_reason(error, self.address.tls),
-                )  # fmt: skip
+                    at=self.address.shown,
+                    reason=_reason(error, self.address.tls),
+                )
             return None
         return said
 
@@ -226,10 +233,15 @@ def _pool(address: RedisAddress, tls: ssl.SSLContext | None) -> BlockingConnecti
     if address.tls:
         options |= {"connection_class": _TLSConnection, "context": tls or ssl.create_default_context()}
     return BlockingConnectionPool(
-        **options, max_connections=CONNECTIONS, timeout=OPEN_S,
+        **options,
+        max_connections=CONNECTIONS,
+        timeout=OPEN_S,
         # Each word has a deadline of its own (_call).
-        socket_timeout=OPEN_S, socket_connect_timeout=OPEN_S, retry=Retry(NoBackoff(), 0), client_name="vitrine",
-    )  # fmt: skip
+        socket_timeout=OPEN_S,
+        socket_connect_timeout=OPEN_S,
+        retry=Retry(NoBackoff(), 0),
+        client_name="vitrine",
+    )
 
 
 class _TCPConnection(Connection):

@@ -184,10 +184,18 @@ def test_null_is_the_same_as_absent() -> None:
 
 def test_what_has_no_effect_passes_and_does_not_reach_the_engine() -> None:
     sent = body(
-        store=False, service_tier="auto", verbosity="medium", modalities=["text"], prompt_cache_key="k",
-        prompt_cache_retention="24h", prompt_cache_options={"mode": "implicit"}, safety_identifier="s", user="u",
-        metadata={"team": "a"}, prediction={"type": "content", "content": "x"},
-    )  # fmt: skip
+        store=False,
+        service_tier="auto",
+        verbosity="medium",
+        modalities=["text"],
+        prompt_cache_key="k",
+        prompt_cache_retention="24h",
+        prompt_cache_options={"mode": "implicit"},
+        safety_identifier="s",
+        user="u",
+        metadata={"team": "a"},
+        prediction={"type": "content", "content": "x"},
+    )
     assert written(sent) == written(body())
 
 
@@ -199,6 +207,4 @@ def test_a_long_field_name_is_shortened_in_the_answer() -> None:
 
 def test_the_free_form_fields_are_ready_for_digests() -> None:
     request = parse(body(user="Ünal", metadata={"b": "2", "a": "1"}, stop="END"))
-    assert request.free_form == {
-        "user": "Ünal".encode(), "metadata": b'{"a":"1","b":"2"}', "stop": b'["END"]'
-    }  # fmt: skip
+    assert request.free_form == {"user": "Ünal".encode(), "metadata": b'{"a":"1","b":"2"}', "stop": b'["END"]'}

@@ -13,10 +13,12 @@ from tests.gateway.door.test_fuzz import originals, send, walk, whole
 INPUTS = 4000
 LONG_INPUTS = int(os.environ.get("FUZZ_INPUTS", "20000"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
+# fmt: off
 PIECES = (
     b'"', b"{", b"}", b"[", b"]", b",", b":", b"\\", b"\\u0000", b"null", b"true", b"-1", b"1e999", b"NaN", b'"role":',
     b'"system"', b"<|user|>", b"\\u003c|", b";base64,", b'"url":', b"\xff", b"\xf0\x9f", b"[" * 80,
-)  # fmt: skip
+)
+# fmt: on
 
 
 def mutated(data: bytes, chance: random.Random) -> bytes:

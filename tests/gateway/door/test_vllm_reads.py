@@ -21,9 +21,20 @@ TOKENIZER = Path(__file__).parents[3] / "serve" / "checkpoint" / "tokenizer.json
 
 # Special to the tokenizer, but they forge nobody's turn: answers contain them, or the caller's own switch does.
 HARMLESS = {
-    "<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<arg_key>",
-    "</arg_key>", "<arg_value>", "</arg_value>", "<|begin_of_box|>", "<|end_of_box|>", "/nothink",
-}  # fmt: skip
+    "<think>",
+    "</think>",
+    "<tool_call>",
+    "</tool_call>",
+    "<tool_response>",
+    "</tool_response>",
+    "<arg_key>",
+    "</arg_key>",
+    "<arg_value>",
+    "</arg_value>",
+    "<|begin_of_box|>",
+    "<|end_of_box|>",
+    "/nothink",
+}
 
 BODIES: dict[str, dict[str, Any]] = {
     "plain": body(),

@@ -150,9 +150,19 @@ async def test_questions_at_once_have_connections_of_their_own(tmp_path: Path) -
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nX: " + b"x" * (MOST_HEAD_BYTES + 1),
     ],
-    ids=["nothing", "half a head", "a byte too few", "half a chunk", "no last chunk", "no length", "not HTTP", "no number",
-         "another protocol", "a head without end"],
-)  # fmt: skip
+    ids=[
+        "nothing",
+        "half a head",
+        "a byte too few",
+        "half a chunk",
+        "no last chunk",
+        "no length",
+        "not HTTP",
+        "no number",
+        "another protocol",
+        "a head without end",
+    ],
+)
 async def test_what_is_no_whole_answer_is_told_and_its_connection_closed(tmp_path: Path, said: bytes) -> None:
     async with listening(tmp_path, saying(said, then_waits=False)) as engine:
         for _ in range(2):

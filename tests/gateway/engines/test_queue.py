@@ -202,9 +202,7 @@ async def test_a_closed_queue_refuses_who_waits_and_who_comes_and_lets_work_end(
 @pytest.fixture(scope="module")
 def small(home: Path, running_engine: FakeEngine, ledger: Ledger) -> Iterator[Gateway]:
     """A gateway that lets one exchange work at the engine and two of a key wait."""
-    with Gateway(
-        home, VITRINE_BUSY_EXCHANGES="1", VITRINE_QUEUE_PER_KEY="2", VITRINE_QUEUE_TIMEOUT_S="3"
-    ) as running:  # fmt: skip
+    with Gateway(home, VITRINE_BUSY_EXCHANGES="1", VITRINE_QUEUE_PER_KEY="2", VITRINE_QUEUE_TIMEOUT_S="3") as running:
         yield running
 
 

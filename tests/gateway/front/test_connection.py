@@ -21,9 +21,22 @@ GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 CHUNK = b"5\r\nhello\r\n"
 # Every header that something in the gateway reads, and two that the parser itself reads.
 CONSUMED = (
-    b"Authorization", b"X-Remote-User", b"X-Remote-Groups", b"X-Forwarded-For", b"X-Forwarded-Proto", b"Cookie", b"X-CSRF-Token",
-    b"Origin", b"Sec-Fetch-Site", b"Host", b"Content-Type", b"Content-Encoding", b"Traceparent", b"Expect", b"Connection",
-)  # fmt: skip
+    b"Authorization",
+    b"X-Remote-User",
+    b"X-Remote-Groups",
+    b"X-Forwarded-For",
+    b"X-Forwarded-Proto",
+    b"Cookie",
+    b"X-CSRF-Token",
+    b"Origin",
+    b"Sec-Fetch-Site",
+    b"Host",
+    b"Content-Type",
+    b"Content-Encoding",
+    b"Traceparent",
+    b"Expect",
+    b"Connection",
+)
 
 
 class Gauge:

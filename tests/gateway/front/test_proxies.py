@@ -37,9 +37,12 @@ def test_the_record_has_the_clients_address_and_the_sockets(tmp_path: Path, trus
         Gateway(tmp_path, VITRINE_TRUSTED_PROXIES=trusted) as gateway,
     ):
         answer = gateway.request(
-            "POST", "/v1/chat/completions", key=gateway.create_key(), body=question(),
+            "POST",
+            "/v1/chat/completions",
+            key=gateway.create_key(),
+            body=question(),
             headers={"X-Forwarded-For": "203.0.113.9, 198.51.100.7"},
-        )  # fmt: skip
+        )
         record = ledger.records(kind="admit", id=answer.headers["x-audit-id"])[0]
         assert record["ip"] == expected
         assert record["peer"].startswith("127.0.0.1:")

@@ -42,12 +42,14 @@ def fetched(
     return request
 
 
+# fmt: off
 INWARD = (
     "10.0.0.1", "172.16.0.1", "192.168.1.1", "127.0.0.1", "0.0.0.0", "169.254.169.254", "100.64.0.1", "192.0.0.8", "198.18.0.1",
     "224.0.0.1", "239.1.1.1", "240.0.0.1", "255.255.255.255", "192.88.99.1", "192.0.2.1", "::", "::1", "fe80::1", "fe80::1%1",
     "fc00::1", "fd12::1", "ff02::1", "fec0::1", "::ffff:127.0.0.1", "::ffff:8.8.8.8", "::127.0.0.1", "64:ff9b::7f00:1",
     "64:ff9b::808:808", "64:ff9b:1::1", "2002:7f00:1::", "2001:0:1::1", "2001:db8::1", "100::1",
-)  # fmt: skip
+)
+# fmt: on
 
 
 @pytest.mark.parametrize("address", INWARD)
@@ -67,9 +69,9 @@ def test_public_addresses_are_permitted_and_inside_a_named_network_only_its_own(
     assert bound is not None
     assert public.permits(ip_address(address))
     assert not bound.permits(ip_address(address))
-    assert [bound.permits(ip_address(one)) for one in ("10.0.0.7", "fd00::7", "10.0.1.7", "0.0.0.0", "::ffff:10.0.0.7")] == [
-        True, True, False, False, False,
-    ]  # fmt: skip
+    assert [
+        bound.permits(ip_address(one)) for one in ("10.0.0.7", "fd00::7", "10.0.1.7", "0.0.0.0", "::ffff:10.0.0.7")
+    ] == [True, True, False, False, False]
 
 
 def test_a_name_is_looked_up_once_and_the_connection_goes_to_what_was_checked(pictures: Pictures) -> None:

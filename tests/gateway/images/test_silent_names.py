@@ -40,11 +40,13 @@ def test_a_name_server_that_is_silent_for_one_place_delays_nobody_else(
         port = engine.url.rpartition(":")[2]
         settings = {
             "VITRINE_SHARED_LIMITS_URL": redis.url.replace("127.0.0.1", "limits.test"),
-            "VITRINE_SHARED_LIMITS_CA": str(chain), "VITRINE_SHARED_LIMITS_TIMEOUT_S": "20",
+            "VITRINE_SHARED_LIMITS_CA": str(chain),
+            "VITRINE_SHARED_LIMITS_TIMEOUT_S": "20",
             "VITRINE_TENANT_REQUESTS_PER_MIN": "10000",
-            "VITRINE_ENGINES": f"gpu=http://engine.test:{port}", "VITRINE_REMOTE_IMAGES_TIMEOUT_S": "60",
+            "VITRINE_ENGINES": f"gpu=http://engine.test:{port}",
+            "VITRINE_REMOTE_IMAGES_TIMEOUT_S": "60",
             "VITRINE_REMOTE_IMAGES": ",".join(f"{place}=127.0.0.1" for place in places),
-        }  # fmt: skip
+        }
         with Gateway(tmp_path, program=names.program, **settings) as gateway, ThreadPoolExecutor(64) as many:
             key = gateway.create_key()
 

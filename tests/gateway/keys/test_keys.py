@@ -146,8 +146,9 @@ def test_the_commands_make_list_rotate_and_revoke_with_a_record_of_each(ledger: 
     assert run("gateway.keys", "revoke", key["key_id"], env=env).stdout == f"{key['key_id']} is revoked\n"
     listed = json.loads(run("gateway.keys", "list", "--json", env=env).stdout)
     assert [(entry["name"], entry["tenant"], entry["state"]) for entry in listed] == [
-        ("ann", "lab", "revoked"), ("ann", "lab", "active")
-    ]  # fmt: skip
+        ("ann", "lab", "revoked"),
+        ("ann", "lab", "active"),
+    ]
     assert "key_" in run("gateway.keys", "list", env=env).stdout
     recorded = [(record["event"], record["key"]) for record in ledger.records(kind="key")]
     new = listed[1]["key_id"]

@@ -29,19 +29,47 @@ COMMON = {
 }
 DIGEST = "ab" * 32
 ADMIT: dict[str, Any] = COMMON | {
-    "kind": "admit", "conversation": {"chars": 9, "digest": DIGEST}, "epoch": "2026-11", "fields": {},
-    "images": [{"bytes": 5, "digest": DIGEST, "height": 2, "type": "image/png", "width": 1}], "ip": "192.0.2.7",
-    "key": "key-1", "model": "glm-4v", "params": {"max_tokens": 5}, "peer": "127.0.0.1:5", "stream": True,
-    "prompt": {"chars": 4, "digest": DIGEST}, "request": "r-1", "route": "/v1/chat/completions", "tenant": "lab", "tokens": 9,
-}  # fmt: skip
+    "kind": "admit",
+    "conversation": {"chars": 9, "digest": DIGEST},
+    "epoch": "2026-11",
+    "fields": {},
+    "images": [{"bytes": 5, "digest": DIGEST, "height": 2, "type": "image/png", "width": 1}],
+    "ip": "192.0.2.7",
+    "key": "key-1",
+    "model": "glm-4v",
+    "params": {"max_tokens": 5},
+    "peer": "127.0.0.1:5",
+    "stream": True,
+    "prompt": {"chars": 4, "digest": DIGEST},
+    "request": "r-1",
+    "route": "/v1/chat/completions",
+    "tenant": "lab",
+    "tokens": 9,
+}
 COMPLETE: dict[str, Any] = COMMON | {
-    "kind": "complete", "answer": {"chars": 4, "digest": DIGEST}, "answer_tokens": 7, "engine": "engine-0",
-    "epoch": "2026-11", "finish": "stop", "outcome": "completed", "prompt_tokens": 5, "status": 200, "total_ms": 30, "ttft_ms": 3,
-}  # fmt: skip
+    "kind": "complete",
+    "answer": {"chars": 4, "digest": DIGEST},
+    "answer_tokens": 7,
+    "engine": "engine-0",
+    "epoch": "2026-11",
+    "finish": "stop",
+    "outcome": "completed",
+    "prompt_tokens": 5,
+    "status": 200,
+    "total_ms": 30,
+    "ttft_ms": 3,
+}
 DENY: dict[str, Any] = COMMON | {
-    "kind": "deny", "ip": "192.0.2.9", "key": None, "peer": "p", "reason": "unknown key", "request": "", "route": "/v1/x",
-    "status": 401, "tenant": None,
-}  # fmt: skip
+    "kind": "deny",
+    "ip": "192.0.2.9",
+    "key": None,
+    "peer": "p",
+    "reason": "unknown key",
+    "request": "",
+    "route": "/v1/x",
+    "status": 401,
+    "tenant": None,
+}
 FLOOD: dict[str, Any] = COMMON | {
     "kind": "deny",
     "count": 812,

@@ -71,10 +71,15 @@ def test_signatures_of_others_are_ignored_but_one_of_ours_must_be_there(signer: 
 @pytest.mark.parametrize(
     "text",
     [
-        "origin\n1\nAAAA\n", "origin\n01\n" + "A" * 43 + "=\n", "origin\n-1\n" + "A" * 43 + "=\n", "origin\n1\n",
-        "\n1\n" + "A" * 43 + "=\n", "origin\n１\n" + "A" * 43 + "=\n", "origin\n1\n" + "A" * 43 + "=",
+        "origin\n1\nAAAA\n",
+        "origin\n01\n" + "A" * 43 + "=\n",
+        "origin\n-1\n" + "A" * 43 + "=\n",
+        "origin\n1\n",
+        "\n1\n" + "A" * 43 + "=\n",
+        "origin\n１\n" + "A" * 43 + "=\n",
+        "origin\n1\n" + "A" * 43 + "=",
     ],
-)  # fmt: skip
+)
 def test_a_checkpoint_that_is_not_canonical_is_refused(text: str) -> None:
     with pytest.raises(NoteError):
         parse_text(text)

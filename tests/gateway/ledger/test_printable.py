@@ -27,10 +27,20 @@ ODD = f"ann{STEERS}bob"
 
 @pytest.mark.parametrize(
     ("text", "shown"),
-    [("ann", "ann"), ("李雷 ×2", "李雷 ×2"), ("LAB\\ann", "LAB\\ann"), ("a\x1b[31mb", r"a\x1b[31mb"), ("a\nb\r\tc", r"a\nb\r\tc"),
-     ("\x9b\x7f", r"\x9b\x7f"), ("\u202egpj", r"\u202egpj"), ("a\u2028b\u2029c", r"a\u2028b\u2029c"), ("\udc9b", r"\udc9b"),
-     ("\U000e0041", r"\U000e0041"), ("", "")],
-)  # fmt: skip
+    [
+        ("ann", "ann"),
+        ("李雷 ×2", "李雷 ×2"),
+        ("LAB\\ann", "LAB\\ann"),
+        ("a\x1b[31mb", r"a\x1b[31mb"),
+        ("a\nb\r\tc", r"a\nb\r\tc"),
+        ("\x9b\x7f", r"\x9b\x7f"),
+        ("\u202egpj", r"\u202egpj"),
+        ("a\u2028b\u2029c", r"a\u2028b\u2029c"),
+        ("\udc9b", r"\udc9b"),
+        ("\U000e0041", r"\U000e0041"),
+        ("", ""),
+    ],
+)
 def test_what_steers_a_terminal_is_shown_escaped_and_the_rest_as_it_is(text: str, shown: str) -> None:
     assert printable(text) == shown
 
@@ -42,9 +52,13 @@ def test_whatever_it_is_it_becomes_one_line_that_can_be_printed(text: str) -> No
     assert all(line.replace("\t", "").isprintable() for line in printable_lines(text).split("\n"))
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(exclude_categories=["Cs"])),
-                    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner)),
-       st.booleans())  # fmt: skip
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(exclude_categories=["Cs"])),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner),
+    ),
+    st.booleans(),
+)
 def test_json_is_plain_ascii_and_means_the_same(value: object, indent: bool) -> None:
     text = ascii_json(value, indent=indent)
     assert all(letter == "\n" or 0x20 <= ord(letter) < 0x7F for letter in text)
@@ -58,10 +72,23 @@ def test_a_plain_name_may_come_in(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "why"),
-    [("", "empty"), ("   ", "empty"), ("a" * 65, "at most 64"), (".people", "begins with a dot"), (".", "begins with a dot"),
-     ("a\x1b[2J", "U+001B"), ("a\nb", "U+000A"), ("a\u202eb", "U+202E"), ("a\u2028", "U+2028"), ("a\u200bb", "U+200B"),
-     ("a\x9b", "U+009B"), ("\udc80", "U+DC80"), (" ann", "a space"), ("Jose\u0301", "NFC")],
-)  # fmt: skip
+    [
+        ("", "empty"),
+        ("   ", "empty"),
+        ("a" * 65, "at most 64"),
+        (".people", "begins with a dot"),
+        (".", "begins with a dot"),
+        ("a\x1b[2J", "U+001B"),
+        ("a\nb", "U+000A"),
+        ("a\u202eb", "U+202E"),
+        ("a\u2028", "U+2028"),
+        ("a\u200bb", "U+200B"),
+        ("a\x9b", "U+009B"),
+        ("\udc80", "U+DC80"),
+        (" ann", "a space"),
+        ("Jose\u0301", "NFC"),
+    ],
+)
 def test_a_name_that_would_mislead_is_refused_with_the_way_out(name: str, why: str) -> None:
     fault = name_fault(name)
     assert fault is not None
@@ -101,12 +128,21 @@ class _Same:
 
 
 COMMANDS: list[tuple[str, ...]] = [
-    ("tail",), ("tail", "--json"), ("verify",),
-    ("prove", "01a206ea-f13f-769a-a616-48b66a509ec2"), ("prove", "01a206ea-f13f-769a-a616-48b66a509ec2", "--json"),
-    ("export", "--csv"), ("export", "--ecs"), ("export", "--ocsf"), ("prove", "x" + STEERS), ("anchor", "--to", "x\x1b\u202e"),
-    ("backup", "to\x1b\u202e"), ("restore", "from\x1b\u202e"), ("verify", "--log", "log\x1b\n\u202e"),
+    ("tail",),
+    ("tail", "--json"),
+    ("verify",),
+    ("prove", "01a206ea-f13f-769a-a616-48b66a509ec2"),
+    ("prove", "01a206ea-f13f-769a-a616-48b66a509ec2", "--json"),
+    ("export", "--csv"),
+    ("export", "--ecs"),
+    ("export", "--ocsf"),
+    ("prove", "x" + STEERS),
+    ("anchor", "--to", "x\x1b\u202e"),
+    ("backup", "to\x1b\u202e"),
+    ("restore", "from\x1b\u202e"),
+    ("verify", "--log", "log\x1b\n\u202e"),
     ("init", "--origin", "x\x1b"),
-]  # fmt: skip
+]
 SEARCHES = [("find", "--since", "2020-01-01"), ("find", "--since", "2020-01-01", "--json")]  # over two processes
 
 

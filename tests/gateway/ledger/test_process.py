@@ -163,12 +163,18 @@ def test_another_program_can_raise_an_alarm_with_nothing_but_json(tmp_path: Path
 @pytest.mark.parametrize(
     "packet",
     [
-        b"", b"{", b"[]", b'{"n":1}', b'{"n":1,"ask":{"do":"nothing"}}', b"\xff\xfe", b"x" * 200_000,
+        b"",
+        b"{",
+        b"[]",
+        b'{"n":1}',
+        b'{"n":1,"ask":{"do":"nothing"}}',
+        b"\xff\xfe",
+        b"x" * 200_000,
         b'{"n":1,"ask":{"do":"integrity","what":"x","by":"y","more":1}}',
         b'{"n":1,"ask":{"do":"complete","id":"no id","outcome":"completed","status":200}}',
     ],
     ids=["empty", "cut", "a list", "no ask", "unknown ask", "no text", "long", "a field too many", "no id"],
-)  # fmt: skip
+)
 def test_a_packet_that_is_not_understood_gets_a_fault_or_the_door_and_harms_nobody(
     tmp_path: Path, packet: bytes
 ) -> None:

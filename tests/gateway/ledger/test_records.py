@@ -64,10 +64,12 @@ def test_what_is_not_a_record_is_not_read_as_one(line: bytes) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        b'{"id":"x","kind":"a","v":1,"time_ms":1}', b'{"id":"x", "kind":"a","time_ms":1,"v":1}',
-        b'{"id":"x","kind":"a","kind":"a","time_ms":1,"v":1}', b'{"id":"\\u0078","kind":"a","time_ms":1,"v":1}',
+        b'{"id":"x","kind":"a","v":1,"time_ms":1}',
+        b'{"id":"x", "kind":"a","time_ms":1,"v":1}',
+        b'{"id":"x","kind":"a","kind":"a","time_ms":1,"v":1}',
+        b'{"id":"\\u0078","kind":"a","time_ms":1,"v":1}',
     ],
-)  # fmt: skip
+)
 def test_a_line_with_another_spelling_is_not_canonical(line: bytes) -> None:
     assert not is_canonical(line)
 

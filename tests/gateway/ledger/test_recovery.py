@@ -184,7 +184,7 @@ WRONGS: list[tuple[str, Callable[[Hand], object], type[LedgerError]]] = [
     ("not ours", lambda h: h.layout.marker.write_text("something else\n"), Unreadable),
     ("a stray copy of a segment", lambda h: _copy(h, "00000001 (copy).jsonl"), Unreadable),
     ("a duplicated segment", lambda h: _duplicate(h), Tampered),
-]  # fmt: skip
+]
 
 
 def _copy(hand: Hand, name: str) -> None:

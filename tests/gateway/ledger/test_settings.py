@@ -49,10 +49,14 @@ def test_the_houses_folder_may_stand_in_the_file(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ('[ledger]\nmod = "off"\n', "mod"), ('[ledger]\nmode = "loose"\n', "'loose'"), ("ledger = 1\n", "must be a table"),
-        ("[ledger\n", "cannot read"), ("[ledger]\nsegment_bytes = 5\n", "65536"), ('[ledger]\nhome = "/x"\n', "home"),
+        ('[ledger]\nmod = "off"\n', "mod"),
+        ('[ledger]\nmode = "loose"\n', "'loose'"),
+        ("ledger = 1\n", "must be a table"),
+        ("[ledger\n", "cannot read"),
+        ("[ledger]\nsegment_bytes = 5\n", "65536"),
+        ('[ledger]\nhome = "/x"\n', "home"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_file_is_refused_by_name(tmp_path: Path, text: str, says: str) -> None:
     config = tmp_path / "vitrine.toml"
     config.write_text(text)

@@ -43,8 +43,13 @@ def test_every_flipped_byte_of_a_small_log_is_caught(small: Hand, every: int) ->
     small.verify()
     files = sorted(path for path in small.layout.folder.rglob("*") if path.is_file())
     assert {path.name.partition(".")[2].partition("-")[0] for path in files} >= {
-        "jsonl", "jsonl.zst", "hashes", "heads", "seal", "torn",
-    }  # fmt: skip
+        "jsonl",
+        "jsonl.zst",
+        "hashes",
+        "heads",
+        "seal",
+        "torn",
+    }
     missed = []
     for path in files:
         data = path.read_bytes()

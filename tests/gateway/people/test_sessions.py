@@ -78,10 +78,13 @@ def test_a_question_without_the_form_token_is_refused_and_recorded(
 @pytest.mark.parametrize(
     "headers",
     [
-        {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Sec-Fetch-Site": "none"},
-        {"Sec-Fetch-Site": None, "Origin": "https://evil.example"}, {"Sec-Fetch-Site": None, "Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "none"},
+        {"Sec-Fetch-Site": None, "Origin": "https://evil.example"},
+        {"Sec-Fetch-Site": None, "Origin": "null"},
     ],
-)  # fmt: skip
+)
 def test_another_sites_page_can_neither_ask_nor_sign_in_or_out(
     alice: Browser, engine: FakeEngine, headers: dict[str, str | None]
 ) -> None:

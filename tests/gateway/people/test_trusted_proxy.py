@@ -13,9 +13,10 @@ from tests.support.gateway import Gateway
 
 GROUPS = [{"group": "vision", "tenant": "lab"}, {"group": "auditors", "tenant": "house", "scopes": ["audit"]}]
 SETTINGS = {
-    "VITRINE_AUTH_HEADER": "X-Remote-User", "VITRINE_AUTH_GROUPS_HEADER": "X-Remote-Groups",
+    "VITRINE_AUTH_HEADER": "X-Remote-User",
+    "VITRINE_AUTH_GROUPS_HEADER": "X-Remote-Groups",
     "VITRINE_GROUPS": json.dumps(GROUPS),
-}  # fmt: skip
+}
 ALICE = {"X_Remote_User": "alice", "X_Remote_Groups": "staff, Vision"}
 
 
@@ -99,8 +100,13 @@ def test_the_proxys_word_alone_asks_nothing(gateway: Gateway, engine: FakeEngine
 
 @pytest.mark.parametrize(
     "changed",
-    [{"X-Remote-User": "mallory"}, {"X-Remote-User": None}, {"X-Remote-Groups": "staff"}, {"X-Remote-Groups": "auditors"}],
-)  # fmt: skip
+    [
+        {"X-Remote-User": "mallory"},
+        {"X-Remote-User": None},
+        {"X-Remote-Groups": "staff"},
+        {"X-Remote-Groups": "auditors"},
+    ],
+)
 def test_a_session_holds_only_while_the_proxy_says_the_same(
     alice: Browser, engine: FakeEngine, changed: dict[str, str | None]
 ) -> None:

@@ -207,9 +207,16 @@ def test_the_engine_gets_a_salt_and_picture_names_of_the_tenant_and_no_header_of
 ) -> None:
     stranger = gateway.create_key("--tenant", "stranger")
     for used in (key, stranger):
-        assert gateway.request(
-            "POST", "/v1/chat/completions", key=used, body=question(), headers={"X-Request-Id": "mine", "Cookie": "a=b"}
-        ).status == 200  # fmt: skip
+        assert (
+            gateway.request(
+                "POST",
+                "/v1/chat/completions",
+                key=used,
+                body=question(),
+                headers={"X-Request-Id": "mine", "Cookie": "a=b"},
+            ).status
+            == 200
+        )
     ours, theirs = engine.bodies
     assert ours["cache_salt"] != theirs["cache_salt"]
     assert ours["messages"][0]["content"][0]["uuid"] != theirs["messages"][0]["content"][0]["uuid"]

@@ -76,13 +76,25 @@ def test_an_exchange_is_one_row_with_its_end_newest_first(gateway: Gateway, audi
 @pytest.mark.parametrize(
     ("filters", "rows"),
     [
-        ({"tenant": "lab", "kind": "exchange"}, 5), ({"tenant": "la"}, 0), ({"outcome": "completed"}, 4),
-        ({"outcome": "engine_broke"}, 1), ({"outcome": "denied"}, 2), ({"outcome": "running"}, 0), ({"kind": "deny"}, 2),
-        ({"model": "glm-4v"}, 5), ({"model": "glm"}, 0), ({"image": RED_SHA256}, 2), ({"image": "0" * 64}, 0),
-        ({"image": RED_SHA256, "outcome": "completed", "limit": 1}, 1), ({"kind": "key"}, 1), ({"since_ms": 0}, 8),
-        ({"since_ms": 4_000_000_000_000}, 0), ({"until_ms": 1}, 0), ({}, 8),
+        ({"tenant": "lab", "kind": "exchange"}, 5),
+        ({"tenant": "la"}, 0),
+        ({"outcome": "completed"}, 4),
+        ({"outcome": "engine_broke"}, 1),
+        ({"outcome": "denied"}, 2),
+        ({"outcome": "running"}, 0),
+        ({"kind": "deny"}, 2),
+        ({"model": "glm-4v"}, 5),
+        ({"model": "glm"}, 0),
+        ({"image": RED_SHA256}, 2),
+        ({"image": "0" * 64}, 0),
+        ({"image": RED_SHA256, "outcome": "completed", "limit": 1}, 1),
+        ({"kind": "key"}, 1),
+        ({"since_ms": 0}, 8),
+        ({"since_ms": 4_000_000_000_000}, 0),
+        ({"until_ms": 1}, 0),
+        ({}, 8),
     ],
-)  # fmt: skip
+)
 def test_filters_leave_what_fits_all_of_them(
     gateway: Gateway, auditor: str, lab: tuple[str, str], filters: dict[str, Any], rows: int
 ) -> None:
@@ -116,9 +128,20 @@ def test_pages_fit_together_and_lose_no_end(gateway: Gateway, auditor: str, lab:
 
 @pytest.mark.parametrize(
     "filters",
-    [{"limit": 0}, {"limit": 201}, {"limit": "x"}, {"image": "A" * 64}, {"image": "0" * 63}, {"outcome": "good"},
-     {"kind": "admit"}, {"colour": "red"}, {"since_ms": -1}, {"before": "1.5"}, {"tenant": "t" * 257}],
-)  # fmt: skip
+    [
+        {"limit": 0},
+        {"limit": 201},
+        {"limit": "x"},
+        {"image": "A" * 64},
+        {"image": "0" * 63},
+        {"outcome": "good"},
+        {"kind": "admit"},
+        {"colour": "red"},
+        {"since_ms": -1},
+        {"before": "1.5"},
+        {"tenant": "t" * 257},
+    ],
+)
 def test_a_filter_that_is_wrong_is_named(gateway: Gateway, auditor: str, filters: dict[str, Any]) -> None:
     answer = ask(gateway, auditor, **filters)
     assert (answer.status, answer.error["param"]) == (400, next(iter(filters)))

@@ -93,9 +93,21 @@ def test_models_are_listed_and_found(gateway: Gateway, engine: FakeEngine, key: 
 
 @pytest.mark.parametrize(
     "path",
-    ["/invocations", "/inference/v1/generate", "/tokenize", "/scale_elastic_ep", "/v1/completions", "/v1/chat/completions/",
-     "/version", "/load", "/v1/chat/completions/batch", "/static/../keys.sqlite", "/swagger/%2e%2e/__init__.py", "/redoc"],
-)  # fmt: skip
+    [
+        "/invocations",
+        "/inference/v1/generate",
+        "/tokenize",
+        "/scale_elastic_ep",
+        "/v1/completions",
+        "/v1/chat/completions/",
+        "/version",
+        "/load",
+        "/v1/chat/completions/batch",
+        "/static/../keys.sqlite",
+        "/swagger/%2e%2e/__init__.py",
+        "/redoc",
+    ],
+)
 def test_a_path_outside_the_allowlist_is_not_found(gateway: Gateway, engine: FakeEngine, key: str, path: str) -> None:
     for method in ("GET", "POST"):
         answer = gateway.request(method, path, key=key, body=question() if method == "POST" else None)
