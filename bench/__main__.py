@@ -21,13 +21,13 @@ from typing import Annotated
 import typer
 import uvloop
 
-from bench.gateway import peers, report
+from bench.gateway import other_proxies, report
 from bench.gateway.client import WrongAnswer
 from bench.gateway.engine import BenchEngine
 from bench.gateway.scenarios import SCENARIOS, BenchScenario, BenchTarget, small
-from loadtest import processes
+from loadtest import system_under_test
 from loadtest.cores import Cores, memory_mib
-from loadtest.processes import NotStarted
+from loadtest.system_under_test import NotStarted
 
 CACHE = Path(".vitrine/cache/bench")
 QUICK = 0.2
@@ -90,17 +90,17 @@ class _Plan:
 
     async def run(self, settings: dict[str, str], peers_too: bool) -> report.Rounds:
         found: report.Rounds = {}
-        with processes.running(self._place, self.cores.server, settings) as gateway:
+        with system_under_test.running(self._place, self.cores.server, settings) as gateway:
             target = BenchTarget.of(gateway)
             async with BenchEngine(self._place / "run" / "engine-0") as engine:
                 await _until_ready(target)
                 await self._measure(found, target, engine)
         if peers_too:
-            for peer in peers.PEERS:
+            for peer in other_proxies.PEERS:
                 await self._peer(found, peer)
         return found
 
-    async def _peer(self, found: report.Rounds, peer: peers.Peer) -> None:
+    async def _peer(self, found: report.Rounds, peer: other_proxies.Peer) -> None:
         folder = self._place / peer.name
         folder.mkdir()
         try:
@@ -111,7 +111,7 @@ class _Plan:
                     target = await asyncio.to_thread(stack.enter_context, starting)
                     await _until_it_answers(target, engine)
                     await self._measure(found, target, engine)
-        except (peers.NotHere, NotStarted, WrongAnswer) as error:
+        except (other_proxies.NotHere, NotStarted, WrongAnswer) as error:
             found.pop(peer.name, None)
             self.skipped.append(f"{peer.name}: {error}")
 
@@ -141,7 +141,7 @@ class _Plan:
 
 async def _until_it_answers(target: BenchTarget, engine: BenchEngine) -> None:
     """Some listen before they know their engine. Raises WrongAnswer if it never does."""
-    end_s = time.monotonic() + peers.START_S
+    end_s = time.monotonic() + other_proxies.START_S
     while True:
         try:
             await small(1)(target, engine, 0.1)
@@ -163,10 +163,10 @@ async def _until_ready(target: BenchTarget) -> None:
         except (OSError, urllib.error.HTTPError):
             return False
 
-    end_s = time.monotonic() + processes.READY_S
+    end_s = time.monotonic() + system_under_test.READY_S
     while not await asyncio.to_thread(ready):
         if time.monotonic() > end_s:
-            raise NotStarted(f"{target.name} was not ready within {processes.READY_S:.0f} s")
+            raise NotStarted(f"{target.name} was not ready within {system_under_test.READY_S:.0f} s")
         await asyncio.sleep(0.1)
 
 

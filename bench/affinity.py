@@ -26,8 +26,8 @@ import typer
 from PIL import Image, ImageDraw, ImageFilter
 
 from bench.gateway.scenarios import BenchTarget
-from loadtest import processes
-from loadtest.processes import NotStarted, child
+from loadtest import system_under_test
+from loadtest.system_under_test import NotStarted, child
 
 POLICIES = ("affinity", "least-loaded", "round-robin")
 ENGINES = 2
@@ -95,9 +95,9 @@ async def _compare(home: Path, conversations: int, turns: int, at_once: int, see
             words = [sys.executable, "-m", "serve", "up", "miniature", "--engine", str(number)]
             process = stack.enter_context(child(words, environment, Path.cwd(), log))
             ready = partial(_is_ready, home / "run" / f"engine-{number}" / "state.json")
-            await asyncio.to_thread(processes.wait, ready, process, log, START_S)
+            await asyncio.to_thread(system_under_test.wait, ready, process, log, START_S)
         for policy in POLICIES:
-            with processes.running(home, None, {"VITRINE_ROUTING": policy}) as gateway:
+            with system_under_test.running(home, None, {"VITRINE_ROUTING": policy}) as gateway:
                 target = BenchTarget.of(gateway)
                 found.append(await _measure(home, policy, target, conversations, turns, at_once, seed))
     return found

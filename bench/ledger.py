@@ -29,11 +29,11 @@ from typing import Annotated
 import typer
 
 from gateway.ledger.client.async_client import Deadlines, LedgerClient
-from gateway.ledger.client.figures import Tally
 from gateway.ledger.client.messages import Admit, Complete, ImageDigest, Limit, Receipt, TextDigest
+from gateway.ledger.client.statistics import LedgerCounters
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.format.digest import Digester, epoch_key
-from gateway.ledger.format.identity import Identities
+from gateway.ledger.format.record_id import RecordIds
 from gateway.ledger.readers.reader import LogReader
 from gateway.ledger.readers.search import SearchTerms, find
 from gateway.ledger.readers.verification import verify
@@ -43,7 +43,7 @@ from gateway.ledger.service.record_writer import LedgerClock, RecordWriter
 from gateway.ledger.service.recovery import open_log
 from gateway.ledger.storage.create import found
 from gateway.ledger.storage.keyring import Keyring
-from gateway.ledger.storage.layout import Layout
+from gateway.ledger.storage.layout import LogLayout
 from gateway.ledger.storage.seal import seal_segment
 
 TICK_S = 0.002
@@ -204,28 +204,28 @@ def _cpu_s(pid: int) -> float:
 # verify and find
 
 
-def build(folder: Path, records: int) -> tuple[Layout, Keyring]:
+def build(folder: Path, records: int) -> tuple[LogLayout, Keyring]:
     """A log of whole exchanges in segments of 64 MiB, written without a socket."""
-    layout, keyring = Layout(folder / "large" / "ledger"), Keyring(folder / "large" / "ledger-keys")
+    layout, keyring = LogLayout(folder / "large" / "ledger"), Keyring(folder / "large" / "ledger-keys")
     found(layout, keyring, "bench.example/log")
     signer = keyring.signer()
     log = open_log(layout, signer, [], compressed=False).log
     digester = Digester(keyring.root(), keyring.secret_or_new, lambda time_ms: "2026-11")
     clock = LedgerClock()
-    clerk = RecordWriter(
-        log, Identities(clock.wall_ms), digester, OpenExchanges(), RateLimits(), clock, "strict", Tally()
+    writer = RecordWriter(
+        log, RecordIds(clock.wall_ms), digester, OpenExchanges(), RateLimits(), clock, "strict", LedgerCounters()
     )
-    clerk.own("boot", {"room": "bench"})
+    writer.own("boot", {"room": "bench"})
     now_s = int(time.time())
     for number in range(records // 2):
-        receipt = clerk.admit(sample(number), 1, number)
+        receipt = writer.admit(sample(number), 1, number)
         if isinstance(receipt, Receipt):
-            clerk.complete(ending(receipt.id), 1)
+            writer.complete(ending(receipt.id), 1)
         if number % 2048 == 0:
             log.commit()
             log.sign(now_s)
             if log.segment.bytes > 64 << 20:
-                clerk.own("seal", {"segment": log.segment.number})
+                writer.own("seal", {"segment": log.segment.number})
                 log.commit()
                 log.sign(now_s)
                 first = log.segment.first
@@ -303,7 +303,7 @@ def kill(folder: Path, rounds: int) -> list[BarRow]:
         kept = asyncio.run(_killed(ledger, 0.05 + 0.013 * (turn % 20)))
         ledger.process.wait(30)
         verifier = Keyring(home / "ledger-keys").verifier()
-        layout = Layout(home / "ledger")
+        layout = LogLayout(home / "ledger")
         verify(layout, verifier, [home / "ledger-keys" / "head"], lambda done, left: None)
         reader = LogReader(layout, verifier)
         leaves = reader.leaves(0, reader.size)

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from gateway import wiring
 from gateway.app import VERSION
+from gateway.command_line import run_command
 from gateway.engines.shared_load import SharedLoad
 from gateway.keys.store import KeyStore, StoreError
 from gateway.ledger.errors import BadSettings as BadLedgerSettings
@@ -23,7 +24,6 @@ from gateway.ledger.settings import read_settings
 from gateway.settings import BadSettings, Settings, read
 from gateway.telemetry import logs
 from gateway.telemetry.collector import ScrapeCollector, WorkerCounts
-from gateway.telemetry.command_line import run_command
 from gateway.telemetry.counters import Metrics, gathered
 from gateway.telemetry.exporter import serve_metrics
 from gateway.worker import METRICS, WorkerSlot, live, url_of
@@ -34,7 +34,7 @@ app = typer.Typer(
 )
 
 
-class PortTaken(Exception):
+class ListenFailed(Exception):
     """Somebody else listens there (exit 1)."""
 
 
@@ -112,14 +112,16 @@ def _listen(host: str, port: int, setting: str) -> socket.socket:
     return listener
 
 
-def _taken(host: str, port: int, error: OSError, setting: str) -> PortTaken:
+def _taken(host: str, port: int, error: OSError, setting: str) -> ListenFailed:
     reason = os.strerror(error.errno) if error.errno else str(error)
-    return PortTaken(f"{host}:{port} can't be listened on ({reason}); choose another with {setting}")
+    return ListenFailed(f"{host}:{port} can't be listened on ({reason}); choose another with {setting}")
 
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> int:
     """Run the command line; its exit status. ``program`` is what usage lines call it."""
-    return run_command(app, BadSettings, PortTaken, StoreError, BadLedgerSettings, arguments=arguments, program=program)
+    return run_command(
+        app, BadSettings, ListenFailed, StoreError, BadLedgerSettings, arguments=arguments, program=program
+    )
 
 
 if __name__ == "__main__":

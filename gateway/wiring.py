@@ -34,7 +34,7 @@ from gateway.images.fetcher import Fetcher
 from gateway.images.worker_pool import WorkerPool
 from gateway.keys.allowance import BOUNDS, Allowance
 from gateway.keys.caller import Scope
-from gateway.keys.counts import by_state
+from gateway.keys.key_counts import by_state
 from gateway.keys.store import KeyStore
 from gateway.ledger.client.async_client import LedgerClient
 from gateway.ledger.client.reader_client import ReaderClient
@@ -43,11 +43,11 @@ from gateway.people import directory
 from gateway.people.authentication import PeopleAuthentication
 from gateway.people.person import Group
 from gateway.people.sessions import Sessions
-from gateway.relay.limits import LimitPolicy
+from gateway.relay.limit_policy import LimitPolicy
 from gateway.relay.relay import Relay
 from gateway.relay.shared_limits.address import RedisAddress
 from gateway.routes.authentication import Authentication
-from gateway.routes.reading import BodyReader
+from gateway.routes.body_parser import BodyReader
 from gateway.routes.services import Services
 from gateway.settings import BadSettings, Settings
 from gateway.telemetry.collector import Sources, WorkerCounts

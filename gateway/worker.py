@@ -26,14 +26,15 @@ import uvloop
 
 from gateway import wiring
 from gateway.app import VERSION, build
+from gateway.command_line import run_command
 from gateway.engines.pool import Pool
 from gateway.engines.shared_load import SharedLoad
 from gateway.front.connection import ClientConnection
 from gateway.front.connection_manager import ConnectionManager
 from gateway.front.shutdown import LINGER_S, Server
+from gateway.keys.first_start import say_when_ready
 from gateway.keys.recorded_changes import RecordedChanges
 from gateway.keys.store import KeyStore, StoreError
-from gateway.keys.welcome import say_when_ready
 from gateway.ledger.client.async_client import Deadlines, LedgerClient
 from gateway.ledger.client.messages import Boot, Fact
 from gateway.ledger.errors import BadSettings as BadLedgerSettings
@@ -43,8 +44,7 @@ from gateway.routes.services import Services
 from gateway.settings import BadSettings, Settings
 from gateway.telemetry import logs
 from gateway.telemetry.collector import ScrapeCollector
-from gateway.telemetry.command_line import run_command
-from gateway.telemetry.counters import Followed, Metrics
+from gateway.telemetry.counters import Metrics, PolledSources
 
 SPARE_FILES = 512  # engines' connections, the ledger's, SQLite's, what is served from disk
 LAST_BYTES_S = 5  # after the last answer's end, for who reads it slowly
@@ -147,7 +147,7 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     memory, ledger = services.memory, services.ledger
-    followed = Followed(services.pool, lambda: memory.held_bytes, lambda: ledger.connected)
+    followed = PolledSources(services.pool, lambda: memory.held_bytes, lambda: ledger.connected)
     tasks = [
         asyncio.create_task(connections.watch()),
         asyncio.create_task(services.metrics.follow(followed, ROUTE)),

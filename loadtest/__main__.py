@@ -12,8 +12,8 @@ import typer
 from typer.exceptions import TyperException
 
 from loadtest import scenario as scenario_
-from loadtest import table
-from loadtest.faults import LoadTestError, WrongUsage
+from loadtest import terminal_report
+from loadtest.errors import LoadTestError, WrongUsage
 from loadtest.load_run import LoadPlan, LoadRun
 from loadtest.wire import ServerTarget
 from loadtest.words import WORDS, of_tokenizer
@@ -98,7 +98,7 @@ def run(
         ceiling_s=ceiling,
         words=of_tokenizer(words) if words else WORDS,
     )
-    raise typer.Exit(0 if LoadRun(plan, table.console()).run(out) else 1)
+    raise typer.Exit(0 if LoadRun(plan, terminal_report.console()).run(out) else 1)
 
 
 @app.command()
@@ -112,8 +112,8 @@ def ceiling(
     """What the generator itself can do, against a server that answers at once."""
     chosen = scenario_.load(scenario)
     plan = LoadPlan(chosen, ServerTarget("http://127.0.0.1"), processes=processes, seed=seed, ceiling_s=seconds)
-    found = LoadRun(plan, table.console()).ceiling(at_once)
-    table.console().print(
+    found = LoadRun(plan, terminal_report.console()).ceiling(at_once)
+    terminal_report.console().print(
         f"{scenario}: {found.requests_per_s:,.0f} requests/s of {found.body_bytes / 1024:,.0f} KiB, {found.events_per_s:,.0f}"
         f" events/s, first event after {found.first_ms:.1f} ms (median, {at_once} at once), {found.processes} process(es),"
         " its server on the same machine",
@@ -164,7 +164,7 @@ def _bounds(text: str) -> tuple[float, float] | None:
 
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> int:
-    """Run the command line; the exit status as in the README's table. ``program`` is what usage lines call it."""
+    """Run the command line; the exit status as in docs/reference/exit-codes.md. ``program`` is what usage lines call it."""
     try:
         status = app(args=arguments, prog_name=program, standalone_mode=False)
     except WrongUsage as error:

@@ -16,12 +16,12 @@ from typing import Any, cast
 import httptools
 import uvloop
 
-from loadtest import crowd
+from loadtest import client_processes
+from loadtest.errors import LoadTestError
 from loadtest.exchange import OK
-from loadtest.faults import LoadTestError
-from loadtest.figures import percentile
-from loadtest.pool import QuestionEntry
+from loadtest.question_pool import QuestionEntry
 from loadtest.scenario import Scenario
+from loadtest.statistics import percentile
 from loadtest.wire import ServerTarget
 
 NEAR = 0.5  # of the ceiling: from here on the generator may have been the limit
@@ -52,7 +52,9 @@ def measure(
     enough = (entries * (1 + 500_000 // len(entries)))[:500_000]
     with _servers(processes, events) as port:
         target = ServerTarget(f"http://127.0.0.1:{port}")
-        run = crowd.run(target, scenario, enough, at_s=None, at_once=at_once, for_s=seconds, processes=processes)
+        run = client_processes.run(
+            target, scenario, enough, at_s=None, at_once=at_once, for_s=seconds, processes=processes
+        )
     good = [one for one in run.exchanges if one.outcome == OK]
     if not good or len(good) < len(run.exchanges):
         raise LoadTestError("the generator's own server answered wrongly: no ceiling")

@@ -21,7 +21,7 @@ import orjson
 import uvloop
 
 from loadtest.exchange import MeasuredAnswer, MeasuredExchange
-from loadtest.pool import QuestionEntry, QuestionReader
+from loadtest.question_pool import QuestionEntry, QuestionReader
 from loadtest.scenario import Ask
 from loadtest.wire import LoadConnections, ServerTarget, cpu_s, raise_the_limit_of_open_files
 from loadtest.words import text

@@ -13,12 +13,12 @@ from typing import Any
 
 from rich.console import Console
 
-from loadtest import arrivals, ceiling, crowd, pool, table
-from loadtest import figures as figures_
+from loadtest import arrivals, ceiling, client_processes, question_pool, terminal_report
+from loadtest import statistics as figures_
 from loadtest.ceiling import Ceiling
+from loadtest.errors import WrongUsage
 from loadtest.exchange import OK, MeasuredExchange
-from loadtest.faults import WrongUsage
-from loadtest.pool import QuestionEntry
+from loadtest.question_pool import QuestionEntry
 from loadtest.scenario import Scenario
 from loadtest.sweep import Sweep, sweep
 from loadtest.wire import ServerTarget
@@ -56,7 +56,7 @@ class LoadRun:
 
     def __init__(self, plan: LoadPlan, console: Console) -> None:
         self._plan, self._console = plan, console
-        self._processes = crowd.processes_for(plan.processes)
+        self._processes = client_processes.processes_for(plan.processes)
 
     def run(self, out: Path | None) -> bool:
         """Whether every goal was met. Writes into ``out`` if there is one. Raises LoadTestError if nothing was measured."""
@@ -76,8 +76,10 @@ class LoadRun:
         verdicts = figures_.verdicts(plan.scenario.goals, rows)
         warnings = ceiling.warnings(rows, ceiling_)
         if found is not None:
-            table.print_sweep(self._console, found)
-        table.print_run(self._console, rows, f"{plan.scenario.name}: {plan.scenario.description}", verdicts, warnings)
+            terminal_report.print_sweep(self._console, found)
+        terminal_report.print_run(
+            self._console, rows, f"{plan.scenario.name}: {plan.scenario.description}", verdicts, warnings
+        )
         if ceiling_ is not None:
             self._console.print(
                 f"the generator's own ceiling here: {ceiling_.requests_per_s:,.0f} requests/s, {ceiling_.events_per_s:,.0f}"
@@ -98,7 +100,7 @@ class LoadRun:
             return self._ceiling(folder, at_once)
 
     def _check_goals(self) -> None:
-        rows = figures_.summary(crowd.Run(), self._plan.scenario)
+        rows = figures_.summary(client_processes.Run(), self._plan.scenario)
         if self._plan.sweep is not None:
             rows["goodput_per_s"] = None
         try:
@@ -106,7 +108,7 @@ class LoadRun:
         except KeyError as error:
             raise WrongUsage(f"there is no figure {error} for a goal; see docs/performance.md") from None
 
-    def _once(self, folder: Path) -> crowd.Run:
+    def _once(self, folder: Path) -> client_processes.Run:
         plan, load = self._plan, self._plan.scenario.load
         at_s, at_once = None, plan.at_once
         if plan.trace is not None:
@@ -119,7 +121,7 @@ class LoadRun:
         count = len(at_s) if at_s is not None else load.requests
         entries = self._questions(folder, count + load.warm_up, plan.seed)
         with self._watched("asking", count) as told:
-            return crowd.run(
+            return client_processes.run(
                 plan.target,
                 plan.scenario,
                 entries,
@@ -133,8 +135,8 @@ class LoadRun:
                 progress=told,
             )
 
-    def _sweep(self, folder: Path, low: float, high: float) -> tuple[Sweep, crowd.Run]:
-        plan, warm, last = self._plan, self._plan.scenario.load.warm_up, crowd.Run()
+    def _sweep(self, folder: Path, low: float, high: float) -> tuple[Sweep, client_processes.Run]:
+        plan, warm, last = self._plan, self._plan.scenario.load.warm_up, client_processes.Run()
 
         def measure(rate: float) -> figures_.Step:
             nonlocal warm, last
@@ -145,7 +147,7 @@ class LoadRun:
             place.mkdir()
             entries = self._questions(place, len(at_s) + warm, seed)
             with self._watched(f"{rate:.2f} a second", len(at_s)) as told:
-                last = crowd.run(
+                last = client_processes.run(
                     plan.target,
                     plan.scenario,
                     entries,
@@ -171,12 +173,14 @@ class LoadRun:
         return ceiling.measure(self._plan.scenario, entries, self._processes, self._plan.ceiling_s, at_once)
 
     def _questions(self, folder: Path, count: int, seed: int) -> list[QuestionEntry]:
-        with table.progress("making questions", count) as told:
-            return pool.make(self._plan.scenario, count, seed, folder, lambda done, _: told(done, ""), self._plan.words)
+        with terminal_report.progress("making questions", count) as told:
+            return question_pool.make(
+                self._plan.scenario, count, seed, folder, lambda done, _: told(done, ""), self._plan.words
+            )
 
     @contextmanager
     def _watched(self, what: str, count: int) -> Iterator[Callable[[list[MeasuredExchange], float], None]]:
-        with table.progress(what, count) as told:
+        with terminal_report.progress(what, count) as told:
 
             def progress(exchanges: list[MeasuredExchange], now_s: float) -> None:
                 bad = sum(one.outcome != OK for one in exchanges)
@@ -185,7 +189,7 @@ class LoadRun:
 
             yield progress
 
-    def _about(self, started: datetime, run: crowd.Run, ceiling_: Ceiling | None) -> dict[str, Any]:
+    def _about(self, started: datetime, run: client_processes.Run, ceiling_: Ceiling | None) -> dict[str, Any]:
         plan = self._plan
         return {
             "started": started.isoformat(timespec="seconds"),
@@ -229,7 +233,9 @@ def _write(
         for one in exchanges:
             names = (name for name in one.__slots__ if name != "gaps_s")
             file.write(json.dumps({name: getattr(one, name) for name in names}, ensure_ascii=False) + "\n")
-    from loadtest.page import page  # only now: matplotlib takes a second, and who wants no report need not have it
+    from loadtest.html_report import (
+        page,  # only now: matplotlib takes a second, and who wants no report need not have it
+    )
 
     html = page(plan.scenario, about, rows, exchanges, verdicts, warnings, found)
     (out / "report.html").write_text(html, encoding="utf-8")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from loadtest.faults import WrongUsage
+from loadtest.errors import WrongUsage
 
 BUILT_IN = Path(__file__).parent / "scenarios"
 

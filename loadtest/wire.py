@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from loadtest.errors import WrongUsage
 from loadtest.exchange import MeasuredAnswer
-from loadtest.faults import WrongUsage
 
 _SAID_BYTES = 300
 

@@ -88,7 +88,7 @@ def _for_this_machine(plan: profile.Profile) -> profile.Profile:
 
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> int:
-    """Run the command line; the exit status as in the README's table. ``program`` is what usage lines call it."""
+    """Run the command line; the exit status as in docs/reference/exit-codes.md. ``program`` is what usage lines call it."""
     try:
         status = app(args=arguments, prog_name=program, standalone_mode=False)
     except ServeError as error:

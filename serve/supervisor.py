@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from serve import manifest, probe
+from serve import model_manifest, probe
 from serve.engine import KILL_GRACE_S, EngineProcess
 from serve.errors import NeverServed, ServeError
 from serve.isolation import prove
@@ -183,7 +183,9 @@ class Supervisor:
     async def _become_ready(self, engine: EngineProcess) -> None:
         stopped = threading.Event()
         cache = self._settings.home / "cache" / "manifests.json"
-        root = asyncio.create_task(asyncio.to_thread(manifest.root, Path(self._profile.model), cache, stopped.is_set))
+        root = asyncio.create_task(
+            asyncio.to_thread(model_manifest.root, Path(self._profile.model), cache, stopped.is_set)
+        )
         try:
             await self._probe_until_ready(engine, root)
         finally:

@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "serve.engine",
         "serve.errors",
         "serve.isolation",
-        "serve.manifest",
+        "serve.model_manifest",
         "serve.probe",
         "serve.profile",
         "serve.settings",
@@ -38,10 +38,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "serve.engine": {"serve.profile", "serve.settings"},
     "serve.launcher": {"serve.errors", "serve.isolation"},
     "serve.plugin": set(),  # vLLM loads it, in the engine's processes
-    "serve.checks": {"serve.errors", "serve.estimate", "serve.machine", "serve.profile", "serve.weights"},
-    "serve.estimate": {"serve.weights"},  # pure
+    "serve.checks": {"serve.errors", "serve.memory_estimate", "serve.machine", "serve.profile", "serve.weights"},
+    "serve.memory_estimate": {"serve.weights"},  # pure
     "serve.weights": {"serve.errors"},
-    "serve.manifest": {"serve.errors"},
+    "serve.model_manifest": {"serve.errors"},
     "serve.probe": {"serve.errors"},
     "serve.profile": {"serve.errors"},
     "serve.settings": {"serve.errors"},
@@ -76,10 +76,20 @@ ROOMS_OF_THE_GATEWAY: dict[str, set[str]] = {
     "ledger.bench": set(),  # says where the old command went
     "ledger.__main__": {"ledger.commands", "ledger.errors", "ledger.format"},
     "settings": set(),
+    "command_line": {"ledger.format"},
     "telemetry": {"front", "ledger.client", "ledger.errors", "ledger.format"},
     "images": {"door", "front"},
-    "keys": {"front", "ledger.client", "ledger.errors", "ledger.format", "ledger.settings", "settings", "telemetry"},
-    "engines": {"front", "ledger.client", "ledger.errors", "ledger.format", "ledger.settings", "settings", "telemetry"},
+    "keys": {"command_line", "front", "ledger.client", "ledger.errors", "ledger.format", "ledger.settings", "settings"},
+    "engines": {
+        "command_line",
+        "front",
+        "ledger.client",
+        "ledger.errors",
+        "ledger.format",
+        "ledger.settings",
+        "settings",
+        "telemetry",
+    },
     "people": {"front", "keys"},
     "relay": {"door", "engines", "front", "keys", "ledger.client", "ledger.errors", "telemetry"},
     "routes": {
@@ -113,6 +123,7 @@ ROOMS_OF_THE_GATEWAY: dict[str, set[str]] = {
     },
     "worker": {
         "app",
+        "command_line",
         "engines",
         "front",
         "keys",
@@ -127,6 +138,7 @@ ROOMS_OF_THE_GATEWAY: dict[str, set[str]] = {
     "workers": {"engines", "settings", "telemetry", "worker"},
     "__main__": {
         "app",
+        "command_line",
         "engines",
         "keys",
         "ledger.errors",
@@ -142,14 +154,14 @@ ROOMS_OF_THE_GATEWAY: dict[str, set[str]] = {
 # A module with the only packages besides Python's own that it may import: the one who reads it alone must be able to run it.
 PURE: dict[str, set[str]] = {
     "gateway.door.image_tokens": set(),
-    "gateway.door.limits": set(),
-    "gateway.door.paths": set(),
+    "gateway.door.body_limits": set(),
+    "gateway.door.field_paths": set(),
     "gateway.engines.affinity": set(),
     "gateway.engines.health": set(),
     "gateway.front.proxies": set(),
-    "gateway.images.worker": {"PIL"},
+    "gateway.images.reencode_worker": {"PIL"},
     "gateway.keys.token": set(),
-    "gateway.ledger.format.identity": set(),
+    "gateway.ledger.format.record_id": set(),
     "gateway.ledger.format.merkle": set(),
     "gateway.ledger.format.printable": {"orjson"},
     "gateway.ledger.readers.verify_proof": {"cryptography"},
@@ -158,7 +170,7 @@ PURE: dict[str, set[str]] = {
 }
 
 # A folder, or a module, with the only one of ours that it may import: itself.
-ALONE = ("gateway.door", "gateway.ledger", "gateway.images.worker", "serve.chatglm")
+ALONE = ("gateway.door", "gateway.ledger", "gateway.images.reencode_worker", "serve.chatglm")
 # The engine's own packages are imported by those that become an engine, or that make its models.
 HEAVY = ("vllm", "torch", "transformers", "tokenizers", "safetensors")
 MAY_BE_HEAVY = ("serve.launcher", "serve.plugin", "serve.chatglm", "miniature", "loadtest")
@@ -320,7 +332,7 @@ def test_the_table_names_no_module_that_is_gone() -> None:
     ("path", "text", "fault"),
     [
         ("gateway/app.py", "import serve.state", "gateway.app imports serve.state: the rooms meet over sockets"),
-        ("loadtest/x.py", "from gateway import chat", "loadtest.x imports gateway: the rooms meet over sockets"),
+        ("loadtest/x.py", "from gateway import app", "loadtest.x imports gateway: the rooms meet over sockets"),
         (
             "dashboards/x.py",
             "import gateway.settings",
@@ -330,10 +342,14 @@ def test_the_table_names_no_module_that_is_gone() -> None:
         ("miniature/x.py", "import serve.probe", "miniature.x imports serve.probe: the rooms meet over sockets"),
         ("loadtest/x.py", "from bench import report", "loadtest.x imports bench: the rooms meet over sockets"),
         ("bench/x.py", "import gateway.errors, serve.probe, torch", "bench.x imports torch, an engine's package"),
-        ("serve/manifest.py", "from serve import probe", "serve.manifest imports serve.probe"),
-        ("serve/manifest.py", "from . import probe", "serve.manifest imports serve.probe"),
-        ("serve/manifest.py", "def f():\n    from .probe import fault", "serve.manifest imports serve.probe"),
-        ("serve/manifest.py", "import serve.probe as p", "serve.manifest imports serve.probe"),
+        ("serve/model_manifest.py", "from serve import probe", "serve.model_manifest imports serve.probe"),
+        ("serve/model_manifest.py", "from . import probe", "serve.model_manifest imports serve.probe"),
+        (
+            "serve/model_manifest.py",
+            "def f():\n    from .probe import fault",
+            "serve.model_manifest imports serve.probe",
+        ),
+        ("serve/model_manifest.py", "import serve.probe as p", "serve.model_manifest imports serve.probe"),
         ("serve/new.py", "", "serve.new is not in the table"),
         ("serve/probe.py", "import torch.cuda", "serve.probe imports torch.cuda, an engine's package"),
         (

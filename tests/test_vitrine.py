@@ -15,8 +15,8 @@ from tests.support.ports import free_port
 from tests.support.process import TOP, Process, clean_environment
 from vitrine import processes
 from vitrine.__main__ import COMPLETION, HandedOn, main
-from vitrine.hand_on import NotInstalled, group_of, module_of
-from vitrine.rooms import OWN_FIRST, OWN_LAST, ROOMS, Room
+from vitrine.dispatch import NotInstalled, group_of, module_of
+from vitrine.subcommands import OWN_FIRST, OWN_LAST, ROOMS, Room
 
 FAILED, UNREADABLE, WRONG_USAGE, BAD_SETTINGS = 1, 13, 64, 78
 # Programs of developers, which are started with ``python -m``.

@@ -13,7 +13,7 @@ from bench.gateway import bodies
 from bench.gateway.client import BenchConnection, Events, WrongAnswer
 from bench.gateway.engine import Answers, BenchEngine
 from loadtest.cores import cpu_s
-from loadtest.processes import Gateway
+from loadtest.system_under_test import Gateway
 
 WARM_S = 0.3
 LEAVES = 10

@@ -1,6 +1,6 @@
 """Engines: are they up, how full are they, what do their caches save, how are the GPUs."""
 
-from dashboards.boards.choices import ENGINE, happened, rate, ratio
+from dashboards.boards.variables import ENGINE, happened, rate, ratio
 from dashboards.model import Dashboard, Panel, PanelKind, PanelQuery, PanelRow, Text, both, rising
 
 _ONE = 'engine=~"$engine"'

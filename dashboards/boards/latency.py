@@ -1,6 +1,6 @@
 """Latency: where the time of an exchange goes, stage by stage, and what its user waits for."""
 
-from dashboards.boards.choices import MODEL, quantile, rate, ratio
+from dashboards.boards.variables import MODEL, quantile, rate, ratio
 from dashboards.model import Dashboard, Panel, PanelKind, PanelQuery, PanelRow, Text, both, rising
 
 _CHAT = 'model=~"$model"'

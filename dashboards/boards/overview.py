@@ -1,6 +1,6 @@
 """Overview: is it healthy, how busy is it, how much of the error budget is left."""
 
-from dashboards.boards.choices import MODEL, happened, quantile, rate
+from dashboards.boards.variables import MODEL, happened, quantile, rate
 from dashboards.model import Dashboard, Panel, PanelKind, PanelQuery, PanelRow, Text, both, falling, never, rising
 
 _CHAT = 'model=~"$model"'

@@ -1,6 +1,6 @@
 """Tenants: who uses what, and whom a limit stops."""
 
-from dashboards.boards.choices import TENANT, happened, rate
+from dashboards.boards.variables import TENANT, happened, rate
 from dashboards.model import Dashboard, Panel, PanelKind, PanelQuery, PanelRow, Text, both, never
 
 _WHO = 'tenant=~"$tenant"'

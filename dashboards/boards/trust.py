@@ -1,6 +1,6 @@
 """Trust: is every use on record, did anything change or try to get out, who was turned away."""
 
-from dashboards.boards.choices import happened, rate
+from dashboards.boards.variables import happened, rate
 from dashboards.model import (
     ALWAYS_GREEN,
     Dashboard,

@@ -2,9 +2,9 @@
 
 from docs.generate.language import Language
 from docs.generate.markdown import code, table
+from gateway import command_line
 from gateway import settings as gateway
 from gateway.ledger import errors as ledger_errors
-from gateway.telemetry import command_line
 from loadtest import __main__ as loadtest
 from serve import __main__ as serve
 from serve import errors as serve_errors

@@ -8,6 +8,8 @@
 All refusals are DoorErrors. This package imports nothing else of the gateway.
 """
 
+from gateway.door.body_limits import DoorLimits
+from gateway.door.chat_schema import chat_schema
 from gateway.door.engine_request import engine_body
 from gateway.door.errors import (
     BadImage,
@@ -22,8 +24,6 @@ from gateway.door.errors import (
 )
 from gateway.door.image import Image
 from gateway.door.image_tokens import GLM_4V_9B_IMAGE_TOKENS, image_tokens
-from gateway.door.limits import DoorLimits
-from gateway.door.openapi import chat_schema
 from gateway.door.parsing import parse_chat
 from gateway.door.remote_url import BadURL, RemoteURL, parse_remote_url
 from gateway.door.request import ChatRequest, digest_images

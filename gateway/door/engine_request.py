@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
+from gateway.door.engine_messages import wire_message
 from gateway.door.image import Image
-from gateway.door.messages import wire_message
 from gateway.door.request import ChatRequest
 
 # Fields that mean to the engine what they mean to OpenAI, and go on as they came.

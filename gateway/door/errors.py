@@ -13,7 +13,7 @@ DoorError                status, code, param, message
 
 from typing import ClassVar
 
-from gateway.door.paths import printable
+from gateway.door.field_paths import printable
 
 
 class DoorError(Exception):

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from gateway.door.errors import BadValue, DoorError, UnknownField, Unsupported, quoted
+from gateway.door.field_paths import Place, look_up, path
 from gateway.door.hints import UNKNOWN, hint_for_field, hint_for_value
-from gateway.door.paths import Place, look_up, path
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`", re.DOTALL)

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 import msgspec
 import pybase64
 
+from gateway.door.body_limits import DoorLimits
 from gateway.door.data_url import split_data_url
 from gateway.door.errors import BadImage, OverBound, OverBytes, quoted
 from gateway.door.image_headers import Header, ImageFault, Steps, TooManySteps, read_header
-from gateway.door.limits import DoorLimits
 from gateway.door.remote_url import RemoteURL, remote_url
 
 _TYPES = frozenset({"image/jpeg", "image/png", "image/webp", "image/gif"})
@@ -26,7 +26,7 @@ _ALIASES = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-png
 
 
 class Image:
-    """An image part. Until `digest` was called, `data`, `width`, `height`, `decoding` and `sha256` are empty.
+    """An image part. Until `digest_images` was called, `data`, `width`, `height`, `decoding` and `sha256` are empty.
 
     `shown` is (width, height) of what the engine sees, `identity` the bytes that name it: the client's SHA-256 as long as
     it is the client's own picture. `decoding` is what decoding it costs: pixels times scans.

@@ -3,9 +3,9 @@ of the model's own."""
 
 import msgspec
 
+from gateway.door.body_limits import DoorLimits
+from gateway.door.chat_body import AllowedToolChoice, ChatBody, FunctionTool, NamedTool
 from gateway.door.errors import BadValue, OverBound
-from gateway.door.limits import DoorLimits
-from gateway.door.model import AllowedToolChoice, ChatBody, FunctionTool, NamedTool
 
 ToolChoiceValue = str | dict[str, object]
 

@@ -7,16 +7,16 @@ from typing import Any
 
 import msgspec
 
+from gateway.door.body_limits import DoorLimits
+from gateway.door.chat_body import AssistantMessage, ChatBody, ImagePart, JsonSchemaFormat, UserMessage
 from gateway.door.control_tokens import Piece, check_pieces
+from gateway.door.engine_messages import message_texts
 from gateway.door.errors import BadSyntax, BadValue, OverBound, OverBytes
 from gateway.door.explanations import explain
 from gateway.door.image import Image, check_payloads
-from gateway.door.limits import DoorLimits
-from gateway.door.messages import message_texts
-from gateway.door.model import AssistantMessage, ChatBody, ImagePart, JsonSchemaFormat, UserMessage
+from gateway.door.json_schema_limits import check_schema, texts
 from gateway.door.parameters import check_choices, effective_max_tokens, effective_thinking, effective_tools
 from gateway.door.request import ChatRequest
-from gateway.door.schema import check_schema, texts
 from gateway.door.syntax import check_syntax, check_text, cut_base64, values_at_most
 
 _decoder = msgspec.json.Decoder(ChatBody)

@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
+from gateway.door.body_limits import DoorLimits
+from gateway.door.chat_body import AssistantMessage, ChatBody, FunctionTool, TextPart, UserMessage
+from gateway.door.engine_messages import message_texts, wire_message
 from gateway.door.image import Image, check_decoding, check_payloads
 from gateway.door.image_headers import Steps
-from gateway.door.limits import DoorLimits
-from gateway.door.messages import message_texts, wire_message
-from gateway.door.model import AssistantMessage, ChatBody, FunctionTool, TextPart, UserMessage
 from gateway.door.parameters import ToolChoiceValue
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.door.errors import BadSyntax, OverBound, OverBytes
-from gateway.door.paths import find, path
+from gateway.door.field_paths import find, path
 
 _MARK = b";base64,"
 _WORTH_CUTTING_BYTES = 1024

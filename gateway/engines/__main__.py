@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from gateway.command_line import run_command
 from gateway.engines import probe, roster
 from gateway.engines.connections import EngineConnections
 from gateway.engines.endpoint import TLS_SETTINGS, BadEndpoint, Endpoint, parse, tls_context
@@ -23,13 +24,12 @@ from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.format.printable import MOST_NAME_CHARS, printable
 from gateway.ledger.settings import read_settings
 from gateway.settings import BadSettings, Settings, read
-from gateway.telemetry.command_line import run_command
 
 ASK_S = 3.0
 LEDGER_DEADLINE_S = 3.0
 
 
-class NotDone(Exception):
+class ChangeRefused(Exception):
     """The change was not made (exit 1)."""
 
 
@@ -84,7 +84,7 @@ def add(
     settings = read()
     roster.check_new(name, url, "add")
     if name in roster.listed(settings.engines):
-        raise NotDone(f"{name} is named by VITRINE_ENGINES already; change it there, or choose another name")
+        raise ChangeRefused(f"{name} is named by VITRINE_ENGINES already; change it there, or choose another name")
     _record("add", name, (url,), needed=True)
     with roster.changing(settings.home / roster.FILE) as entries:
         entries[name] = RosterEntry(url)
@@ -119,7 +119,7 @@ def remove(name: Name) -> None:
     with roster.changing(settings.home / roster.FILE) as entries:
         entry = entries.get(name)
         if entry is None or entry.url is None or name in named:
-            raise NotDone(
+            raise ChangeRefused(
                 f"{name} was not added here; one of VITRINE_ENGINES is removed there, one of this host by ending it,"
                 " and both can be drained"
             )
@@ -134,7 +134,7 @@ def _set_draining(name: str, draining: bool) -> None:
     with roster.changing(settings.home / roster.FILE) as entries:
         # A drain may outlive its engine, which its settings or its supervisor dropped: it can be taken back all the same.
         if name not in known and (draining or name not in entries):
-            raise NotDone(f"there is no engine {name}; there are {', '.join(sorted(known)) or 'none'}")
+            raise ChangeRefused(f"there is no engine {name}; there are {', '.join(sorted(known)) or 'none'}")
         # Never the settings' address: the engine goes when they drop it.
         url = None if name in named else entries.get(name, RosterEntry()).url
         entries[name] = RosterEntry(url, draining)
@@ -182,14 +182,14 @@ async def _ask(settings: Settings, endpoint: Endpoint) -> tuple[list[str], str]:
     connections = EngineConnections(endpoint, _tls(settings), Resolver())
     try:
         return [model.id for model in await probe.models(connections, ASK_S)], ""
-    except probe.NoProof as error:
+    except probe.ProbeFailed as error:
         return [], str(error)
     finally:
         connections.close()
 
 
 def _record(verb: str, name: str, outbound: tuple[str, ...], *, needed: bool) -> None:
-    """The change, in the audit log. Raises NotDone if it can't be recorded and has to be."""
+    """The change, in the audit log. Raises ChangeRefused if it can't be recorded and has to be."""
 
     async def say() -> None:
         by = printable(getpass.getuser())[:MOST_NAME_CHARS]  # it may come from the environment, and may be anything
@@ -204,7 +204,7 @@ def _record(verb: str, name: str, outbound: tuple[str, ...], *, needed: bool) ->
         asyncio.run(say())
     except LedgerUnavailable as error:
         if needed:
-            raise NotDone(
+            raise ChangeRefused(
                 f"{error}; a destination is added only with a record, so start Vitrine first (make serve)"
             ) from None
         print(printable(f"warning: {error}; the change holds, but is not in the audit log"), file=sys.stderr)
@@ -212,7 +212,9 @@ def _record(verb: str, name: str, outbound: tuple[str, ...], *, needed: bool) ->
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> int:
     """Run the command line; its exit status. ``program`` is what usage lines call it."""
-    return run_command(app, BadSettings, NotDone, BadRoster, BadLedgerSettings, arguments=arguments, program=program)
+    return run_command(
+        app, BadSettings, ChangeRefused, BadRoster, BadLedgerSettings, arguments=arguments, program=program
+    )
 
 
 if __name__ == "__main__":

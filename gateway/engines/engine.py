@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from gateway.engines import certificate, probe
-from gateway.engines.connections import Broke, EngineConnections, EngineResponse, NotReached
+from gateway.engines import certificate_expiry, probe
+from gateway.engines.connections import ConnectFailed, ConnectionBroken, EngineConnection, EngineConnections
 from gateway.engines.endpoint import Endpoint
 from gateway.engines.health import Health
 from gateway.engines.queue import Queue, QueueBounds
@@ -15,7 +15,7 @@ from gateway.engines.shared_load import SharedLoad
 from gateway.engines.state_file import EngineState
 from gateway.front.errors import BadRequest, EngineBroke, TimedOut, Unreachable
 from gateway.front.resolver import Resolver
-from gateway.telemetry.catalogue import Standing
+from gateway.telemetry.catalogue import HealthState
 
 _LOOK_EVERY_S, _LOOK_AGAIN_S, _LOOK_TIMEOUT_S = 600.0, 10.0, 5.0
 
@@ -81,13 +81,13 @@ class Engine:
         """Why it can't be asked now, or nothing."""
         if self.state and not self.state.ready:
             return self.state.phase + (f", {self.state.message}" if self.state.message else "")
-        if self.health.standing in (Standing.UNPROVEN, Standing.EJECTED):
+        if self.health.standing in (HealthState.UNPROVEN, HealthState.EJECTED):
             return f"{self.health.standing}, {self.health.why}"
         return "draining" if self.draining else ""
 
     @property
     def suspect(self) -> bool:
-        return self.health.standing is Standing.SUSPECT
+        return self.health.standing is HealthState.SUSPECT
 
     def follow(self, state: EngineState) -> None:
         """Take what its supervisor says now."""
@@ -109,7 +109,7 @@ class Engine:
             if self.state is None:
                 self._models = await probe.models(self._connections, timeout_s)
             await probe.token(self._connections, self.served_names[0], timeout_s)
-        except probe.NoProof as error:
+        except probe.ProbeFailed as error:
             self.health.probed(str(error), _now_s())
             return False
         self.health.probed("", _now_s())
@@ -120,14 +120,14 @@ class Engine:
 
     async def look_at_certificate(self) -> None:
         """Remember until when its certificate is good. Never raises."""
-        found = await certificate.ends_at_s(self.endpoint, self._tls, _LOOK_TIMEOUT_S, self._resolver)
+        found = await certificate_expiry.ends_at_s(self.endpoint, self._tls, _LOOK_TIMEOUT_S, self._resolver)
         self.certificate_ends_s = found or self.certificate_ends_s
         self._next_look_s = _now_s() + (_LOOK_EVERY_S if found else _LOOK_AGAIN_S)
 
     @asynccontextmanager
     async def post(
         self, path: str, body: bytes, *, silence_timeout_s: float, answer_timeout_s: float
-    ) -> AsyncIterator[EngineResponse]:
+    ) -> AsyncIterator[EngineConnection]:
         """POST a JSON body; the answer, whose body is still to be read. It is cut on leaving unless read to its end.
 
         The engine may stay silent for ``silence_timeout_s`` at any point and take ``answer_timeout_s`` in all. What goes
@@ -135,21 +135,21 @@ class Engine:
         Raises Unreachable if nobody takes the connection, EngineBroke if it hung up, TimedOut if it said nothing in time.
         """
         try:
-            hop = await self._connections.ask(
+            answer = await self._connections.ask(
                 "POST", path, body, silence_s=silence_timeout_s, answer_s=answer_timeout_s
             )
             try:
-                await hop.head()
-                yield hop
+                await answer.head()
+                yield answer
             finally:
-                hop.release()
-        except NotReached:
+                answer.release()
+        except ConnectFailed:
             self.health.failed("nobody listens there", _now_s(), unreachable=True)
             raise Unreachable("the engine is not reachable; try again soon", retry_after_s=5) from None
         except TimeoutError:
             self.health.failed("it took too long", _now_s())
             raise TimedOut("the engine took too long; try again, or ask for a shorter answer") from None
-        except (Broke, OSError):
+        except (ConnectionBroken, OSError):
             self.health.failed("it broke off", _now_s())
             raise EngineBroke("the engine broke off; try again") from None
         except EngineBroke as error:

@@ -18,7 +18,7 @@ from gateway.engines import roster
 from gateway.engines.affinity import Policy, choose_and_say
 from gateway.engines.endpoint import Endpoint, parse
 from gateway.engines.engine import Engine, ProbePlan
-from gateway.engines.observer import NoObserver, PoolObserver
+from gateway.engines.pool_observer import NoObserver, PoolObserver
 from gateway.engines.queue import QueueBounds
 from gateway.engines.shared_load import SharedLoad
 from gateway.engines.state_file import EngineState, read

@@ -1,6 +1,6 @@
 """Who is asked next: a bounded number of exchanges works at one engine, the rest waits here, fairly by caller; asks nobody.
 
-Callers take turns (gateway/front/turns.py), and each turn is worth as many tokens.
+Callers take turns (gateway/front/fair_scheduler.py), and each turn is worth as many tokens.
 """
 
 import asyncio
@@ -10,14 +10,14 @@ from types import TracebackType
 
 from gateway.engines.shared_load import SharedLoad
 from gateway.front.errors import GatewayError, OverLimit, Unavailable
-from gateway.front.turns import Rounds, Waiter
+from gateway.front.fair_scheduler import DeficitRoundRobin, Waiter
 
 TURN_TOKENS = 1024
 RETRY_AFTER_S = 5
 LOOK_AGAIN_S = 0.02
 
 
-class Evicted(Exception):
+class EngineRemoved(Exception):
     """The engine went away while one waited for it: nothing was asked, another engine may be."""
 
 
@@ -41,13 +41,13 @@ class Queue:
         self.exchanges = self.tokens = self.waiting = self.waiting_tokens = 0
         self._looking = False
         self._working: dict[str, int] = {}
-        self._rounds = Rounds(TURN_TOKENS)
+        self._rounds = DeficitRoundRobin(TURN_TOKENS)
         self._closed = False
 
     def turn(self, key: str, tokens: int, since_s: float) -> "QueueTurn":
         """Hold a place at the engine; gives the seconds that were waited since ``since_s`` (monotonic), elsewhere included.
 
-        Raises Unavailable, Evicted, or OverLimit where the queue is full of the caller's own requests. Cancelled while it
+        Raises Unavailable, EngineRemoved, or OverLimit where the queue is full of the caller's own requests. Cancelled while it
         waits, it leaves nothing behind.
         """
         return QueueTurn(self, key, tokens, since_s)
@@ -77,7 +77,7 @@ class Queue:
 
     def evict(self) -> None:
         """Send away all who wait: another engine may take them."""
-        self._send_away(Evicted())
+        self._send_away(EngineRemoved())
 
     def _send_away(self, why: Exception) -> None:
         for waiter in self._rounds:

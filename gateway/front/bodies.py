@@ -76,28 +76,28 @@ async def read_body(scope: Scope, receive: Receive, room: MemoryShare, most_byte
         raise too_large(most_bytes)
     # What is announced is not reserved: nobody holds memory by promising.
     room.check(int(announced) if announced.isdigit() else 0)
-    intake = BodyBuffer(room, most_bytes)
+    buffer = BodyBuffer(room, most_bytes)
     connection = state_of(scope).connection
     whole: bytes | None = connection.whole_body(scope)
     if whole is not None:
         if connection.left:
             raise ClientLeft
-        if not intake.take(whole):
-            assert intake.fault is not None
-            raise intake.fault
+        if not buffer.take(whole):
+            assert buffer.fault is not None
+            raise buffer.fault
         return whole
     try:
         async with asyncio.timeout(timeout_s):
-            with connection.pieces_to(intake, scope):
+            with connection.pieces_to(buffer, scope):
                 more = True
                 while more:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise ClientLeft
                     more = message.get("more_body", False)
-                    if intake.fault is not None:
-                        raise intake.fault
-            parts = intake.parts
+                    if buffer.fault is not None:
+                        raise buffer.fault
+            parts = buffer.parts
             return parts[0] if len(parts) == 1 else b"".join(parts)
     except TimeoutError:
         raise TooSlow(

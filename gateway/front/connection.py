@@ -41,7 +41,7 @@ class HeadRefused(Exception):
     """Raised inside a parser's callback: the head can't pass."""
 
 
-class Manager(Protocol):
+class ConnectionListener(Protocol):
     """Who keeps all connections of a worker, and is told what becomes of each."""
 
     def arrived(self, connection: "ClientConnection") -> bool:
@@ -60,13 +60,13 @@ class ClientConnection(HttpToolsProtocol):
     """Times are the event loop's. ``waiting_since_s`` is None while a request is being answered, ``head_since_s`` unless a head
     has begun, ``stuck_since_s`` unless the client does not read, ``ending_since_s`` unless the last byte was written."""
 
-    def __init__(self, manager: Manager, *arguments: Any, **named: Any) -> None:
+    def __init__(self, manager: ConnectionListener, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._manager = manager
         self._refusal: GatewayError | None = None
         self._running: RequestResponseCycle | None = None
         self._leftover = False
-        self._intake: tuple[BodySink, RequestResponseCycle] | None = None
+        self._sink: tuple[BodySink, RequestResponseCycle] | None = None
         self._leftover_bytes = 0
         self._overhead_bytes = 0  # came since the last whole head or message and are no body: a head, framing, trailers
         self._body_bytes = self._trailers = 0  # of the message that arrives
@@ -170,10 +170,10 @@ class ClientConnection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
         self._overhead_bytes = max(0, self._overhead_bytes - len(body))
-        if self._intake is None or self._intake[1] is not self.cycle:
+        if self._sink is None or self._sink[1] is not self.cycle:
             super().on_body(body)
-        elif not self._intake[0].take(body):
-            self._intake = None
+        elif not self._sink[0].take(body):
+            self._sink = None
             self.cycle.message_event.set()
 
     def whole_body(self, scope: object) -> bytes | None:
@@ -188,8 +188,8 @@ class ClientConnection(HttpToolsProtocol):
         return body
 
     @contextlib.contextmanager
-    def pieces_to(self, intake: BodySink, scope: object) -> Iterator[None]:
-        """In this block the body of ``scope``'s request goes to ``intake``, with what came before; its reader is woken at the
+    def pieces_to(self, sink: BodySink, scope: object) -> Iterator[None]:
+        """In this block the body of ``scope``'s request goes to ``sink``, with what came before; its reader is woken at the
         body's end or at a fault. The reader bounds what comes, so that reading is not paused."""
         cycle = self._running
         assert cycle is not None
@@ -198,14 +198,14 @@ class ClientConnection(HttpToolsProtocol):
         cycle.body = bytearray()
         if cycle.more_body and not cycle.response_complete:
             cycle.message_event.clear()
-            self._intake = intake, cycle
-        if early and not intake.take(early):
-            self._intake = None
+            self._sink = sink, cycle
+        if early and not sink.take(early):
+            self._sink = None
             cycle.message_event.set()
         try:
             yield
         finally:
-            self._intake = None
+            self._sink = None
 
     def on_message_complete(self) -> None:
         self._head_is_whole = False

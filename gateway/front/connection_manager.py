@@ -28,15 +28,15 @@ class ConnectionBounds:
     stall_s: float
 
 
-class Gauge(Protocol):
+class ConnectionGauge(Protocol):
     def set(self, value: float) -> None: ...
 
 
-class Observer(Protocol):
+class ConnectionMetrics(Protocol):
     """Who counts what becomes of connections."""
 
     @property
-    def connections(self) -> Gauge: ...
+    def connections(self) -> ConnectionGauge: ...
 
     def refuse(self, error: GatewayError) -> None: ...
 
@@ -46,7 +46,7 @@ class Observer(Protocol):
 class ConnectionManager:
     """All connections of one worker. One event loop owns it."""
 
-    def __init__(self, bounds: ConnectionBounds, proxies: TrustedProxies, observer: Observer) -> None:
+    def __init__(self, bounds: ConnectionBounds, proxies: TrustedProxies, observer: ConnectionMetrics) -> None:
         self._bounds, self._proxies, self._observer = bounds, proxies, observer
         self._all: set[ClientConnection] = set()
         self._waiting: dict[ClientConnection, None] = {}  # without a request, longest first

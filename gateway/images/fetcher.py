@@ -38,7 +38,7 @@ _HEADERS = {
 LookUp = Callable[[str], Awaitable[Sequence[str]]]
 
 
-class Unfetched(Exception):
+class FetchFailed(Exception):
     """The text ends a sentence that begins with "the picture can't be fetched:"."""
 
 
@@ -78,7 +78,7 @@ class Fetcher:
                 data = await self._follow(url, _Account(share, path, len(images)))
         except TimeoutError:
             raise _failed(f"it did not arrive within {self._timeout_s:g} s", path) from None
-        except Unfetched as why:
+        except FetchFailed as why:
             raise _failed(str(why), path) from None
         except (aiohttp.ClientError, OSError):
             # Not the error's own words: they name addresses.
@@ -90,13 +90,13 @@ class Fetcher:
         for _ in range(1 + REDIRECTS):
             place = self._allowlist.find(url)
             if place is None:
-                raise Unfetched("its host is not one that this service fetches from; send it inline, as a data URL")
+                raise FetchFailed("its host is not one that this service fetches from; send it inline, as a data URL")
             async with self._turns[place.origin]:
                 answer = await self._ask(url, await self._addresses(url, place), account)
             if isinstance(answer, bytes):
                 return answer
             url = answer
-        raise Unfetched(f"it was redirected more than {REDIRECTS} times")
+        raise FetchFailed(f"it was redirected more than {REDIRECTS} times")
 
     async def _addresses(self, url: RemoteURL, place: AllowedOrigin) -> list[Address]:
         """Where the host of ``url`` is, all of it permitted."""
@@ -105,15 +105,15 @@ class Fetcher:
             try:
                 found = [ipaddress.ip_address(name) for name in await self._look_up(url.host)]
             except LookupTimeout:
-                raise Unfetched("the name server of its host does not answer") from None
+                raise FetchFailed("the name server of its host does not answer") from None
             except (OSError, ValueError):
-                raise Unfetched("its host has no address") from None
+                raise FetchFailed("its host has no address") from None
         else:
             found = [literal]
         if not found:
-            raise Unfetched("its host has no address")
+            raise FetchFailed("its host has no address")
         if not all(map(place.permits, found)):
-            raise Unfetched("its host is at an address that is not permitted")
+            raise FetchFailed("its host is at an address that is not permitted")
         return found
 
     async def _ask(self, url: RemoteURL, addresses: list[Address], account: "_Account") -> "bytes | RemoteURL":
@@ -135,9 +135,9 @@ class Fetcher:
             if answer.status in _MOVED:
                 return _moved(url, answer.headers.get("Location", ""))
             if answer.status != 200:
-                raise Unfetched(f"its server answered with status {answer.status}")
+                raise FetchFailed(f"its server answered with status {answer.status}")
             if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
-                raise Unfetched("its server sent it compressed, though it was asked not to")
+                raise FetchFailed("its server sent it compressed, though it was asked not to")
             account.announce(answer.content_length or 0)
             parts = []
             async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
@@ -219,7 +219,7 @@ def _moved(url: RemoteURL, location: str) -> RemoteURL:
     try:
         return parse_remote_url(urljoin(str(url), location))
     except ValueError:
-        raise Unfetched("it was redirected to what is no URL") from None
+        raise FetchFailed("it was redirected to what is no URL") from None
 
 
 def _failed(why: str, path: str) -> GatewayError:

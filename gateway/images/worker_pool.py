@@ -1,4 +1,4 @@
-"""A few processes that encode pictures anew (worker.py), started when first needed; never decodes anything itself.
+"""A few processes that encode pictures anew (reencode_worker.py), started when first needed; never decodes anything itself.
 
 A process that answers wrongly, late or not at all is killed, waited for, and replaced by the next picture. Its seat is
 free again only when it is gone, so that there are never more of them than seats. Callers take turns for a seat.
@@ -13,11 +13,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from gateway.front.turns import FairSeats
+from gateway.front.fair_scheduler import FairSemaphore
 
-# As in worker.py, which imports nothing of ours.
+# As in reencode_worker.py, which imports nothing of ours.
 _REQUEST, _ANSWER = struct.Struct(">4sQQ"), struct.Struct(">?Q")
-_PROGRAM = Path(__file__).with_name("worker.py")
+_PROGRAM = Path(__file__).with_name("reencode_worker.py")
 _FORMATS = {"image/jpeg": b"JPEG", "image/png": b"PNG ", "image/webp": b"WEBP", "image/gif": b"GIF "}
 _SIGKILL = -9
 _TURN_DECODING = 1_000_000  # pixels times scans that one turn of a caller pays for
@@ -27,7 +27,7 @@ class Undecodable(Exception):
     """The picture's own fault: it is broken, needs too much memory, or brought the decoder down."""
 
 
-class Overdue(Exception):
+class DecodeTimeout(Exception):
     """No process was free, or none was done, in time; or somebody else killed it."""
 
 
@@ -42,14 +42,14 @@ class WorkerPool:
     ) -> None:
         self._most_pixels, self._timeout_s = most_pixels, timeout_s
         self._start = start or ImageWorker
-        self._seats = FairSeats(seats, _TURN_DECODING)
+        self._seats = FairSemaphore(seats, _TURN_DECODING)
         self._idle: list[ImageWorker] = []
         self._all: set[ImageWorker] = set()
         self._leaving: set[asyncio.Task[int]] = set()
         self._closed = False
 
     async def remake(self, data: bytes, media_type: str, budget: int, *, key: str, decoding: int) -> bytes:
-        """The picture as a new JPEG or PNG of at most ``budget`` pixels. Raises Undecodable or Overdue.
+        """The picture as a new JPEG or PNG of at most ``budget`` pixels. Raises Undecodable or DecodeTimeout.
 
         ``key`` is the caller's, who takes turns with others; ``decoding`` (pixels times scans) is what the picture costs.
         Cancelled, it stops the work. What comes back was made by a process that a picture may have taken over: check it.
@@ -58,7 +58,7 @@ class WorkerPool:
             async with asyncio.timeout(self._timeout_s):
                 await self._seats.take(key, decoding)
         except TimeoutError:
-            raise Overdue from None
+            raise DecodeTimeout from None
         worker = self._engaged()
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -66,7 +66,7 @@ class WorkerPool:
         except (asyncio.IncompleteReadError, OSError, Undecodable) as error:
             ended = await asyncio.shield(self._dismiss(worker))
             if isinstance(error, TimeoutError) or (ended == _SIGKILL and not isinstance(error, Undecodable)):
-                raise Overdue from None
+                raise DecodeTimeout from None
             raise Undecodable from None
         except BaseException:
             self._dismiss(worker)
@@ -84,10 +84,10 @@ class WorkerPool:
             await asyncio.wait(self._leaving)
 
     def _engaged(self) -> "ImageWorker":
-        """A process for the seat that was taken. Raises Overdue."""
+        """A process for the seat that was taken. Raises DecodeTimeout."""
         try:
             if self._closed:
-                raise Overdue
+                raise DecodeTimeout
             while self._idle:
                 worker = self._idle.pop()
                 if worker.process.poll() is None:
@@ -95,9 +95,9 @@ class WorkerPool:
                 worker.kill()  # somebody else did already, while it had nothing to do
                 self._all.discard(worker)
             worker = self._start(self._most_pixels)
-        except (OSError, Overdue):
+        except (OSError, DecodeTimeout):
             self._seats.give_back()
-            raise Overdue from None
+            raise DecodeTimeout from None
         self._all.add(worker)
         return worker
 

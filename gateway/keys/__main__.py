@@ -13,6 +13,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from gateway.command_line import run_command
 from gateway.keys.allowance import UNLIMITED, Allowance
 from gateway.keys.caller import Key, Scope
 from gateway.keys.recorded_changes import RecordedChanges
@@ -23,7 +24,6 @@ from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.format.printable import MOST_NAME_CHARS, name_fault, printable
 from gateway.ledger.settings import read_settings
 from gateway.settings import BadSettings, read
-from gateway.telemetry.command_line import run_command
 
 T = TypeVar("T")
 

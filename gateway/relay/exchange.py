@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from gateway.door import ChatRequest
 from gateway.keys.caller import Caller
-from gateway.relay.stages import StageTimes
+from gateway.relay.stage_times import StageTimes
 from gateway.telemetry.catalogue import Outcome
 from gateway.telemetry.ended_exchange import EndedExchange
 

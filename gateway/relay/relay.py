@@ -17,10 +17,10 @@ import structlog
 from starlette.types import Send
 
 from gateway.door import ChatRequest, engine_body
-from gateway.engines.connections import EngineResponse
+from gateway.engines.connections import EngineConnection
 from gateway.engines.engine import Engine
 from gateway.engines.pool import Pool
-from gateway.engines.queue import Evicted
+from gateway.engines.queue import EngineRemoved
 from gateway.front import errors
 from gateway.front.bodies import MemoryShare
 from gateway.front.disconnects import ClientLeft, DisconnectGuard
@@ -39,8 +39,8 @@ from gateway.front.shutdown import Shutdown
 from gateway.ledger.client.async_client import LedgerClient
 from gateway.relay.answer import DONE, EventSplitter, Progress, read_events, read_whole
 from gateway.relay.exchange import CLIENT_LEFT_STATUS, Answer, Exchange
-from gateway.relay.limits import LimitPolicy
-from gateway.relay.record import ExchangeRecord, Header
+from gateway.relay.exchange_record import ExchangeRecord, Header
+from gateway.relay.limit_policy import LimitPolicy
 from gateway.telemetry.catalogue import Outcome, Stage
 from gateway.telemetry.counters import Metrics
 
@@ -138,7 +138,7 @@ class _Run:
         while True:
             try:
                 return await self._take_turn(guard, since_s)
-            except Evicted:
+            except EngineRemoved:
                 failure = None  # nothing was asked of it
             except TimedOut as error:
                 self._relay.metrics.failed(self._engine.name, error)
@@ -191,7 +191,7 @@ class _Run:
             else:
                 await self._whole(answer, guard)
 
-    async def _stream(self, answer: EngineResponse, guard: DisconnectGuard) -> None:
+    async def _stream(self, answer: EngineConnection, guard: DisconnectGuard) -> None:
         exchange, events, progress = self._exchange, EventSplitter(), Progress.GOES_ON
         untold = True
         while chunk := await answer.chunk():
@@ -220,7 +220,7 @@ class _Run:
         guard.over = True
         await self._hand_on(DONE)
 
-    async def _whole(self, answer: EngineResponse, guard: DisconnectGuard) -> None:
+    async def _whole(self, answer: EngineConnection, guard: DisconnectGuard) -> None:
         exchange = self._exchange
         exchange.stage_times.enter(Stage.ANSWER)
         most_bytes = _most_answer_bytes(exchange.request, self._engine.max_model_len)
@@ -301,7 +301,7 @@ def _cache_salt(tenant_secret: bytes) -> str:
     return hmac.digest(tenant_secret, b"cache_salt", "sha256").hex()
 
 
-async def _refusal(answer: EngineResponse) -> GatewayError:
+async def _refusal(answer: EngineConnection) -> GatewayError:
     """Our own words for the engine's error: its text has leaked addresses and paths, so only its ``param`` is read."""
     if answer.status != 400:
         return EngineBroke(f"the engine answered with status {answer.status}; try again")

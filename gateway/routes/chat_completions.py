@@ -10,14 +10,14 @@ from gateway.front.bodies import MemoryShare, read_body
 from gateway.front.disconnects import ClientLeft, DisconnectGuard
 from gateway.front.errors import BadRequest, GatewayError, TooLarge
 from gateway.front.request_state import RequestState, state_of
-from gateway.images.sanitizing import sanitize
+from gateway.images.reencoding import sanitize
 from gateway.keys.authentication import require
 from gateway.keys.caller import Caller
 from gateway.keys.caller import Scope as KeyScope
-from gateway.relay import limits
+from gateway.relay import limit_policy
 from gateway.relay.exchange import Exchange
-from gateway.relay.record import deny
-from gateway.relay.stages import StageTimes
+from gateway.relay.exchange_record import deny
+from gateway.relay.stage_times import StageTimes
 from gateway.routes.services import Services
 from gateway.telemetry.catalogue import Stage
 
@@ -42,7 +42,7 @@ class ChatCompletions:
                 request = await self._understand(scope, receive, state, share, times, caller.key_id)
                 services.shutdown.refuse_new()
                 key = b"%b\0%b" % (caller.tenant.encode(), request.subject)
-                prompt = limits.prompt_tokens(request)
+                prompt = limit_policy.prompt_tokens(request)
                 engine = services.pool.pick(request.model, key, prompt)
             except ClientLeft:
                 return  # in its own body or before its pictures were ready: there is nobody to answer and nothing was asked
@@ -50,7 +50,9 @@ class ChatCompletions:
                 bounds = services.limits.of(caller) if caller else ()
                 await deny(services.ledger, error, state, route=ROUTE, caller=caller, bounds=bounds)
                 raise
-            tokens = limits.reservation(request, prompt, services.limits.unnamed_answer_tokens, engine.max_model_len)
+            tokens = limit_policy.reservation(
+                request, prompt, services.limits.unnamed_answer_tokens, engine.max_model_len
+            )
             exchange = Exchange(
                 state.request_id, caller, ROUTE, state.client_ip, state.peer, request, tokens, times, engine=engine.name
             )

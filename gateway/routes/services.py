@@ -14,10 +14,10 @@ from gateway.keys.store import KeyStore
 from gateway.ledger.client.async_client import LedgerClient
 from gateway.ledger.client.reader_client import ReaderClient
 from gateway.people.authentication import PeopleAuthentication
-from gateway.relay.limits import LimitPolicy
+from gateway.relay.limit_policy import LimitPolicy
 from gateway.relay.relay import Relay
 from gateway.routes.authentication import Authentication
-from gateway.routes.reading import BodyReader
+from gateway.routes.body_parser import BodyReader
 from gateway.telemetry.counters import Metrics
 
 

@@ -3,14 +3,14 @@
 gateway.telemetry.counters counts what workers do; gateway.telemetry.collector finds out the rest (``asked``) when it is scraped.
 
 A label is an enum's word, a route template or a name that was configured or is served, never what a client wrote: past
-``MOST_NAMES`` of one kind, and for a model that is not served, it is ``other``. READMEs list every metric; a test compares.
+``MOST_NAMES`` of one kind, and for a model that is not served, it is ``other``. docs/reference lists every metric; a test compares.
 """
 
 import enum
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.ledger.client.figures import BATCH_BOUNDS, COMMIT_BOUNDS
+from gateway.ledger.client.statistics import BATCH_BOUNDS, COMMIT_BOUNDS
 
 OTHER = "other"
 MOST_NAMES = 1000  # of models, engines and tenants, each
@@ -43,7 +43,7 @@ class Outcome(enum.StrEnum):
     TIMED_OUT = "timed_out"
 
 
-class Standing(enum.StrEnum):
+class HealthState(enum.StrEnum):
     """How one worker sees an engine; gateway/engines/health.py draws the ways between them."""
 
     UNPROVEN = "unproven"

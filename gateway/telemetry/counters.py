@@ -20,7 +20,7 @@ from gateway.front.errors import EngineBroke, GatewayError, TimedOut
 from gateway.ledger.client.async_client import CALLS, What
 from gateway.ledger.client.messages import LIMIT_NAMES
 from gateway.telemetry import catalogue
-from gateway.telemetry.catalogue import MOST_NAMES, OTHER, EngineFailure, RoutingReason, SignInFailure, Standing
+from gateway.telemetry.catalogue import MOST_NAMES, OTHER, EngineFailure, HealthState, RoutingReason, SignInFailure
 from gateway.telemetry.ended_exchange import EndedExchange
 from gateway.telemetry.series import ModelSeries, QuickHistogram, SeriesValue, TenantSeries, series_value
 
@@ -28,6 +28,8 @@ FOLLOW_EVERY_S = 0.25
 
 
 class QueueView(Protocol):
+    """How much waits and works at an engine, or may."""
+
     @property
     def waiting(self) -> int: ...
 
@@ -40,7 +42,7 @@ class QueueView(Protocol):
 
 class HealthView(Protocol):
     @property
-    def standing(self) -> Standing: ...
+    def standing(self) -> HealthState: ...
 
 
 class EngineView(Protocol):
@@ -62,22 +64,11 @@ class EngineView(Protocol):
     def certificate_ends_s(self) -> float | None: ...
 
 
-class BoundsView(Protocol):
-    @property
-    def waiting(self) -> int: ...
-
-    @property
-    def exchanges(self) -> int: ...
-
-    @property
-    def tokens(self) -> int: ...
-
-
 class PoolView(Protocol):
     """The engines of one worker."""
 
     @property
-    def bounds(self) -> BoundsView: ...
+    def bounds(self) -> QueueView: ...
 
     @property
     def engines(self) -> Mapping[str, EngineView]: ...
@@ -86,7 +77,7 @@ class PoolView(Protocol):
 
 
 @dataclass(frozen=True)
-class Followed:
+class PolledSources:
     """What is looked at again and again: the engines, the bytes that are held, and whether the ledger is connected."""
 
     pool: PoolView
@@ -200,7 +191,7 @@ class Metrics:
 
     # What goes on
 
-    async def follow(self, followed: Followed, route: str) -> None:
+    async def follow(self, followed: PolledSources, route: str) -> None:
         """Say how much works and waits, until cancelled; ``route`` is what exchanges come by."""
         pool, bounds = followed.pool, followed.pool.bounds
         self._gauge("vitrine_queue_bound").set(bounds.waiting)
@@ -223,7 +214,7 @@ class Metrics:
     def _say(self, name: str, engine: EngineView) -> None:
         for metric, read in _LOADS.items():
             self._gauge(metric).labels(name).set(read(engine))
-        for standing in Standing:
+        for standing in HealthState:
             self._gauge("vitrine_engine_standing").labels(name, standing).set(engine.health.standing is standing)
         if engine.certificate_ends_s is not None:
             expiry = self._gauge("vitrine_engine_certificate_expiry_timestamp_seconds")
@@ -233,7 +224,7 @@ class Metrics:
         # It keeps its series, at nothing: its name was configured.
         for metric in _LOADS:
             self._gauge(metric).labels(name).set(0)
-        for standing in Standing:
+        for standing in HealthState:
             self._gauge("vitrine_engine_standing").labels(name, standing).set(0)
 
     # Series

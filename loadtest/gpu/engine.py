@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from loadtest.cores import tree
-from loadtest.faults import LoadTestError
+from loadtest.errors import LoadTestError
 from loadtest.gpu.http import get
 from loadtest.gpu.variants import Campaign, Variant
 

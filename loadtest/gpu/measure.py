@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from loadtest import arrivals, crowd, figures, pool, processes
+from loadtest import arrivals, client_processes, question_pool, statistics, system_under_test
 from loadtest import scenario as scenario_
-from loadtest.faults import LoadTestError
+from loadtest.errors import LoadTestError
 from loadtest.gpu import watch
 from loadtest.gpu.engine import GpuEngine, running
 from loadtest.gpu.variants import Campaign, WantedLoad
-from loadtest.processes import Gateway
+from loadtest.system_under_test import Gateway
 from loadtest.wire import ServerTarget
 
 _TIMEOUT_S = 120.0
@@ -49,9 +49,9 @@ class Bench:
         home = self._place / "home"
         (home / "run").mkdir(parents=True, exist_ok=True)
         try:
-            with processes.running(home, None, self._campaign.gateway):
+            with system_under_test.running(home, None, self._campaign.gateway):
                 pass
-        except processes.NotStarted as error:
+        except system_under_test.NotStarted as error:
             raise LoadTestError(f"the gateway does not start on this machine: {error}") from None
 
     def variant(self, name: str) -> None:
@@ -68,11 +68,11 @@ class Bench:
             with running(self._campaign, variant, self._model, home, log, self._isolation, self._left_s()) as engines:
                 self._told(name, "start", {"seconds": round(engines[-1].started_s, 1)})
                 for more, labels in itertools.groupby(variant.loads, lambda label: self._campaign.loads[label].gateway):
-                    with processes.running(home, None, {**self._campaign.gateway, **more}) as gateway:
+                    with system_under_test.running(home, None, {**self._campaign.gateway, **more}) as gateway:
                         for label in labels:
                             self._load(name, label, engines, gateway, card, traces)
                     shutil.copy(home / "processes.log", self._out / f"{name}.gateway.log")
-        except processes.NotStarted as error:
+        except system_under_test.NotStarted as error:
             raise LoadTestError(f"the gateway did not start: {error}") from None
         finally:
             card.close()
@@ -103,16 +103,18 @@ class Bench:
             seen = watched.end()
         self._told(name, label, {**found, "seen": seen})
 
-    def _ask(self, wanted: WantedLoad, target: ServerTarget, begin: Callable[[], None]) -> figures.Figures:
+    def _ask(self, wanted: WantedLoad, target: ServerTarget, begin: Callable[[], None]) -> statistics.Figures:
         scenario = scenario_.changed(scenario_.load(wanted.scenario), timeout_s=_TIMEOUT_S)
         self._asked += 1
         warm = min(_WARM, wanted.requests)
         folder = Path(tempfile.mkdtemp(prefix="questions-", dir=self._place))
         try:
             # Other questions every time: what was asked once is in the engine's caches.
-            entries = pool.make(scenario, wanted.requests + warm, self._asked * 104_729, folder, words=self._words)
+            entries = question_pool.make(
+                scenario, wanted.requests + warm, self._asked * 104_729, folder, words=self._words
+            )
             at_s = arrivals.poisson(wanted.rate, wanted.requests, self._asked) if wanted.rate else None
-            run = crowd.run(
+            run = client_processes.run(
                 target,
                 scenario,
                 entries,
@@ -127,10 +129,10 @@ class Bench:
             )
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        found = figures.summary(run, scenario)
+        found = statistics.summary(run, scenario)
         if wanted.rate:
             run.rate = wanted.rate
-            step = figures.step(run, scenario)
+            step = statistics.step(run, scenario)
             found["step"] = {"held": step.held, "why": step.why, "late": step.late, "slow": step.slow}
         return found
 

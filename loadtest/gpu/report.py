@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from loadtest.table import number
+from loadtest.terminal_report import number
 
 Results = dict[str, dict[str, Any]]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from loadtest.faults import WrongUsage
+from loadtest.errors import WrongUsage
 
 PROFILES = Path(__file__).parents[2] / "serve" / "profiles"
 

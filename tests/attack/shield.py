@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.gateway.door.bodies import animation, body, image_part, picture, user
-from tests.gateway.door.test_control import SHIELD as FORGING
+from tests.gateway.door.test_control_tokens import SHIELD as FORGING
 from tests.gateway.door.test_fields import ENGINE_FIELDS
 
 # fmt: off

@@ -13,7 +13,7 @@ from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.readers.reader import LogReader
 from gateway.ledger.readers.verification import Report, verify
 from gateway.ledger.storage.keyring import Keyring
-from gateway.ledger.storage.layout import Layout
+from gateway.ledger.storage.layout import LogLayout
 from tests.support.deadline import eventually
 from tests.support.ledger import Ledger, admit, complete
 
@@ -54,7 +54,7 @@ async def load(ledger: Ledger, *, exchanges: int | None = None, senders: int = 1
 
 def check(ledger: Ledger, acknowledged: Acknowledged) -> Report:
     """Verify the log as it lies there, against the local anchor too, and find every acknowledged record in it."""
-    keyring, layout = Keyring(ledger.home / "ledger-keys"), Layout(ledger.home / "ledger")
+    keyring, layout = Keyring(ledger.home / "ledger-keys"), LogLayout(ledger.home / "ledger")
     report = verify(layout, keyring.verifier(), [keyring.anchor], lambda done, left: None)
     reader = LogReader(layout, keyring.verifier())
     leaves = reader.leaves(0, reader.size)

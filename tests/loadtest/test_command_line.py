@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from loadtest.__main__ import main
-from loadtest.faults import WrongUsage
+from loadtest.errors import WrongUsage
 from loadtest.scenario import load
-from loadtest.table import errors
+from loadtest.terminal_report import errors
 
 
 @pytest.mark.parametrize("value", ["inf", "nan", "-inf"])

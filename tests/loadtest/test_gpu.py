@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from loadtest import scenario as scenario_
-from loadtest.faults import WrongUsage
+from loadtest.errors import WrongUsage
 from loadtest.gpu import report, trace, watch
 from loadtest.gpu.variants import read
 from loadtest.words import of_tokenizer

@@ -12,8 +12,8 @@ import pytest
 from loadtest import ceiling
 from loadtest import scenario as scenario_
 from loadtest.ceiling import Ceiling
-from loadtest.crowd import Run
-from loadtest.figures import summary
+from loadtest.client_processes import Run
+from loadtest.statistics import summary
 from tests.loadtest.server import Server, status
 from tests.support.fake_engine import FakeEngine
 from tests.support.gateway import Gateway

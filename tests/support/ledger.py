@@ -25,7 +25,7 @@ from gateway.ledger.format.record import decode
 from gateway.ledger.readers.reader import LogReader
 from gateway.ledger.storage.create import found
 from gateway.ledger.storage.keyring import Keyring
-from gateway.ledger.storage.layout import Layout
+from gateway.ledger.storage.layout import LogLayout
 from tests.support import forks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,9 +101,9 @@ def command(home: Path, *arguments: str, timeout_s: float = 60, **settings: Any)
     return forks.run(words, env=env, cwd=home.parent, timeout=timeout_s)
 
 
-def make_log(home: Path, origin: str = "test.example/log") -> tuple[Layout, Keyring]:
+def make_log(home: Path, origin: str = "test.example/log") -> tuple[LogLayout, Keyring]:
     """A new log without a process."""
-    layout, keyring = Layout(home / "ledger"), Keyring(home / "ledger-keys")
+    layout, keyring = LogLayout(home / "ledger"), Keyring(home / "ledger-keys")
     found(layout, keyring, origin)
     return layout, keyring
 
@@ -114,7 +114,7 @@ class Ledger:
     def __init__(self, home: Path, *, prefix: tuple[str, ...] = (), **settings: Any) -> None:
         self.home = home
         self.socket = home / "run" / "ledger.sock"
-        self.layout = Layout(home / "ledger")
+        self.layout = LogLayout(home / "ledger")
         home.mkdir(exist_ok=True)
         self._log_path = home.parent / f"{home.name}.log"
         with self._log_path.open("ab") as log:

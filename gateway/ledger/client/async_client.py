@@ -32,8 +32,8 @@ from gateway.ledger.client.messages import (
     Deny,
     Integrity,
     KeyEvent,
-    Lost,
-    Proven,
+    LostRecords,
+    ProofReply,
     Prune,
     Pruned,
     Question,
@@ -48,7 +48,7 @@ from gateway.ledger.client.messages import (
     pack,
 )
 from gateway.ledger.errors import LedgerRefused, LedgerUnavailable
-from gateway.ledger.format.identity import Identities
+from gateway.ledger.format.record_id import RecordIds
 
 BUFFER_BYTES = 4 << 20
 FIRST_PAUSE_S = 0.02
@@ -89,8 +89,8 @@ class LedgerClient:
         self._socket: socket.socket | None = None
         self._boot: Boot | None = None
         self._held: deque[Admit | Complete] = deque()
-        self._lost: Lost | None = None
-        self._ids = Identities(lambda: time.time_ns() // 1_000_000)
+        self._lost: LostRecords | None = None
+        self._ids = RecordIds(lambda: time.time_ns() // 1_000_000)
         self._up = asyncio.Event()
         self._down = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
@@ -171,10 +171,10 @@ class LedgerClient:
     async def integrity(self, ask: Integrity) -> Receipt:
         return await self._begin(ask, self._deadlines.other_s, (Receipt,)).wait()
 
-    async def receipt(self, record_id: str, caller_key_id: str, *, auditor: bool = False) -> Proven:
+    async def receipt(self, record_id: str, caller_key_id: str, *, auditor: bool = False) -> ProofReply:
         """The proofs of an exchange: found, not_yet, not_found or not_yours."""
         ask = ReceiptAsk(record_id, caller_key_id, auditor)
-        return await self._begin(ask, self._deadlines.other_s, (Proven,)).wait()
+        return await self._begin(ask, self._deadlines.other_s, (ProofReply,)).wait()
 
     async def status(self) -> Status:
         return await self._begin(StatusAsk(), self._deadlines.other_s, (Status,)).wait()
@@ -353,7 +353,7 @@ class LedgerClient:
             return
         now_ms = time.time_ns() // 1_000_000
         before = self._lost
-        self._lost = Lost(
+        self._lost = LostRecords(
             count=1 if before is None else before.count + 1,
             from_ms=now_ms if before is None else before.from_ms,
             to_ms=now_ms,

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from gateway.ledger.commands.terminal import AsJson, KeyOption, LogFolder, say, say_json, target
+from gateway.ledger.commands.command_context import AsJson, KeyOption, LogFolder, say, say_json, target
 from gateway.ledger.errors import BadSettings
 from gateway.ledger.format.printable import ascii_json
 from gateway.ledger.format.record import decode

@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.ledger.commands.terminal import AsJson, KeyOption, LogFolder, say, say_json, target, when
+from gateway.ledger.commands.command_context import AsJson, KeyOption, LogFolder, say, say_json, target, when
 from gateway.ledger.errors import RecordNotFound
 from gateway.ledger.format.digest import PLAIN, epoch_key, keyed, record_key
-from gateway.ledger.format.identity import is_identity
 from gateway.ledger.format.merkle import prove_inclusion
 from gateway.ledger.format.note import b64
 from gateway.ledger.format.proof import InclusionProof, format_proof
 from gateway.ledger.format.record import decode
+from gateway.ledger.format.record_id import is_identity
 from gateway.ledger.readers import verify_proof
 from gateway.ledger.readers.reader import LogReader
 

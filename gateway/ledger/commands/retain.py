@@ -11,7 +11,17 @@ import typer
 
 from gateway.ledger.client.async_client import LedgerClient
 from gateway.ledger.client.messages import Pruned
-from gateway.ledger.commands.terminal import AsJson, LogFolder, LogTarget, Meter, count, say, say_json, target, when
+from gateway.ledger.commands.command_context import (
+    AsJson,
+    LogFolder,
+    LogTarget,
+    Meter,
+    count,
+    say,
+    say_json,
+    target,
+    when,
+)
 from gateway.ledger.errors import BadSettings
 from gateway.ledger.format.printable import name_fault
 from gateway.ledger.readers import backup as copies

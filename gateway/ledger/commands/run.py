@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.ledger.commands.terminal import AsJson, plan_of, say, say_json, target
+from gateway.ledger.commands.command_context import AsJson, plan_of, say, say_json, target
 from gateway.ledger.errors import LogBroken
 from gateway.ledger.format.printable import printable_event, printable_traceback
 from gateway.ledger.service.record_writer import LedgerClock

@@ -13,13 +13,13 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.ledger.commands.terminal import AsJson, LogFolder, LogTarget, Meter, count, say, target, when
+from gateway.ledger.commands.command_context import AsJson, LogFolder, LogTarget, Meter, count, say, target, when
 from gateway.ledger.errors import EXIT_FAILED, BadSettings
 from gateway.ledger.format.digest import epoch_key
 from gateway.ledger.format.printable import ascii_json, printable
 from gateway.ledger.format.record import RecordError, decode
-from gateway.ledger.readers.search import Hit, SearchTerms, find
-from gateway.ledger.storage.layout import Layout
+from gateway.ledger.readers.search import SearchHit, SearchTerms, find
+from gateway.ledger.storage.layout import LogLayout
 
 app = typer.Typer()
 
@@ -104,7 +104,7 @@ def _time_ms(text: str | None) -> int | None:
     return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
-def _join(hits: list[Hit], here: LogTarget) -> list[dict[str, Any]]:
+def _join(hits: list[SearchHit], here: LogTarget) -> list[dict[str, Any]]:
     """One row an exchange: what began it and how it ended, looked up where only one of the two was hit."""
     rows: dict[str, dict[str, Any]] = {}
     for hit in hits:
@@ -185,7 +185,7 @@ def tail(
         return
 
 
-def _grow(layout: Layout, number: int, offset: int) -> Iterator[bytes]:
+def _grow(layout: LogLayout, number: int, offset: int) -> Iterator[bytes]:
     """Lines as they are appended, over rotations."""
     rest = b""
     file = layout.file(number, "jsonl").open("rb")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.ledger.format.checkpoint import Head, open_head
+from gateway.ledger.format.checkpoint import TreeHead, open_head
 from gateway.ledger.format.merkle import HASH_BYTES, ProofError, check_inclusion
 from gateway.ledger.format.note import NoteError, Verifier, b64, unb64
 
@@ -52,7 +52,7 @@ def parse_proof(text: str) -> InclusionProof:
     return InclusionProof(int(number), path, checkpoint, extra)
 
 
-def check_proof(proof: InclusionProof, leaf: bytes, verifier: Verifier) -> Head:
+def check_proof(proof: InclusionProof, leaf: bytes, verifier: Verifier) -> TreeHead:
     """The signed head that covers `leaf` (32 bytes); NoteError or ProofError if it does not."""
     head = open_head(proof.checkpoint, verifier)
     steps: Sequence[bytes] = proof.path

@@ -22,7 +22,7 @@ from gateway.ledger.readers.browse import RecordQuery, browse
 from gateway.ledger.readers.reader import LogReader
 from gateway.ledger.readers.verification import Report, verify
 from gateway.ledger.storage.keyring import Keyring
-from gateway.ledger.storage.layout import Layout
+from gateway.ledger.storage.layout import LogLayout
 
 PAGE_S = 4.0
 FIRST_CHECK_S = 3.0  # a question about the head waits so long for a check that runs
@@ -50,7 +50,7 @@ class LogReaderProcess:
     """One log and what is known of it."""
 
     def __init__(self, errand: ReaderStart) -> None:
-        self._layout, self._keyring = Layout(Path(errand.folder)), Keyring(Path(errand.keys))
+        self._layout, self._keyring = LogLayout(Path(errand.folder)), Keyring(Path(errand.keys))
         self._anchors = [self._keyring.anchor, *map(Path, errand.anchors)]
         self._reader: LogReader | None = None
         self._checker = threading.Thread()  # never started: none has run

@@ -35,7 +35,7 @@ class SearchTerms:
 
 
 @dataclass(frozen=True)
-class Hit:
+class SearchHit:
     """A record that fits: its index and its line."""
 
     index: int
@@ -48,7 +48,7 @@ def find(
     epoch_keys: dict[str, bytes],
     tell: Callable[[int], None],
     processes: int = 2,
-) -> Iterator[Hit]:
+) -> Iterator[SearchHit]:
     """Hits in the order of the log. `epoch_keys` opens the digests of those epochs; other epochs cannot match."""
     pieces = _pieces(reader, wanted)
     search = partial(_search, wanted, epoch_keys)
@@ -60,7 +60,7 @@ def find(
         yield from _told(pool.imap(search, pieces), tell)
 
 
-def _told(results: Iterable[tuple[int, list[Hit]]], tell: Callable[[int], None]) -> Iterator[Hit]:
+def _told(results: Iterable[tuple[int, list[SearchHit]]], tell: Callable[[int], None]) -> Iterator[SearchHit]:
     done = 0
     for looked, hits in results:
         done += looked
@@ -92,14 +92,16 @@ def _may_have(segment: Segment, wanted: SearchTerms) -> bool:
     return segment.seal.to_ms >= wanted.since_ms - 86_400_000
 
 
-def _search(wanted: SearchTerms, epoch_keys: dict[str, bytes], piece: tuple[int, bytes]) -> tuple[int, list[Hit]]:
+def _search(wanted: SearchTerms, epoch_keys: dict[str, bytes], piece: tuple[int, bytes]) -> tuple[int, list[SearchHit]]:
     first, data = piece
     lines = data.split(b"\n")[:-1]
     if wanted.content is None:
-        hits = [Hit(index, line) for index, line in enumerate(lines, first) if _fits(wanted, line)]
+        hits = [SearchHit(index, line) for index, line in enumerate(lines, first) if _fits(wanted, line)]
     else:
         hits = [
-            Hit(index, line) for index, line in _with_content(wanted, epoch_keys, lines, first) if _fits(wanted, line)
+            SearchHit(index, line)
+            for index, line in _with_content(wanted, epoch_keys, lines, first)
+            if _fits(wanted, line)
         ]
     return len(lines), hits
 

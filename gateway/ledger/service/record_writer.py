@@ -10,7 +10,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.ledger.client.figures import Tally
 from gateway.ledger.client.messages import (
     Abandon,
     Admit,
@@ -22,18 +21,19 @@ from gateway.ledger.client.messages import (
     Integrity,
     KeyEvent,
     Limit,
-    Lost,
-    Over,
+    LimitExceeded,
+    LostRecords,
     Receipt,
     Refusal,
     TextDigest,
 )
+from gateway.ledger.client.statistics import LedgerCounters
 from gateway.ledger.format.digest import Digester, RecordDigests
-from gateway.ledger.format.identity import Identities, is_identity
 from gateway.ledger.format.record import MOST_NAME_CHARS, VERSION, Value, cap, encode
+from gateway.ledger.format.record_id import RecordIds, is_identity
 from gateway.ledger.service.open_exchanges import OpenExchange, OpenExchanges
 from gateway.ledger.service.rate_limits import RateLimits, Reservation
-from gateway.ledger.service.refusal_rollup import Floods
+from gateway.ledger.service.refusal_rollup import RefusalWindows
 from gateway.ledger.storage.log import Log
 
 NOT_RECORDED = -1
@@ -53,18 +53,18 @@ class RecordWriter:
     def __init__(
         self,
         log: Log,
-        ids: Identities,
+        ids: RecordIds,
         digester: Digester,
         exchanges: OpenExchanges,
         limits: RateLimits,
         clock: LedgerClock,
         mode: str,
-        tally: Tally,
+        tally: LedgerCounters,
     ) -> None:
         self.log = log
         self.exchanges = exchanges
         self.limits = limits
-        self.floods = Floods()
+        self.floods = RefusalWindows()
         self._tally = tally
         self._ids = ids
         self._digester = digester
@@ -94,12 +94,12 @@ class RecordWriter:
         known = self.exchanges.get(ask.late) if ask.late else None
         if known is not None:
             return Receipt(known.id, known.admitted, b"", self.log.origin)
-        held: Reservation | Over | None = None
+        held: Reservation | LimitExceeded | None = None
         if ask.late:
             left = self.limits.left(ask.limits, now_ms)
         else:
             held, left = self.limits.admit(ask.limits, ask.tokens, len(ask.images), now_ms)
-        if isinstance(held, Over):
+        if isinstance(held, LimitExceeded):
             reason = f"limit {held.limit} of {held.scope}"
             deny = Deny(reason, 429, ask.ip, ask.peer, ask.route, ask.request, ask.key, ask.tenant)
             refused = self.deny(deny, sender)
@@ -214,7 +214,7 @@ class RecordWriter:
         self._boots[sender] = identity
         return receipt
 
-    def lost(self, ask: Lost, sender: int) -> Receipt:
+    def lost(self, ask: LostRecords, sender: int) -> Receipt:
         fields: dict[str, Value] = {"count": ask.count, "from_ms": ask.from_ms, "to_ms": ask.to_ms, "why": cap(ask.why)}
         return self._append("gap", self._ids.next(), sender, fields)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gateway.ledger.errors import LedgerError, Tampered
 from gateway.ledger.storage.keyring import Keyring
-from gateway.ledger.storage.layout import Layout
+from gateway.ledger.storage.layout import LogLayout
 from gateway.ledger.storage.seal import seal_segment
 
 DEADLINE_S = 3600
@@ -63,7 +63,7 @@ def main(folder: str, keys: str, number: str, first: str, compressed: str, paren
     os.nice(19)
     try:
         seal_segment(
-            Layout(Path(folder)), int(number), int(first), Keyring(Path(keys)).signer(), compressed=compressed == "1"
+            LogLayout(Path(folder)), int(number), int(first), Keyring(Path(keys)).signer(), compressed=compressed == "1"
         )
     except LedgerError as error:
         print(error, file=sys.stderr)  # for the process that started this one, which logs it

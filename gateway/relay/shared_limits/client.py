@@ -24,7 +24,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
 from gateway.front.resolver import Resolver
-from gateway.ledger.client.messages import Left, Limit, Over
+from gateway.ledger.client.messages import Limit, LimitExceeded, LimitRemaining
 from gateway.relay.shared_limits.address import RedisAddress
 
 MINUTE_MS = 60_000
@@ -44,8 +44,8 @@ _WINDOWS = ("minute", "minute-tokens", "pictures", "picture-counts", "day", "day
 class SharedVerdict:
     """What the shared limits say of an exchange: ``over`` None if it may run; ``left`` of every limit that is set."""
 
-    over: Over | None
-    left: tuple[Left, ...]
+    over: LimitExceeded | None
+    left: tuple[LimitRemaining, ...]
 
 
 @dataclass(frozen=True)
@@ -132,10 +132,10 @@ class SharedLimits:
             self._running[exchange] = held
         else:
             number, limit, *counts = said[1:6]
-            over = Over(_LIMITS[limit - 1], bounds[number - 1].scope, *counts)
+            over = LimitExceeded(_LIMITS[limit - 1], bounds[number - 1].scope, *counts)
         return SharedVerdict(over, _left(said, bounds))
 
-    async def settle(self, exchange: str, tokens: int | None, *, refused: bool) -> tuple[Left, ...] | None:
+    async def settle(self, exchange: str, tokens: int | None, *, refused: bool) -> tuple[LimitRemaining, ...] | None:
         """End an exchange: it used ``tokens``, or what it reserved if None, or nothing if ``refused``; what is left then."""
         held = self._running.pop(exchange, None)
         if held is None:
@@ -218,11 +218,11 @@ class SharedLimits:
                     await self._call([key], ["renew", "", self._minute_ms, self._lease_ms, *exchanges])
 
 
-def _left(said: list[int], bounds: tuple[Limit, ...]) -> tuple[Left, ...]:
+def _left(said: list[int], bounds: tuple[Limit, ...]) -> tuple[LimitRemaining, ...]:
     found = []
     for at in range(6, len(said), 5):
         number, limit, value, remaining, reset_ms = said[at : at + 5]
-        found.append(Left(_LIMITS[limit - 1], bounds[number - 1].scope, value, remaining, reset_ms))
+        found.append(LimitRemaining(_LIMITS[limit - 1], bounds[number - 1].scope, value, remaining, reset_ms))
     return tuple(found)
 
 

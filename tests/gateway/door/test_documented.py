@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from gateway.door import DoorError, DoorLimits, chat_schema
-from gateway.door.model import AssistantMessage, ChatBody, ToolMessage, UserMessage
+from gateway.door.chat_body import AssistantMessage, ChatBody, ToolMessage, UserMessage
 
 API = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
 

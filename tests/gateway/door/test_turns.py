@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gateway.door import ForgedToken, digest_images, engine_body, parse_chat
 from gateway.door.control_tokens import CONTROL_TOKENS
 from tests.gateway.door.bodies import LIMITS, SALT, body, image_part, picture
-from tests.gateway.door.test_control import EVASIONS
+from tests.gateway.door.test_control_tokens import EVASIONS
 from tests.gateway.door.test_messages import ANSWERS
 
 pytestmark = pytest.mark.process  # vLLM asks programs of the system when it is imported

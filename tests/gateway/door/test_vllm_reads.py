@@ -12,8 +12,8 @@ from tokenizers import Tokenizer
 from gateway.door import digest_images, engine_body, image_tokens, parse_chat
 from gateway.door.control_tokens import CONTROL_TOKENS
 from tests.gateway.door.bodies import LIMITS, SALT, body, image_part, picture, user
-from tests.gateway.door.test_choices import PASSING, SAY, SEE
 from tests.gateway.door.test_messages import ANSWERS
+from tests.gateway.door.test_parameters import PASSING, SAY, SEE
 
 pytestmark = pytest.mark.process  # vLLM asks programs of the system when it is imported
 

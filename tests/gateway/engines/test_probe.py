@@ -6,7 +6,7 @@ import pytest
 
 from gateway.engines.connections import EngineConnections
 from gateway.engines.endpoint import parse
-from gateway.engines.probe import NoProof, models
+from gateway.engines.probe import ProbeFailed, models
 from gateway.front.resolver import Resolver
 from tests.support.fake_engine import FakeEngine
 
@@ -20,7 +20,7 @@ async def test_an_engine_whose_model_has_a_name_that_would_mislead_is_not_asked(
 ) -> None:
     with FakeEngine(tmp_path, served_names=("glm-4v", name), tcp=True) as engine:
         connections = EngineConnections(parse(engine.url), None, Resolver())
-        with pytest.raises(NoProof, match="can't be used") as caught:
+        with pytest.raises(ProbeFailed, match="can't be used") as caught:
             await models(connections, 10)
         connections.close()
     assert why in str(caught.value)

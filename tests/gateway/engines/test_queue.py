@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.engines.queue import Evicted, Queue, QueueBounds
+from gateway.engines.queue import EngineRemoved, Queue, QueueBounds
 from gateway.engines.shared_load import SharedLoad
 from gateway.front.errors import OverLimit, Unavailable
 from tests.support.audit import Ledger
@@ -56,7 +56,7 @@ async def test_who_waits_for_an_engine_that_goes_away_is_told_at_once_and_who_wo
     working, waiting = house.ask("first"), house.ask("second")
     await settle()
     house.queue.evict()
-    with pytest.raises(Evicted):
+    with pytest.raises(EngineRemoved):
         await waiting
     assert house.queue.waiting == house.queue.waiting_tokens == 0
     await house.end_one()

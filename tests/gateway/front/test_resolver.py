@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.engines.connections import EngineConnections, NotReached
+from gateway.engines.connections import ConnectFailed, EngineConnections
 from gateway.engines.endpoint import Endpoint
 from gateway.front.resolver import LookupFailed, LookupTimeout, Resolver
 from tests.support.certificate import certificate
@@ -192,7 +192,7 @@ async def asked(origin: str, resolver: Resolver, tls: ssl.SSLContext | None = No
 async def test_an_engine_is_reached_at_the_next_address_when_one_takes_no_connection() -> None:
     async with listening() as (port, _):
         assert await asked(f"http://engine.test:{port}", Resolver(lambda _: ["127.0.0.99", "127.0.0.1"])) == 200
-        with pytest.raises(NotReached):
+        with pytest.raises(ConnectFailed):
             await asked(f"http://engine.test:{port}", Resolver(lambda _: ["127.0.0.99"]))
 
 
@@ -206,7 +206,7 @@ async def test_an_engines_certificate_has_to_be_for_its_name_not_for_its_address
         assert await asked(f"https://engine.test:{port}", resolver, ours) == 200
         assert named == ["engine.test"]
         for host in ("another.test", "127.0.0.1"):
-            with pytest.raises(NotReached, match="not valid for"):
+            with pytest.raises(ConnectFailed, match="not valid for"):
                 await asked(f"https://{host}:{port}", resolver, ours)
 
 

@@ -4,14 +4,14 @@ import asyncio
 
 import pytest
 
-from gateway.front.turns import FairSeats
+from gateway.front.fair_scheduler import FairSemaphore
 
 
 class House:
     """Seats whose work ends when told to; ``served`` has who sat down, in order."""
 
     def __init__(self, seats: int, worth: int = 10) -> None:
-        self.seats = FairSeats(seats, worth)
+        self.seats = FairSemaphore(seats, worth)
         self.served: list[str] = []
         self.ends: list[asyncio.Event] = []
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image as Picture
 
 from gateway.door import BadImage, image_tokens
-from gateway.images.sanitizing import HIGH_PIXELS, LOW_PIXELS
+from gateway.images.reencoding import HIGH_PIXELS, LOW_PIXELS
 from tests.gateway.door.bodies import LIMITS, body, image_part, parse, picture, user
 from tests.gateway.images.asking import ask, processes
 from tests.gateway.images.files import SECRET_PLACE, chunk, file, halves, photograph, png, rows

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.keys import token, welcome
+from gateway.command_line import run_command
+from gateway.keys import first_start, token
 from gateway.keys.__main__ import LedgerAway, app
 from gateway.keys.allowance import Allowance
 from gateway.keys.caller import Scope
 from gateway.keys.store import KeyStore, StoreError
 from gateway.ledger.format.printable import printable
-from gateway.telemetry.command_line import run_command
 from tests.support.audit import Ledger
 from tests.support.deadline import until
 from tests.support.process import run
@@ -240,7 +240,7 @@ def test_who_changed_a_key_is_recorded_printable(
 
 @pytest.mark.parametrize("model", ["x$(touch /tmp/x)", '", "a": "', "a`b`", "a b", "glm\x1b[2J", "a\\", "$HOME"])
 def test_what_the_welcome_has_pasted_holds_no_name_that_a_shell_would_run(model: str) -> None:
-    said = welcome.text("http://127.0.0.1:8080", model, "vt_key")
+    said = first_start.text("http://127.0.0.1:8080", model, "vt_key")
     shown, pasted = said.split("Put it in the environment")
     assert printable(model) in shown
     assert said.replace("\n", "").isprintable()
@@ -249,7 +249,7 @@ def test_what_the_welcome_has_pasted_holds_no_name_that_a_shell_would_run(model:
 
 
 def test_the_welcome_names_a_plain_model() -> None:
-    assert welcome.text("http://127.0.0.1:8080", "THUDM/glm-4v-9b:1", None).count('"THUDM/glm-4v-9b:1"') == 2
+    assert first_start.text("http://127.0.0.1:8080", "THUDM/glm-4v-9b:1", None).count('"THUDM/glm-4v-9b:1"') == 2
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from gateway.ledger.format.merkle import (
     root_of,
     subtrees,
 )
-from gateway.ledger.storage.tree import Runs, StoredTree, split
+from gateway.ledger.storage.tree import LeafRuns, StoredTree, split
 
 # The reference inputs and roots of the certificate-transparency project's tests for RFC 6962.
 VECTORS = [
@@ -167,7 +167,7 @@ def test_a_rewritten_past_has_no_consistency_proof(old: int, more: int, data: st
 def test_the_stored_tree_gives_the_same_roots_as_the_growing_one(size: int, earlier: int) -> None:
     leaves = some_leaves(size)
     data = b"".join(leaves)
-    runs = Runs([])
+    runs = LeafRuns([])
     nodes = bytearray(runs.extend(leaves))
     tree = StoredTree(nodes, lambda first, end: data[first * 32 : end * 32])
     grown = Frontier()

@@ -11,8 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.ledger.errors import Tampered
-from gateway.ledger.format.checkpoint import Head, open_head, parse_text, sign_head
-from gateway.ledger.format.heads import is_beginning, open_stored, read_heads, sign_stored
+from gateway.ledger.format.checkpoint import TreeHead, open_head, parse_text, sign_head
+from gateway.ledger.format.head_file import is_beginning, open_stored, read_heads, sign_stored
 from gateway.ledger.format.merkle import ProofError, full_root, leaf_hash, prove_inclusion, root_of
 from gateway.ledger.format.note import COSIGNATURE, NoteError, Signer, Verifier, open_note, parse_note, sign_note
 from gateway.ledger.format.proof import InclusionProof, check_proof, format_proof, parse_proof
@@ -51,7 +51,7 @@ def test_a_broken_key_is_refused(text: str) -> None:
 
 
 def test_the_head_tells_its_time_in_a_cosignature(signer: Signer) -> None:
-    head = Head("test.example/log", 3, bytes(32), 1_795_000_000)
+    head = TreeHead("test.example/log", 3, bytes(32), 1_795_000_000)
     note = sign_head(head, signer)
     assert open_head(note, signer.verifier) == head
     _, lines = parse_note(note)
@@ -61,7 +61,7 @@ def test_the_head_tells_its_time_in_a_cosignature(signer: Signer) -> None:
 
 def test_signatures_of_others_are_ignored_but_one_of_ours_must_be_there(signer: Signer) -> None:
     other = Signer("witness.example", Ed25519PrivateKey.generate())
-    text = Head("test.example/log", 0, bytes(32)).text()
+    text = TreeHead("test.example/log", 0, bytes(32)).text()
     both = sign_note(text, signer) + sign_note(text, other).rpartition("\n\n")[2]
     assert open_head(both, signer.verifier).size == 0
     with pytest.raises(NoteError):
@@ -100,21 +100,21 @@ def refused(check: Callable[[str], object], data: bytes) -> bool:
 
 
 def test_no_flipped_byte_of_a_stored_head_goes_unseen(signer: Signer) -> None:
-    note = sign_stored(Head("test.example/log", 5, bytes(range(32)), 1_795_000_000), signer)
+    note = sign_stored(TreeHead("test.example/log", 5, bytes(range(32)), 1_795_000_000), signer)
     assert open_stored(note.decode(), signer.verifier).size == 5
     for changed in each_flip(note):
         assert refused(lambda text: open_stored(text, signer.verifier), changed)
 
 
 def test_no_flipped_byte_of_a_file_of_heads_goes_unseen_not_even_the_last(signer: Signer) -> None:
-    data = b"".join(sign_stored(Head("test.example/log", n, bytes(32), 1_795_000_000 + n), signer) for n in (1, 2))
+    data = b"".join(sign_stored(TreeHead("test.example/log", n, bytes(32), 1_795_000_000 + n), signer) for n in (1, 2))
     for changed in each_flip(data):
         with pytest.raises(Tampered):
             read_heads(changed, signer.verifier, last=True)
 
 
 def test_what_a_crash_leaves_of_a_head_is_known_as_such_at_every_length(signer: Signer) -> None:
-    note = sign_stored(Head("test.example/log", 1234, bytes(range(32)), 1_795_000_000), signer)
+    note = sign_stored(TreeHead("test.example/log", 1234, bytes(range(32)), 1_795_000_000), signer)
     for length in range(len(note)):
         heads, torn = read_heads(note + note[:length], signer.verifier, last=True)
         assert (len(heads), torn) == (1, length)
@@ -139,7 +139,7 @@ def proven(signer: Signer) -> str:
     records = [b'{"record":%d}' % number for number in range(11)]
     leaves = [leaf_hash(record) for record in records]
     path = prove_inclusion(6, 11, lambda level, index: full_root(leaves[index << level : (index + 1) << level]))
-    checkpoint = sign_head(Head("test.example/log", 11, root_of(leaves), 1_795_000_000), signer)
+    checkpoint = sign_head(TreeHead("test.example/log", 11, root_of(leaves), 1_795_000_000), signer)
     return format_proof(InclusionProof(6, tuple(path), checkpoint, records[6]))
 
 

@@ -12,7 +12,7 @@ from gateway.ledger.errors import Gap, LedgerError, RolledBack, Tampered
 from gateway.ledger.readers.reader import LogReader
 from gateway.ledger.readers.verification import verify
 from gateway.ledger.storage.keyring import Keyring
-from gateway.ledger.storage.layout import Layout
+from gateway.ledger.storage.layout import LogLayout
 from gateway.ledger.storage.seal import stored_file
 from tests.gateway.ledger.logs import Hand
 from tests.support.ledger import make_log
@@ -136,6 +136,6 @@ def test_the_last_segment_cut_off_at_a_head_is_caught_by_an_anchor_alone(small: 
     for torn in (cut / "segments").glob("*.torn-*"):
         torn.unlink()
     assert heads.read_bytes() == b""
-    verify(Layout(cut), small.keyring.verifier(), [], lambda done, left: None)
+    verify(LogLayout(cut), small.keyring.verifier(), [], lambda done, left: None)
     with pytest.raises(RolledBack):
-        verify(Layout(cut), small.keyring.verifier(), [anchor], lambda done, left: None)
+        verify(LogLayout(cut), small.keyring.verifier(), [anchor], lambda done, left: None)

@@ -25,9 +25,9 @@ from gateway.keys.allowance import Allowance
 from gateway.keys.caller import Caller, Scope
 from gateway.ledger.client.async_client import Deadlines, LedgerClient
 from gateway.relay.exchange import Exchange
-from gateway.relay.limits import LimitPolicy
+from gateway.relay.limit_policy import LimitPolicy
 from gateway.relay.relay import Relay
-from gateway.relay.stages import StageTimes
+from gateway.relay.stage_times import StageTimes
 from gateway.routes.chat_completions import ROUTE
 from gateway.telemetry.counters import Metrics
 from tests.support.audit import Ledger

@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from gateway.keys.store import KeyStore
-from gateway.relay.limits import duration, prompt_tokens
+from gateway.relay.limit_policy import duration, prompt_tokens
 from tests.gateway.door.bodies import body, image_part, parse, picture, user
 from tests.support.audit import Ledger
 from tests.support.deadline import until

@@ -4,7 +4,7 @@ import asyncio
 import json
 
 from gateway.door import DoorLimits
-from gateway.routes.reading import BodyReader
+from gateway.routes.body_parser import BodyReader
 from tests.attack.costly import parsed
 from tests.gateway.door.bodies import body
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from prometheus_client import generate_latest
 
-from gateway.relay.stages import StageTimes
+from gateway.relay.stage_times import StageTimes
 from gateway.telemetry.catalogue import MOST_NAMES, OTHER, Outcome, RoutingReason, Stage
 from gateway.telemetry.counters import Metrics
 from gateway.telemetry.ended_exchange import EndedExchange

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gateway.ledger.format.checkpoint import Head
+from gateway.ledger.format.checkpoint import TreeHead
 from gateway.ledger.format.merkle import NodeAt
 from gateway.ledger.readers.reader import LogReader
 
@@ -22,7 +22,7 @@ def tile_path(level: str, index: int, width: int = WIDTH) -> str:
     return f"tile/{level}/{'/'.join(parts)}{partial}"
 
 
-def write_tiles(reader: LogReader, head: Head, checkpoint: str, to: Path) -> int:
+def write_tiles(reader: LogReader, head: TreeHead, checkpoint: str, to: Path) -> int:
     """Write the tree of `head` under a new folder; the number of files. Pruned entries are left out, tiles never."""
     files = 0
     level, nodes = 0, head.size

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from gateway.ledger.client.messages import Limit, Over
+from gateway.ledger.client.messages import Limit, LimitExceeded
 from gateway.ledger.service import rate_limits as ledger_limits
 from gateway.relay.shared_limits.address import RedisAddress
 from gateway.relay.shared_limits.client import _LIMITS, SharedLimits, SharedVerdict
@@ -68,7 +68,7 @@ async def test_it_decides_as_the_ledgers_limits_do(redis: RedisServer) -> None:
             bounds = source.choice([(KEY,), (KEY, TENANT), (TENANT,), (BUSY,)])
             held, left = theirs.admit(bounds, tokens, images, now_ms)
             verdict = await take(ours, name, *bounds, tokens=tokens, images=images)
-            if isinstance(held, Over):
+            if isinstance(held, LimitExceeded):
                 assert verdict.over is not None
                 assert (verdict.over.limit, verdict.over.scope, verdict.over.value, verdict.over.remaining) == (
                     held.limit,

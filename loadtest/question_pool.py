@@ -16,7 +16,7 @@ from pathlib import Path
 
 import orjson
 
-from loadtest.faults import LoadTestError
+from loadtest.errors import LoadTestError
 from loadtest.scenario import Ask, Scenario
 from loadtest.words import WORDS, text
 

@@ -11,10 +11,10 @@ import pytest
 from gateway.engines.connections import (
     MOST_HEAD_BYTES,
     MOST_UNREAD_BYTES,
-    Broke,
+    ConnectFailed,
+    ConnectionBroken,
+    EngineConnection,
     EngineConnections,
-    EngineResponse,
-    NotReached,
 )
 from gateway.engines.endpoint import Endpoint
 from gateway.front.resolver import Resolver
@@ -70,7 +70,7 @@ class Engine:
             peer.left.set()
             writer.close()
 
-    async def ask(self, body: bytes = b"{}", *, silence_s: float = 5, answer_s: float = 10) -> EngineResponse:
+    async def ask(self, body: bytes = b"{}", *, silence_s: float = 5, answer_s: float = 10) -> EngineConnection:
         return await self.connections.ask("POST", "/v1/x", body, silence_s=silence_s, answer_s=answer_s)
 
     async def answer(self, body: bytes = b"{}", *, silence_s: float = 5, answer_s: float = 10) -> tuple[int, bytes]:
@@ -166,7 +166,7 @@ async def test_questions_at_once_have_connections_of_their_own(tmp_path: Path) -
 async def test_what_is_no_whole_answer_is_told_and_its_connection_closed(tmp_path: Path, said: bytes) -> None:
     async with listening(tmp_path, saying(said, then_waits=False)) as engine:
         for _ in range(2):
-            with pytest.raises(Broke):
+            with pytest.raises(ConnectionBroken):
                 await engine.answer()
         assert len(engine.peers) == 2
 
@@ -178,7 +178,7 @@ async def test_what_nobody_asked_for_never_becomes_the_next_answer(tmp_path: Pat
     async with listening(tmp_path, saying(OK + more)) as engine:
         for expected in (1, 2, 3):
             with_answer = await asyncio.gather(engine.answer(), return_exceptions=True)
-            assert with_answer[0] == (200, b"ok") or isinstance(with_answer[0], Broke)
+            assert with_answer[0] == (200, b"ok") or isinstance(with_answer[0], ConnectionBroken)
             await engine.peers[-1].gone()
             assert len(engine.peers) == expected
 
@@ -236,7 +236,7 @@ async def test_an_answer_longer_than_allowed_is_given_up(tmp_path: Path) -> None
     async with listening(
         tmp_path, saying(CHUNKED + b"80000\r\n" + b"x" * 0x80000 + b"\r\n" + b"80001\r\n" + b"x" * 0x80001)
     ) as engine:
-        with pytest.raises(Broke, match="no end"):
+        with pytest.raises(ConnectionBroken, match="no end"):
             await engine.answer()
 
 
@@ -279,6 +279,6 @@ async def test_an_engine_is_held_back_while_nobody_reads(tmp_path: Path) -> None
 async def test_where_nobody_listens_is_told_at_once(tmp_path: Path) -> None:
     for endpoint in (Endpoint(path=tmp_path / "nobody"), Endpoint(origin="http://127.0.0.1:1")):
         connections = EngineConnections(endpoint, None, Resolver())
-        with pytest.raises(NotReached):
+        with pytest.raises(ConnectFailed):
             await connections.ask("GET", "/", silence_s=5, answer_s=5)
         connections.close()

@@ -7,7 +7,7 @@ There are few seats for it, because threads that compute share one lock with the
 import asyncio
 
 from gateway.door import ChatRequest, DoorLimits, digest_images, parse_chat
-from gateway.front.turns import FairSeats
+from gateway.front.fair_scheduler import FairSemaphore
 
 _SEATS = 2
 _TURN_BYTES = 1 << 20  # that one turn of a caller pays for
@@ -19,7 +19,7 @@ class BodyReader:
     """One worker's. ``key`` is the caller's id."""
 
     def __init__(self) -> None:
-        self._seats = FairSeats(_SEATS, _TURN_BYTES)
+        self._seats = FairSemaphore(_SEATS, _TURN_BYTES)
 
     async def read(self, body: bytes, limits: DoorLimits, key: str) -> ChatRequest:
         """The request, its images digested unless some are remote: `digest` is for these. Raises DoorError."""

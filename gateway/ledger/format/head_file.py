@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from gateway.ledger.errors import Tampered
-from gateway.ledger.format.checkpoint import Head, parse_text, sign_head
+from gateway.ledger.format.checkpoint import TreeHead, parse_text, sign_head
 from gateway.ledger.format.note import COSIGNATURE, ED25519, NoteError, Signing, Verifier, cosigned_message, parse_note
 
 LINES = 6
@@ -23,11 +23,11 @@ _BEGUN = {
 }
 
 
-def sign_stored(head: Head, signer: Signing) -> bytes:
+def sign_stored(head: TreeHead, signer: Signing) -> bytes:
     return sign_head(head, signer).encode()
 
 
-def open_stored(note: str, verifier: Verifier) -> Head:
+def open_stored(note: str, verifier: Verifier) -> TreeHead:
     """One stored head, both signatures verified; NoteError otherwise."""
     text, lines = parse_note(note)
     kinds = [(verifier.name, verifier.key_id(kind)) for kind in (ED25519, COSIGNATURE)]
@@ -39,7 +39,7 @@ def open_stored(note: str, verifier: Verifier) -> Head:
     head = parse_text(text)
     if head.origin != verifier.name:
         raise NoteError("a head of another log")
-    return Head(head.origin, head.size, head.root, time_s)
+    return TreeHead(head.origin, head.size, head.root, time_s)
 
 
 def split_notes(data: bytes) -> tuple[list[str], bytes]:
@@ -75,7 +75,7 @@ def is_beginning(rest: bytes, verifier: Verifier) -> bool:
     return last.startswith(start) and re.fullmatch(_BEGUN[form], last[len(start) :]) is not None
 
 
-def read_heads(data: bytes, verifier: Verifier, *, last: bool) -> tuple[list[Head], int]:
+def read_heads(data: bytes, verifier: Verifier, *, last: bool) -> tuple[list[TreeHead], int]:
     """All heads in a file, verified, and the number of torn bytes at its end (allowed only in the `last` file)."""
     notes, rest = split_notes(data)
     try:
@@ -87,7 +87,7 @@ def read_heads(data: bytes, verifier: Verifier, *, last: bool) -> tuple[list[Hea
     return heads, len(rest)
 
 
-def last_head(data: bytes, verifier: Verifier) -> tuple[Head | None, int]:
+def last_head(data: bytes, verifier: Verifier) -> tuple[TreeHead | None, int]:
     """Only the last head of a growing file, verified, and the torn bytes behind it."""
     notes, rest = split_notes(data)
     if rest and not is_beginning(rest, verifier):

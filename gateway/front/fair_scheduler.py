@@ -21,20 +21,20 @@ class Waiter:
 
 
 @dataclass
-class CallerLine:
+class CallerQueue:
     """One caller's waiters, oldest first, and the cost that its turns have left over."""
 
     waiters: deque[Waiter] = field(default_factory=deque)
     credit: int = 0
 
 
-class Rounds:
+class DeficitRoundRobin:
     """All who wait, a line for each caller. It gives nobody a turn by itself."""
 
     def __init__(self, worth: int) -> None:
         """``worth``: the cost that a caller's turn pays for."""
         self._worth = worth
-        self._lines: dict[str, CallerLine] = {}
+        self._lines: dict[str, CallerQueue] = {}
         self._order: deque[str] = deque()
 
     def __bool__(self) -> bool:
@@ -56,7 +56,7 @@ class Rounds:
     def add(self, key: str, cost: int) -> Waiter:
         waiter = Waiter(key, cost, asyncio.get_running_loop().create_future())
         if key not in self._lines:
-            self._lines[key] = CallerLine()
+            self._lines[key] = CallerQueue()
             self._order.append(key)
         self._lines[key].waiters.append(waiter)
         return waiter
@@ -87,12 +87,12 @@ class Rounds:
         return True
 
 
-class FairSeats:
+class FairSemaphore:
     """So many pieces of work at once; the callers of the others wait in turn. One event loop owns it."""
 
     def __init__(self, seats: int, worth: int) -> None:
         self._free = seats
-        self._rounds = Rounds(worth)
+        self._rounds = DeficitRoundRobin(worth)
 
     def seat(self, key: str, cost: int) -> "Seat":
         """A seat for the length of a block."""
@@ -126,9 +126,9 @@ class FairSeats:
 
 
 class Seat:
-    """One seat of FairSeats, held in an ``async with`` block."""
+    """One seat of FairSemaphore, held in an ``async with`` block."""
 
-    def __init__(self, seats: FairSeats, key: str, cost: int) -> None:
+    def __init__(self, seats: FairSemaphore, key: str, cost: int) -> None:
         self._seats, self._key, self._cost = seats, key, cost
 
     async def __aenter__(self) -> None:

@@ -15,10 +15,10 @@ import typer
 from gateway.ledger.format.note import Verifier
 from gateway.ledger.format.printable import ascii_json, printable
 from gateway.ledger.readers.reader import LogReader
-from gateway.ledger.service.plan import ServicePlan
+from gateway.ledger.service.process_config import ServicePlan
 from gateway.ledger.settings import LedgerSettings, read_settings
 from gateway.ledger.storage.keyring import Keyring, read_verifier
-from gateway.ledger.storage.layout import Layout
+from gateway.ledger.storage.layout import LogLayout
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 LogFolder = Annotated[Path | None, typer.Option("--log", help="The log's folder; default: the settings'.")]
@@ -33,7 +33,7 @@ class LogTarget:
     """The log that a command is about."""
 
     settings: LedgerSettings
-    layout: Layout
+    layout: LogLayout
     keyring: Keyring
 
     def verifier(self, key: str | None = None) -> Verifier:
@@ -47,7 +47,7 @@ class LogTarget:
 
 def target(folder: Path | None = None) -> LogTarget:
     settings = read_settings()
-    return LogTarget(settings, Layout(folder or settings.log_folder), Keyring(settings.key_folder))
+    return LogTarget(settings, LogLayout(folder or settings.log_folder), Keyring(settings.key_folder))
 
 
 def plan_of(settings: LedgerSettings) -> ServicePlan:

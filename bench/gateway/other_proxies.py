@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.gateway.scenarios import BenchTarget
 from loadtest.cores import children_on
-from loadtest.processes import child, wait_for_port
+from loadtest.system_under_test import child, wait_for_port
 
 INSTALL_S = 600
 START_S = 120.0

@@ -1,6 +1,6 @@
 """Decodes one picture after another and encodes its pixels anew; a program of its own, which knows nothing of the gateway.
 
-    python -I worker.py MOST_PIXELS
+    python -I reencode_worker.py MOST_PIXELS
 
 Frames on stdin and stdout, as in worker_pool.py: format, pixel budget, length and a picture; whether it went well, length and
 the new picture. It ends at the end of stdin. Whoever finds a hole in a decoder is here: no environment, no new files or

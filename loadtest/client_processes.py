@@ -11,9 +11,9 @@ from multiprocessing.connection import wait
 from typing import cast
 
 from loadtest.clients import ServerHealth, Work, work
+from loadtest.errors import LoadTestError
 from loadtest.exchange import OK, MeasuredExchange
-from loadtest.faults import LoadTestError
-from loadtest.pool import QuestionEntry
+from loadtest.question_pool import QuestionEntry
 from loadtest.scenario import Scenario
 from loadtest.wire import ServerTarget
 from loadtest.words import WORDS

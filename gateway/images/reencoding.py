@@ -9,7 +9,7 @@ import asyncio
 from gateway.door import ChatRequest
 from gateway.front.bodies import MemoryShare
 from gateway.front.errors import BadRequest, Unavailable
-from gateway.images.worker_pool import Overdue, Undecodable, WorkerPool
+from gateway.images.worker_pool import DecodeTimeout, Undecodable, WorkerPool
 
 LOW_PIXELS = 512 * 512
 HIGH_PIXELS = 6_144 * 28 * 28  # what GLM-4.1V to 4.6V themselves look at: more would be made smaller there
@@ -28,7 +28,7 @@ async def sanitize(request: ChatRequest, workers: WorkerPool, share: MemoryShare
             raise BadRequest(
                 "The image can't be decoded. Save it again.", param=image.path, code="invalid_image"
             ) from None
-        except Overdue:
+        except DecodeTimeout:
             raise Unavailable(
                 "a picture could not be worked on in time; try again soon", code="pictures_busy", retry_after_s=2
             ) from None

@@ -1,6 +1,6 @@
 """What the ledger has done since its start, in numbers for whoever watches it; counts what it is told, asks nobody.
 
-The writer's thread owns a Tally. Errors of helper threads are counted by these: each has a word of its own, so that no two
+The writer's thread owns a LedgerCounters. Errors of helper threads are counted by these: each has a word of its own, so that no two
 threads ever count the same one.
 """
 
@@ -21,11 +21,11 @@ TROUBLES: tuple[Trouble, ...] = ("anchor", "seal", "archive", "packet")
 KINDS = ("boot", "recovery", "seal", "shutdown", "prune", "admit", "complete", "deny", "key", "integrity", "gap")
 
 
-class FiguresAsk(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", tag="figures"):
-    """What the ledger has done. Answer: Figures."""
+class StatisticsAsk(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", tag="figures"):
+    """What the ledger has done. Answer: LedgerStatistics."""
 
 
-class Spread(Struct, frozen=True):
+class HistogramData(Struct, frozen=True):
     """How many measurements fell at or below each bound and above the one before; the last count is of those above all."""
 
     bounds: tuple[float, ...]
@@ -33,11 +33,11 @@ class Spread(Struct, frozen=True):
     sum: float
 
 
-class Figures(Struct, frozen=True, tag_field="is", tag="figures"):
-    """Answer to FiguresAsk. Sizes in records unless named otherwise, times Unix milliseconds."""
+class LedgerStatistics(Struct, frozen=True, tag_field="is", tag="figures"):
+    """Answer to StatisticsAsk. Sizes in records unless named otherwise, times Unix milliseconds."""
 
-    commit_s: Spread
-    batch: Spread
+    commit_s: HistogramData
+    batch: HistogramData
     appended: dict[str, int]
     troubles: dict[str, int]
     size: int
@@ -52,7 +52,7 @@ class Figures(Struct, frozen=True, tag_field="is", tag="figures"):
     since_ms: int
 
 
-class Measured:
+class HistogramBuilder:
     """Measurements of one kind, sorted into their bounds."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
@@ -64,16 +64,16 @@ class Measured:
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
 
-    def spread(self) -> Spread:
-        return Spread(self._bounds, tuple(self._counts), self._sum)
+    def spread(self) -> HistogramData:
+        return HistogramData(self._bounds, tuple(self._counts), self._sum)
 
 
-class Tally:
+class LedgerCounters:
     """All that is counted. `commit_ms` is when the last batch was committed, 0 before the first."""
 
     def __init__(self) -> None:
-        self.commit_s = Measured(COMMIT_BOUNDS)
-        self.batch = Measured(BATCH_BOUNDS)
+        self.commit_s = HistogramBuilder(COMMIT_BOUNDS)
+        self.batch = HistogramBuilder(BATCH_BOUNDS)
         self.appended: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
         self.troubles: Counter[str] = Counter(dict.fromkeys(TROUBLES, 0))
         self.commit_ms = 0

@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.door.limits import DoorLimits
-from gateway.door.model import ChatBody
+from gateway.door.body_limits import DoorLimits
+from gateway.door.chat_body import ChatBody
 
 REF_TEMPLATE = "#/components/schemas/{name}"
 

@@ -11,13 +11,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.front import errors
 from gateway.front.errors import GatewayError, MethodNotAllowed, NotFound
 from gateway.front.request_state import state_of
-from gateway.ledger.format.identity import Identities
-from gateway.relay.record import deny
+from gateway.ledger.format.record_id import RecordIds
+from gateway.relay.exchange_record import deny
 from gateway.routes.chat_completions import ROUTE as CHAT
 from gateway.routes.services import Services
 
 
-class Envelope:
+class RequestMiddleware:
     """The ASGI application around all others.
 
     Questions go straight to ``chat``: the framework's layers cost each of them, and each piece of its answer, a tenth.
@@ -26,7 +26,7 @@ class Envelope:
     def __init__(self, app: ASGIApp, chat: ASGIApp, services: Services) -> None:
         self._app, self._chat, self._metrics = app, chat, services.metrics
         self._shutdown, self._proxies = services.shutdown, services.proxies
-        self._identities = Identities(lambda: time.time_ns() // 1_000_000)
+        self._identities = RecordIds(lambda: time.time_ns() // 1_000_000)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -22,14 +22,14 @@ from gateway.ledger.client.messages import (
     Deny,
     Fact,
     ImageDigest,
-    Left,
     Limit,
+    LimitRemaining,
     Receipt,
     Refusal,
     TextDigest,
 )
 from gateway.ledger.errors import LedgerRefused, LedgerUnavailable
-from gateway.relay import limits
+from gateway.relay import limit_policy
 from gateway.relay.exchange import Exchange
 from gateway.telemetry.catalogue import Outcome, Stage
 
@@ -47,12 +47,12 @@ class ExchangeRecord:
         self, ledger: LedgerClient, exchange: Exchange, bounds: tuple[Limit, ...], shared: "SharedLimits | None" = None
     ) -> None:
         self._ledger, self._exchange, self._bounds = ledger, exchange, bounds
-        self._left: tuple[Left, ...] | None = None  # after an end that gave something back
+        self._left: tuple[LimitRemaining, ...] | None = None  # after an end that gave something back
         self._admission = ledger.admission(_admit(exchange, bounds))
         self._completed = False
         self._shared = shared
         self._taking: asyncio.Task[SharedVerdict | None] | None = None
-        self._shared_left: tuple[Left, ...] = ()
+        self._shared_left: tuple[LimitRemaining, ...] = ()
 
     async def admitted(self) -> Receipt:
         """Wait until the exchange is admitted durably. Raises Unavailable or OverLimit."""
@@ -64,7 +64,7 @@ class ExchangeRecord:
         exchange = self._exchange
         exchange.admit_s, exchange.id_in_log = self._admission.took_s, said.id
         if isinstance(said, Refusal):
-            raise limits.refused(said, exchange.tokens, len(exchange.request.images))
+            raise limit_policy.refused(said, exchange.tokens, len(exchange.request.images))
         return said
 
     async def permitted(self) -> None:
@@ -82,7 +82,7 @@ class ExchangeRecord:
         if verdict is not None:
             self._shared_left = verdict.left
             if verdict.over is not None:
-                raise limits.over(verdict.over, exchange.tokens, pictures)
+                raise limit_policy.over(verdict.over, exchange.tokens, pictures)
 
     async def completed(self) -> None:
         """Wait until the exchange's end is recorded durably; a second call does nothing. Raises Unavailable.
@@ -141,7 +141,7 @@ class ExchangeRecord:
         return [
             (b"x-audit-id", receipt.id.encode()),
             (b"x-audit-leaf", leaf.encode()),
-            *limits.headers([*left, *self._shared_left]),
+            *limit_policy.headers([*left, *self._shared_left]),
         ]
 
     async def _settle(self, taking: "asyncio.Task[SharedVerdict | None]") -> None:
@@ -182,7 +182,7 @@ async def deny(
     )
     with contextlib.suppress(LedgerUnavailable):
         receipt = await ledger.deny(record)
-        error.headers += limits.headers(receipt.left)
+        error.headers += limit_policy.headers(receipt.left)
 
 
 def _no_record() -> Unavailable:

@@ -5,7 +5,7 @@ import importlib.util
 from types import ModuleType
 from typing import Any
 
-from vitrine.rooms import ROOMS, Room
+from vitrine.subcommands import ROOMS, Room
 
 OURS = {room.module.partition(".")[0] for room in ROOMS}
 

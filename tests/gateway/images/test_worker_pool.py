@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gateway.images.sanitizing import LOW_PIXELS
+from gateway.images.reencoding import LOW_PIXELS
 from gateway.images.worker_pool import Undecodable, WorkerPool
 from tests.attack.wire import post
 from tests.gateway.door.bodies import body, image_part, picture, user

@@ -7,8 +7,7 @@ is `reasoning`; it has no role `developer` that GLM's template would render; it 
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gateway.door.image import Image
-from gateway.door.model import (
+from gateway.door.chat_body import (
     AssistantMessage,
     DeveloperMessage,
     ImagePart,
@@ -20,6 +19,7 @@ from gateway.door.model import (
     ToolMessage,
     UserMessage,
 )
+from gateway.door.image import Image
 
 ShowImage = Callable[[Image], dict[str, Any]]
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from loadtest.figures import BEYOND, SHARES, Figures, Verdict
+from loadtest.statistics import BEYOND, SHARES, Figures, Verdict
 from loadtest.sweep import Sweep
 
 ROWS = {

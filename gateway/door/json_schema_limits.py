@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
+from gateway.door.body_limits import DoorLimits
 from gateway.door.errors import BadValue, OverBound
-from gateway.door.limits import DoorLimits
 
 _REPEATS = frozenset(
     {"minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties", "minContains", "maxContains"}

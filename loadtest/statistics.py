@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from loadtest.crowd import Run
+from loadtest.client_processes import Run
 from loadtest.exchange import OK, MeasuredExchange
 from loadtest.scenario import Scenario, Slo, at_most
 

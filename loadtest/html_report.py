@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from loadtest import plots, table
+from loadtest import plots, terminal_report
 from loadtest.exchange import OK, MeasuredExchange
-from loadtest.figures import SHARES, Figures, Verdict
 from loadtest.scenario import Scenario
+from loadtest.statistics import SHARES, Figures, Verdict
 from loadtest.sweep import Sweep
 
 _STYLE = """
@@ -39,14 +39,14 @@ def page(
         *(_verdict(one) for one in verdicts),
         *([_sweep(sweep, scenario)] if sweep else []),
         "<h2>The last run</h2>" if sweep else "<h2>The run</h2>",
-        _pairs(table.rates(figures)),
+        _pairs(terminal_report.rates(figures)),
         _spreads(figures),
         *(
             f"<h3>{escape(name)}</h3>{_spreads(rows)}"
             for group in ("kinds", "turns")
             for name, rows in figures[group].items()
         ),
-        *(f'<p class="error">error: {escape(line)}</p>' for line in table.errors(figures)),
+        *(f'<p class="error">error: {escape(line)}</p>' for line in terminal_report.errors(figures)),
         plots.over_time(exchanges),
         plots.distribution([one.first_s * 1000 for one in good], "First token", scenario.slo.first_token_ms),
         plots.distribution(
@@ -72,15 +72,15 @@ def _spreads(figures: Figures) -> str:
     columns = ("samples", "mean", *SHARES, "most")
     head = "".join(f"<th>{column.replace('p999', 'p99.9')}</th>" for column in columns)
     body = "".join(
-        f"<tr><td>{label}</td>{''.join(f'<td>{table.number(figures[key][column])}</td>' for column in columns)}</tr>"
-        for key, label in table.ROWS.items()
+        f"<tr><td>{label}</td>{''.join(f'<td>{terminal_report.number(figures[key][column])}</td>' for column in columns)}</tr>"
+        for key, label in terminal_report.ROWS.items()
     )
     return f"<table><tr><th></th>{head}</tr>{body}</table>"
 
 
 def _sweep(sweep: Sweep, scenario: Scenario) -> str:
     rows = "".join(
-        f"<tr><td>{one.rate:.2f}</td><td>{one.figures['exchanges']:,}</td><td>{table.number(one.figures['requests_per_s'])}</td>"
+        f"<tr><td>{one.rate:.2f}</td><td>{one.figures['exchanges']:,}</td><td>{terminal_report.number(one.figures['requests_per_s'])}</td>"
         f"<td>{one.late:.2%}</td><td>{one.slow:.2%}</td><td>{'yes' if one.held else escape(one.why)}</td></tr>"
         for one in sweep.steps
     )

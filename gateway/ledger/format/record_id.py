@@ -11,7 +11,7 @@ _COUNTER_BITS = 74
 _SPELLING = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
-class Identities:
+class RecordIds:
     """Hands out ids in strictly rising order, also when the clock jumps back or a new process starts."""
 
     def __init__(self, now_ms: Callable[[], int], after: str | None = None) -> None:

@@ -11,7 +11,7 @@ from gateway.door import ChatRequest, image_tokens
 from gateway.front.errors import OverLimit
 from gateway.keys.allowance import Allowance
 from gateway.keys.caller import Caller
-from gateway.ledger.client.messages import Left, Limit, Over, Refusal
+from gateway.ledger.client.messages import Limit, LimitExceeded, LimitRemaining, Refusal
 
 _CHARS_PER_TOKEN = 3  # English has some four characters a token and Chinese under two; the engine's count settles it
 _TOKENS_PER_MESSAGE = 8
@@ -65,7 +65,7 @@ def refused(refusal: Refusal, tokens: int, images: int) -> OverLimit:
     return error
 
 
-def over(refusal: Refusal | Over, tokens: int, images: int) -> OverLimit:
+def over(refusal: Refusal | LimitExceeded, tokens: int, images: int) -> OverLimit:
     """What a limit refused, in words; headers of what is left are still to be added."""
     whose = "this API key" if refusal.scope == "key" else "this tenant's keys together"
     what = f"the limit of {refusal.value:,} {_WORDS[refusal.limit]} for {whose} is reached"
@@ -86,9 +86,9 @@ def over(refusal: Refusal | Over, tokens: int, images: int) -> OverLimit:
     return error
 
 
-def headers(left: Iterable[Left]) -> list[tuple[bytes, bytes]]:
+def headers(left: Iterable[LimitRemaining]) -> list[tuple[bytes, bytes]]:
     """OpenAI's ``x-ratelimit-*``: of several limits on the same thing the one that is nearest."""
-    nearest: dict[str, Left] = {}
+    nearest: dict[str, LimitRemaining] = {}
     for one in left:
         what = _COUNTED.get(one.limit)
         if what and (what not in nearest or one.remaining < nearest[what].remaining):

@@ -2,7 +2,7 @@
 
 import typer
 
-from vitrine.rooms import OWN_FIRST, OWN_LAST, ROOMS
+from vitrine.subcommands import OWN_FIRST, OWN_LAST, ROOMS
 
 _ABOUT = "Serve GLM-4V vision models behind one door, with a record of every use."
 _OPTIONS = {
