@@ -120,7 +120,7 @@ def test_is_for_another_run():
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
-        (["--budget", "0.2"], 1, "test_takes_long took"),
+        (["--budget", "0.02"], 1, "test_takes_long took"),
         (["--budget", "5"], 0, "2 passed, 1 deselected"),
         ([], 0, "2 passed, 1 deselected"),
         (["--long", "only"], 0, "1 passed, 2 deselected"),

@@ -183,6 +183,7 @@ def test_sigterm_lets_streams_end_and_leaves_no_process_and_no_folder(tmp_path: 
         assert list((tmp_path / "run").glob("gateway-*")) == []
 
 
+@pytest.mark.slow("a gateway of several workers, which is killed")
 def test_workers_whose_supervisor_is_killed_end_by_themselves(tmp_path: Path) -> None:
     with Ledger(tmp_path):
         gateway = Gateway(tmp_path, VITRINE_WORKERS="2")

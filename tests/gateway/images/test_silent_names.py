@@ -28,6 +28,7 @@ def names(tmp_path: Path) -> Iterator[NameServer]:
         yield running
 
 
+@pytest.mark.slow("waits for a name server that is silent, and until it answers again")
 def test_a_name_server_that_is_silent_for_one_place_delays_nobody_else(
     tmp_path: Path, names: NameServer, pictures: Pictures
 ) -> None:
@@ -78,6 +79,7 @@ def test_a_name_server_that_is_silent_for_one_place_delays_nobody_else(
             until(lambda: ask(places[0]).status == 200, within_s=60, what="the place is there again")
 
 
+@pytest.mark.slow("waits for a name server that is silent")
 def test_the_metrics_of_an_engine_whose_name_server_is_silent_are_given_up_in_time(
     tmp_path: Path, names: NameServer
 ) -> None:

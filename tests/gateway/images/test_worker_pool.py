@@ -108,6 +108,7 @@ def test_a_client_that_leaves_stops_the_work_on_its_picture(sanitizing: Gateway,
 @pytest.mark.parametrize(
     ("hangs", "workers"), [(False, "1"), (True, "1"), (False, "2")], ids=["idle", "at work", "two workers"]
 )
+@pytest.mark.slow("one of its cases is a gateway of several workers")
 def test_no_process_is_left_after_sigterm(
     home: Path, engine: FakeEngine, ledger: Ledger, hangs: bool, workers: str
 ) -> None:

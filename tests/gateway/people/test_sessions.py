@@ -156,6 +156,7 @@ def test_signing_out_ends_the_session_and_takes_the_cookie_back(alice: Browser, 
     assert created["facts"]["session"] == revoked["facts"]["session"]
 
 
+@pytest.mark.slow("a gateway of several workers of its own")
 def test_a_session_holds_in_every_worker_and_ends_in_every_worker(
     home: Path, engine: FakeEngine, gateway: Gateway, alice: Browser
 ) -> None:

@@ -138,6 +138,7 @@ def raising(life: Coroutine[Any, Any, None], at: int, error: BaseException) -> G
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.slow("an exchange for each of some thirty waits, and two more to see that its place is free")
 async def test_an_error_at_any_wait_of_the_relay_ends_the_exchange(bench: Bench, ledger: Ledger, stream: bool) -> None:
     _, life = bench.ask(stream=stream)
     waits = await raising(life, -1, RuntimeError())

@@ -172,6 +172,7 @@ def _half_asked(gateway: Gateway, key: str, *, stream: bool, times: int = 1) -> 
     return connection
 
 
+@pytest.mark.slow("100,000 events")
 def test_a_flood_of_events_arrives_whole(gateway: Gateway, engine: FakeEngine, ledger: Ledger, key: str) -> None:
     engine.behaviour = Behaviour.FLOODS
     received = events(gateway.chat(key, stream=True))

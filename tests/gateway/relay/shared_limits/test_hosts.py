@@ -166,6 +166,7 @@ def test_the_places_of_a_gateway_that_was_killed_become_free(tmp_path: Path, red
         one.engine.go_on.set()
 
 
+@pytest.mark.slow("two hosts, and a Redis that goes and comes back")
 def test_without_the_server_each_host_holds_its_own_limits_until_it_is_back(tmp_path: Path, redis: RedisServer) -> None:
     with hosts(tmp_path, redis, tenant_requests_per_min="4", shared_limits_timeout_s="0.5") as (one, other):
         assert one.gateway.chat(one.key).status == 200
