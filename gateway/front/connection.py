@@ -23,6 +23,8 @@ MOST_PIPELINED = 16
 MOST_FRAMING_BYTES = (
     64 << 10
 )  # of chunk sizes, chunk extensions and trailers, beside as many bytes as the body itself has
+# A chunk costs as much time as a thousand bytes of a body: so many are free, and one more for each so many bytes of the body.
+FREE_CHUNKS, CHUNK_BYTES = 16_384, 128
 LAST_MOMENT_S = 0.5
 MOST_LEFTOVER_BYTES = 8 << 20  # of a body that nobody wants any more, read so that the client gets to read our answer
 _ONCE = frozenset(
@@ -69,7 +71,7 @@ class ClientConnection(HttpToolsProtocol):
         self._intake: tuple[BodySink, RequestResponseCycle] | None = None
         self._leftover_bytes = 0
         self._overhead_bytes = 0  # came since the last whole head or message and are no body: a head, framing, trailers
-        self._body_bytes = self._trailers = 0  # of the message that arrives
+        self._body_bytes = self._chunks = self._trailers = 0  # of the message that arrives
         self._head_is_whole = False  # of that message
         self._deaf = False  # whether what comes now is dropped unread
         self.asked = False  # whether a whole head ever came
@@ -127,6 +129,8 @@ class ClientConnection(HttpToolsProtocol):
                             f"chunks and trailers take over {MOST_FRAMING_BYTES:,} bytes more than the body; send larger chunks"
                         )
                     )
+                elif self._chunks > FREE_CHUNKS + self._body_bytes // CHUNK_BYTES:
+                    self.refuse(_bad(f"the body has over {FREE_CHUNKS:,} chunks that are small; send larger chunks"))
             elif self._overhead_bytes > MOST_HEAD_BYTES:
                 self.refuse(_head_too_large())
 
@@ -134,7 +138,7 @@ class ClientConnection(HttpToolsProtocol):
         super().on_message_begin()
         self.head_since_s = self.loop.time()
         self._head_is_whole = False
-        self._body_bytes = self._trailers = 0
+        self._body_bytes = self._chunks = self._trailers = 0
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -166,6 +170,9 @@ class ClientConnection(HttpToolsProtocol):
         self._manager.asked(self)
         super().on_headers_complete()
         self.scope["state"][KEY] = RequestState(self)
+
+    def on_chunk_header(self) -> None:
+        self._chunks += 1
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
