@@ -60,7 +60,8 @@ class Manager(Protocol):
 
 class ClientConnection(HttpToolsProtocol):
     """Times are the event loop's. ``waiting_since_s`` is None while a request is being answered, ``head_since_s`` unless a head
-    has begun, ``stuck_since_s`` unless the client does not read, ``ending_since_s`` unless the last byte was written."""
+    has begun, ``stuck_since_s`` unless the client does not read, ``slow_since_s`` unless it has not once read this answer in time,
+    ``ending_since_s`` unless the last byte was written."""
 
     def __init__(self, manager: Manager, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -80,6 +81,7 @@ class ClientConnection(HttpToolsProtocol):
         self.waiting_since_s: float | None = None
         self.head_since_s: float | None = None
         self.stuck_since_s: float | None = None
+        self.slow_since_s: float | None = None
         self.ending_since_s: float | None = None
 
     @property
@@ -101,6 +103,7 @@ class ClientConnection(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         self.stuck_since_s = self.loop.time()
+        self.slow_since_s = self.slow_since_s or self.stuck_since_s
         super().pause_writing()
 
     def resume_writing(self) -> None:
@@ -222,6 +225,7 @@ class ClientConnection(HttpToolsProtocol):
             self._wait()
 
     def on_response_complete(self) -> None:
+        self.slow_since_s = self.stuck_since_s
         if self._leftover and not self.transport.is_closing():
             # The client still sends what nobody wants. Closed now, it would meet a reset instead of its answer.
             self.end_softly()

@@ -98,7 +98,7 @@ class Site:
 @pytest.fixture
 async def server() -> AsyncIterator[Site]:
     site = Site()
-    manager = ConnectionManager(ConnectionBounds(100, 100, HEAD_S, 5, 5), TrustedProxies(""), Counted())
+    manager = ConnectionManager(ConnectionBounds(100, 100, HEAD_S, 5, 5, 30), TrustedProxies(""), Counted())
     made: Any = partial(site.connection, manager)
     running = uvicorn.Server(
         uvicorn.Config(
