@@ -239,6 +239,7 @@ def connection_bounds(settings: Settings, most_connections: int) -> ConnectionBo
         settings.head_timeout_s,
         settings.idle_timeout_s,
         settings.stall_timeout_s,
+        settings.answer_timeout_s,
     )
 
 

@@ -36,7 +36,7 @@ async def models(connections: EngineConnections, timeout_s: float) -> list[Model
     body = await _answer(connections, "GET", "/v1/models", b"", timeout_s)
     try:
         found = msgspec.json.decode(body, type=_Models).data
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ProbeFailed("its list of models was not understood") from None
     if not found:
         raise ProbeFailed("it serves no model")
@@ -58,7 +58,7 @@ async def token(connections: EngineConnections, model: str, timeout_s: float) ->
     body = await _answer(connections, "POST", "/v1/chat/completions", msgspec.json.encode(question), timeout_s)
     try:
         completion = msgspec.json.decode(body, type=_Completion)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ProbeFailed("its answer was not understood") from None
     if completion.model != model:
         raise ProbeFailed("it answered with another model than it was asked for")

@@ -23,6 +23,8 @@ MOST_PIPELINED = 16
 MOST_FRAMING_BYTES = (
     64 << 10
 )  # of chunk sizes, chunk extensions and trailers, beside as many bytes as the body itself has
+# A chunk costs as much time as a thousand bytes of a body: so many are free, and one more for each so many bytes of the body.
+FREE_CHUNKS, CHUNK_BYTES = 16_384, 128
 LAST_MOMENT_S = 0.5
 MOST_LEFTOVER_BYTES = 8 << 20  # of a body that nobody wants any more, read so that the client gets to read our answer
 _ONCE = frozenset(
@@ -58,7 +60,8 @@ class ConnectionListener(Protocol):
 
 class ClientConnection(HttpToolsProtocol):
     """Times are the event loop's. ``waiting_since_s`` is None while a request is being answered, ``head_since_s`` unless a head
-    has begun, ``stuck_since_s`` unless the client does not read, ``ending_since_s`` unless the last byte was written."""
+    has begun, ``stuck_since_s`` unless the client does not read, ``slow_since_s`` unless it has not once read this answer in time,
+    ``ending_since_s`` unless the last byte was written."""
 
     def __init__(self, manager: ConnectionListener, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -69,7 +72,7 @@ class ClientConnection(HttpToolsProtocol):
         self._sink: tuple[BodySink, RequestResponseCycle] | None = None
         self._leftover_bytes = 0
         self._overhead_bytes = 0  # came since the last whole head or message and are no body: a head, framing, trailers
-        self._body_bytes = self._trailers = 0  # of the message that arrives
+        self._body_bytes = self._chunks = self._trailers = 0  # of the message that arrives
         self._head_is_whole = False  # of that message
         self._deaf = False  # whether what comes now is dropped unread
         self.asked = False  # whether a whole head ever came
@@ -78,6 +81,7 @@ class ClientConnection(HttpToolsProtocol):
         self.waiting_since_s: float | None = None
         self.head_since_s: float | None = None
         self.stuck_since_s: float | None = None
+        self.slow_since_s: float | None = None
         self.ending_since_s: float | None = None
 
     @property
@@ -99,6 +103,7 @@ class ClientConnection(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         self.stuck_since_s = self.loop.time()
+        self.slow_since_s = self.slow_since_s or self.stuck_since_s
         super().pause_writing()
 
     def resume_writing(self) -> None:
@@ -127,6 +132,8 @@ class ClientConnection(HttpToolsProtocol):
                             f"chunks and trailers take over {MOST_FRAMING_BYTES:,} bytes more than the body; send larger chunks"
                         )
                     )
+                elif self._chunks > FREE_CHUNKS + self._body_bytes // CHUNK_BYTES:
+                    self.refuse(_bad(f"the body has over {FREE_CHUNKS:,} chunks that are small; send larger chunks"))
             elif self._overhead_bytes > MOST_HEAD_BYTES:
                 self.refuse(_head_too_large())
 
@@ -134,7 +141,7 @@ class ClientConnection(HttpToolsProtocol):
         super().on_message_begin()
         self.head_since_s = self.loop.time()
         self._head_is_whole = False
-        self._body_bytes = self._trailers = 0
+        self._body_bytes = self._chunks = self._trailers = 0
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -166,6 +173,9 @@ class ClientConnection(HttpToolsProtocol):
         self._manager.asked(self)
         super().on_headers_complete()
         self.scope["state"][KEY] = RequestState(self)
+
+    def on_chunk_header(self) -> None:
+        self._chunks += 1
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
@@ -215,6 +225,7 @@ class ClientConnection(HttpToolsProtocol):
             self._wait()
 
     def on_response_complete(self) -> None:
+        self.slow_since_s = self.stuck_since_s
         if self._leftover and not self.transport.is_closing():
             # The client still sends what nobody wants. Closed now, it would meet a reset instead of its answer.
             self.end_softly()

@@ -19,13 +19,15 @@ SOFT_END_S = 5.0
 
 @dataclass(frozen=True)
 class ConnectionBounds:
-    """``head_s``: until a head is whole. ``idle_s``: between requests. ``stall_s``: while a client does not read its answer."""
+    """``head_s``: until a head is whole. ``idle_s``: between requests. ``stall_s``: while a client does not read its answer;
+    ``answer_s``: until it has read one, since it was first late."""
 
     connections: int
     per_address: int
     head_s: float
     idle_s: float
     stall_s: float
+    answer_s: float
 
 
 class ConnectionGauge(Protocol):
@@ -100,8 +102,12 @@ class ConnectionManager:
             ending_s, stuck_s = connection.ending_since_s, connection.stuck_since_s
             if ending_s is None and connection.transport.is_closing():
                 connection.ending_since_s = now_s  # closed, with bytes that the client does not take
-            if (ending_s is not None and now_s - ending_s > SOFT_END_S) or (
-                stuck_s is not None and now_s - stuck_s > self._bounds.stall_s
+            # Reading a little now and then ends each stall, and would hold an engine's place or an answer's memory for days.
+            slow_s = connection.slow_since_s
+            if (
+                (ending_s is not None and now_s - ending_s > SOFT_END_S)
+                or (stuck_s is not None and now_s - stuck_s > self._bounds.stall_s)
+                or (slow_s is not None and now_s - slow_s > self._bounds.answer_s)
             ):
                 connection.transport.abort()
 

@@ -105,7 +105,10 @@ class _Run:
                 if self._bounds:
                     # A request over its limits must cost no engine work; without limits the engine need not wait.
                     await self._record.permitted()
-                await self._ask_until_answered(guard)
+                whole = await self._ask_until_answered(guard)
+                if whole is not None:
+                    # Not before here: a client that reads slowly must not hold a place at the engine.
+                    await self._hand_on_whole(whole, guard)
         except ClientLeft:
             exchange.outcome, exchange.status = Outcome.CLIENT_LEFT, CLIENT_LEFT_STATUS
             if not self._asked:
@@ -131,8 +134,11 @@ class _Run:
             if self._relay.traces is not None:
                 self._relay.traces.tell(ended)
 
-    async def _ask_until_answered(self, guard: DisconnectGuard) -> None:
-        """Ask the engine; if it fails before the client saw a byte, one other, once. After that byte nobody else is asked."""
+    async def _ask_until_answered(self, guard: DisconnectGuard) -> bytes | None:
+        """Ask the engine; if it fails before the client saw a byte, one other, once. After that byte nobody else is asked.
+
+        Returns a whole answer, of which the client has nothing yet; None for a stream, of which it has all.
+        """
         tried: set[str] = set()
         since_s = time.monotonic()
         while True:
@@ -162,15 +168,15 @@ class _Run:
             relay.metrics.retried(self._engine.name)
         self._engine, exchange.engine, exchange.answer, exchange.last_piece_s = engine, engine.name, Answer(), 0.0
 
-    async def _take_turn(self, guard: DisconnectGuard, since_s: float) -> None:
+    async def _take_turn(self, guard: DisconnectGuard, since_s: float) -> bytes | None:
         exchange = self._exchange
         exchange.stage_times.enter(Stage.QUEUE)
         async with self._engine.queue.turn(exchange.caller.key_id, exchange.tokens, since_s) as exchange.waited_s:
             exchange.stage_times.enter(Stage.ENGINE)
             self._asked = True
-            await self._ask(guard)
+            return await self._ask(guard)
 
-    async def _ask(self, guard: DisconnectGuard) -> None:
+    async def _ask(self, guard: DisconnectGuard) -> bytes | None:
         exchange, relay = self._exchange, self._relay
         secret = exchange.caller.tenant_secret
         body = engine_body(
@@ -186,10 +192,10 @@ class _Run:
             exchange.status = answer.status
             if answer.status != 200:
                 raise await _refusal(answer)
-            if exchange.request.stream:
-                await self._stream(answer, guard)
-            else:
-                await self._whole(answer, guard)
+            if not exchange.request.stream:
+                return await self._whole(answer)
+            await self._stream(answer, guard)
+            return None
 
     async def _stream(self, answer: EngineConnection, guard: DisconnectGuard) -> None:
         exchange, events, progress = self._exchange, EventSplitter(), Progress.GOES_ON
@@ -220,12 +226,16 @@ class _Run:
         guard.over = True
         await self._hand_on(DONE)
 
-    async def _whole(self, answer: EngineConnection, guard: DisconnectGuard) -> None:
+    async def _whole(self, answer: EngineConnection) -> bytes:
         exchange = self._exchange
         exchange.stage_times.enter(Stage.ANSWER)
         most_bytes = _most_answer_bytes(exchange.request, self._engine.max_model_len)
         body = await answer.read(most_bytes, self._share.take)
         read_whole(body, exchange.answer)
+        return body
+
+    async def _hand_on_whole(self, body: bytes, guard: DisconnectGuard) -> None:
+        exchange = self._exchange
         exchange.outcome = Outcome.COMPLETED
         exchange.first_byte_s = time.monotonic()
         await self._record.completed()

@@ -36,6 +36,14 @@ class Credentials(msgspec.Struct, forbid_unknown_fields=True):
 _credentials = msgspec.json.Decoder(Credentials).decode
 
 
+def understood(body: bytes) -> Credentials:
+    """A name and a password. Raises BadRequest, never with the text itself: it holds a password."""
+    try:
+        return _credentials(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f'send {{"user": ..., "password": ...}}, neither of them empty ({_where(error)})') from None
+
+
 def add(app: FastAPI, services: Services) -> None:
     """Add the three routes; where nobody can sign in by name they say so."""
 
@@ -64,13 +72,7 @@ def add(app: FastAPI, services: Services) -> None:
                 body = await read_body(request.scope, request.receive, share, MOST_BODY_BYTES, services.body_timeout_s)
         except ClientLeft:
             return Response(status_code=CLIENT_LEFT_STATUS)  # to nobody
-        try:
-            given = _credentials(body)
-        except msgspec.DecodeError as error:
-            # Never the text itself: it holds a password.
-            raise BadRequest(
-                f'send {{"user": ..., "password": ...}}, neither of them empty ({_where(error)})'
-            ) from None
+        given = understood(body)
         try:
             person = await people.person_by_password(state_of(request.scope).client_ip, given.user, given.password)
         except OverLimit:
@@ -173,6 +175,6 @@ async def _record(services: Services, request: Request, event: Literal["created"
     await services.ledger.key_event(KeyEvent(event, person.person_id, session.via, facts))
 
 
-def _where(error: msgspec.DecodeError) -> str:
+def _where(error: Exception) -> str:
     text = str(error)
     return text.rpartition(" - at ")[2] if " - at " in text else "it is not JSON of that form"

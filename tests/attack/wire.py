@@ -99,6 +99,7 @@ CASES = (
     Raw("a chunk's extension without end", post(CHUNKED, body=b"5;" + b"a" * 2_000_000), (400,)),
     Raw("a last chunk's extension without end", post(CHUNKED, body=chunk(QUESTION) + b"0;" + b"a" * 2_000_000), (400,)),
     Raw("chunks of one byte without end", post(CHUNKED, body=b"1\r\n \r\n" * 300_000), (400,)),
+    Raw("chunks of six bytes without end", post(CHUNKED, body=chunk(b"      ") * 300_000), (400,)),
     Raw("blank lines without end", b"\r\n" * 1_000_000, (431,)),
     Raw("a target without end", b"GET /" + b"a" * 2_000_000, (431,)),
     Raw("a head without end behind a request", HEALTH + ENDLESS, (200, 431)),

@@ -139,7 +139,7 @@ class FakeEngine:
 
     async def _models(self, _: web.Request) -> web.Response:
         if self.behaviour is Behaviour.LISTS_GARBAGE:
-            return web.Response(text='{"data": {}}')
+            return web.Response(body=b'{"data": [{"id": "\xff"}]}')
         data = [{"id": name, "object": "model", "max_model_len": 4096} for name in self._served_names]
         return web.json_response({"object": "list", "data": data})
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
@@ -9,7 +10,15 @@ from typing import Any
 import pytest
 import uvicorn
 
-from gateway.front.connection import MOST_FRAMING_BYTES, MOST_HEAD_BYTES, MOST_HEADERS, ClientConnection
+from gateway.front.bodies import BodyBuffer, MemoryBudget, MemoryShare
+from gateway.front.connection import (
+    CHUNK_BYTES,
+    FREE_CHUNKS,
+    MOST_FRAMING_BYTES,
+    MOST_HEAD_BYTES,
+    MOST_HEADERS,
+    ClientConnection,
+)
 from gateway.front.connection_manager import ConnectionBounds, ConnectionManager
 from gateway.front.errors import GatewayError
 from gateway.front.proxies import TrustedProxies
@@ -89,7 +98,7 @@ class Site:
 @pytest.fixture
 async def server() -> AsyncIterator[Site]:
     site = Site()
-    manager = ConnectionManager(ConnectionBounds(100, 100, HEAD_S, 5, 5), TrustedProxies(""), Counted())
+    manager = ConnectionManager(ConnectionBounds(100, 100, HEAD_S, 5, 5, 30), TrustedProxies(""), Counted())
     made: Any = partial(site.connection, manager)
     running = uvicorn.Server(
         uvicorn.Config(
@@ -200,6 +209,41 @@ async def test_a_body_that_is_nearly_all_framing_is_refused(server: Site) -> Non
         (),
     )
     assert server.seen == []
+
+
+@pytest.mark.parametrize("size", [6, 64])
+async def test_a_body_of_very_many_small_chunks_is_refused(server: Site, size: int) -> None:
+    """Their framing is no more than what they carry; 8 MB are offered. What is counted is chunks, since each costs time."""
+    offered = (8 << 20) // size
+    chunks = (b"%x\r\n%b\r\n" % (size, b" " * size)) * (offered // 128)
+    received = await talk(server, POST, *[chunks] * 128)
+    assert statuses(received) in ((400,), ())
+    assert server.seen == []
+    at_once = (256 << 10) // (size + 5)  # what one read of the socket may bring
+    assert server.connections[0]._chunks <= FREE_CHUNKS + server.connections[0]._body_bytes // CHUNK_BYTES + 2 * at_once
+
+
+async def test_chunks_as_clients_send_them_are_no_flood(server: Site) -> None:
+    chunks = b"400\r\n" + b" " * 1024 + b"\r\n"
+    close = POST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    assert statuses(await talk(server, close, *[chunks] * 2048, b"0\r\n\r\n")) == (200,)
+    assert server.bodies == [b" " * (2 << 20)]
+
+
+def test_small_pieces_of_a_body_are_kept_together() -> None:
+    """A piece of six bytes would be an object of forty: a budget of 1 GiB would hold ten of memory."""
+    pieces = [b"abcdef"] * 100_000 + [b"g" * 8192, b"hijk"] * 10
+    with MemoryShare(MemoryBudget(1 << 20)) as share:
+        buffer = BodyBuffer(share, 1 << 20)
+        tracemalloc.start()
+        try:
+            assert all(map(buffer.take, pieces))
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        size = sum(map(len, pieces))
+        assert held < 2 * size
+        assert buffer.whole() == b"".join(pieces)
 
 
 async def test_a_head_behind_a_running_request_has_its_deadline_too(server: Site) -> None:
