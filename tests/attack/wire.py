@@ -113,7 +113,17 @@ CASES = (
     Raw("a TLS hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"a" * 100, (400,)),
     Raw("CONNECT", b"CONNECT elsewhere:443 HTTP/1.1\r\nHost: x\r\n\r\n", (400,)),
     Raw("an upgrade to websocket", get(b"Host: x", b"Connection: Upgrade", b"Upgrade: websocket") + HEALTH, (400,)),
-    Raw("an upgrade to h2c", post(b"Connection: Upgrade", b"Upgrade: h2c", LENGTH, body=QUESTION), (400,)),
+    Raw(
+        "an upgrade to h2c",
+        post(b"Connection: Upgrade, HTTP2-Settings", b"HTTP2-Settings: AAE", b"Upgrade: h2c", LENGTH, body=QUESTION),
+        (200,),
+        reaches=True,
+    ),
+    Raw(
+        "an upgrade to h2c, and a request in its body",
+        get(b"Host: x", b"Connection: Upgrade", b"Upgrade: h2c", b"Content-Length: %d" % len(HEALTH)) + HEALTH,
+        (200,),
+    ),
     Raw("TRACE", b"TRACE /healthz HTTP/1.1\r\nHost: x\r\n\r\n", (405,)),
     Raw("OPTIONS *", b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", (400,)),
     Raw("a target with another scheme", get(b"Host: x", target=b"ftp://elsewhere/healthz"), (400,)),

@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 import uvicorn
 
-from gateway.front.connection import MOST_FRAMING_BYTES, MOST_HEAD_BYTES, MOST_HEADERS, ClientConnection
+from gateway.front.connection import (
+    MOST_FRAMING_BYTES,
+    MOST_HEAD_BYTES,
+    MOST_HEADERS,
+    MOST_PIPELINED,
+    ClientConnection,
+)
 from gateway.front.connection_manager import ConnectionBounds, ConnectionManager
 from gateway.front.errors import GatewayError
 from gateway.front.proxies import TrustedProxies
@@ -216,3 +222,76 @@ async def test_a_second_request_that_came_whole_is_still_answered(server: Site) 
     asyncio.get_running_loop().call_later(0.2, server.held.set)
     close = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     assert statuses(await talk(server, GET + GET + close)) == (200, 200, 200)
+
+
+# Java's HttpClient sends these three with every first request of a connection.
+H2C = b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nUpgrade: h2c\r\n"
+CLOSING = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+UPGRADES = {
+    "without a body": (b"GET / HTTP/1.1\r\nHost: x\r\n" + H2C + b"\r\n", b""),
+    "with a length": (b"POST / HTTP/1.1\r\n" + H2C + b"Content-Length: 26\r\nHost: x\r\n\r\n" + GET[:26], GET[:26]),
+    "in chunks": (
+        b"POST / HTTP/1.1\r\nHost: x\r\n"
+        + H2C
+        + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1a\r\n"
+        + GET[:26]
+        + b"\r\n0\r\n\r\n",
+        b"hello" + GET[:26],
+    ),
+    "to something unknown": (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: TLS/1.0, x\r\n\r\n", b""),
+    "in HTTP/1.0": (b"GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n", b""),
+}
+
+
+@pytest.mark.parametrize("size", [1 << 20, 7, 1], ids=["in one packet", "in pieces of 7", "byte by byte"])
+@pytest.mark.parametrize("what", UPGRADES)
+async def test_an_upgrade_is_ignored_and_its_body_stays_a_body(server: Site, what: str, size: int) -> None:
+    """The bodies look like requests: none of them may become one."""
+    sent, body = UPGRADES[what]
+    last = what == "in HTTP/1.0"  # which ends its connection
+    sent = sent if last else GET + sent + sent + CLOSING
+    received = await talk(server, *[sent[at : at + size] for at in range(0, len(sent), size)])
+    assert statuses(received) == ((200,) if last else (200,) * 4), received
+    assert server.bodies == ([body] if last else [b"", body, body, b""])
+    assert not [name for head in server.seen for name, _ in head if name == b"upgrade"]
+
+
+REFUSED_UPGRADES = {
+    "to websocket": GET.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"),
+    "to websocket among others": GET.replace(
+        b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nUpgrade: x, WebSocket/13\r\n\r\n"
+    ),
+    "by CONNECT": b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "by CONNECT with Upgrade": b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n" + H2C + b"\r\n",
+    "with two lengths": b"POST / HTTP/1.1\r\nHost: x\r\n"
+    + H2C
+    + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+    "with length and chunks": b"POST / HTTP/1.1\r\nHost: x\r\n"
+    + H2C
+    + b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG",
+    "with chunks in gzip": b"POST / HTTP/1.1\r\nHost: x\r\n"
+    + H2C
+    + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "with a key twice": GET.replace(b"\r\n\r\n", b"\r\nAuthorization: a\r\n" + H2C + b"Authorization: b\r\n\r\n"),
+    "without Host": b"GET / HTTP/1.1\r\n" + H2C + b"\r\n",
+}
+
+
+@pytest.mark.parametrize("what", REFUSED_UPGRADES)
+async def test_an_upgrade_loosens_no_other_rule(server: Site, what: str) -> None:
+    assert statuses(await talk(server, REFUSED_UPGRADES[what] + GET)) == (400,)
+    assert server.seen == []
+
+
+async def test_a_request_that_wants_an_upgrade_and_the_end_of_the_connection_gets_both_right(server: Site) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close, Upgrade\r\nUpgrade: h2c\r\nContent-Length: 5\r\n\r\n"
+    assert statuses(await talk(server, head + b"hello" + GET)) == (200,)
+    assert server.bodies == [b"hello"]
+
+
+async def test_a_thousand_upgrades_at_once_are_as_many_as_may_wait(server: Site) -> None:
+    server.held.clear()
+    asyncio.get_running_loop().call_later(0.3, server.held.set)
+    received = await talk(server, UPGRADES["with a length"][0] * 1000)
+    assert set(statuses(received)) == {200}
+    assert len(server.seen) == MOST_PIPELINED + 1
