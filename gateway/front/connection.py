@@ -41,6 +41,16 @@ class HeadRefused(Exception):
     """Raised inside a parser's callback: the head can't pass."""
 
 
+class _UntilTheEnd(int):
+    """The length of an answer that nobody counts: never too short, and nothing is missing at its end."""
+
+    def __lt__(self, _: int) -> bool:
+        return False
+
+    def __sub__(self, _: int) -> "_UntilTheEnd":
+        return self
+
+
 class Manager(Protocol):
     """Who keeps all connections of a worker, and is told what becomes of each."""
 
@@ -187,6 +197,9 @@ class ClientConnection(HttpToolsProtocol):
         self._manager.asked(self)
         super().on_headers_complete()
         self.scope["state"][KEY] = RequestState(self)
+        if self.parser.get_http_version() == "1.0":
+            # HTTP/1.0 knows no chunks: an answer without a length ends with its connection.
+            self.cycle.chunked_encoding, self.cycle.expected_content_length = False, _UntilTheEnd()
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)

@@ -63,13 +63,17 @@ class Counted:
 
 
 class Site:
-    """A server on loopback. ``held`` keeps its answers back while it is clear; ``seen`` are the heads, ``fed`` the bytes parsed."""
+    """A server on loopback. ``held`` keeps its answers back while it is clear; one that ``streams`` tells no length.
+
+    ``seen`` are the heads that came, ``bodies`` the bodies.
+    """
 
     def __init__(self) -> None:
         self.seen: list[list[tuple[bytes, bytes]]] = []
         self.bodies: list[bytes] = []
         self.held = asyncio.Event()
         self.held.set()
+        self.streams = False
         self.connections: list[ClientConnection] = []
         self.port = 0
 
@@ -83,6 +87,12 @@ class Site:
         await self.held.wait()
         self.seen.append(list(scope["headers"]))
         self.bodies.append(body)
+        if self.streams:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            for word in (b"one ", b"two ", b"three"):
+                await send({"type": "http.response.body", "body": word, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+            return
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"ok"})
 
@@ -295,3 +305,30 @@ async def test_a_thousand_upgrades_at_once_are_as_many_as_may_wait(server: Site)
     received = await talk(server, UPGRADES["with a length"][0] * 1000)
     assert set(statuses(received)) == {200}
     assert len(server.seen) == MOST_PIPELINED + 1
+
+
+@pytest.mark.parametrize("head", [b"", b"Connection: keep-alive\r\n"])
+async def test_a_stream_in_http_1_0_has_no_chunks_and_ends_with_its_connection(server: Site, head: bytes) -> None:
+    server.streams = True
+    received = await talk(server, b"GET / HTTP/1.0\r\n" + head + b"\r\n")
+    told, _, body = received.partition(b"\r\n\r\n")
+    assert body == b"one two three"
+    assert b"transfer-encoding" not in told.lower()
+    assert b"connection: close" in told.lower()
+
+
+async def test_http_1_0_keeps_the_length_where_there_is_one(server: Site) -> None:
+    received = await talk(server, b"GET / HTTP/1.0\r\n\r\n")
+    assert received.endswith(b"\r\n\r\nok")
+    assert b"content-length: 2" in received
+
+
+async def test_a_stream_in_http_1_1_still_comes_in_chunks(server: Site) -> None:
+    server.streams = True
+    received = await talk(server, CLOSING)
+    assert received.endswith(b"4\r\none \r\n4\r\ntwo \r\n5\r\nthree\r\n0\r\n\r\n")
+
+
+async def test_head_in_http_1_0_has_no_body(server: Site) -> None:
+    server.streams = True
+    assert (await talk(server, b"HEAD / HTTP/1.0\r\n\r\n")).endswith(b"\r\n\r\n")
