@@ -27,7 +27,7 @@ class Envelope:
 
     def __init__(self, app: ASGIApp, chat: ASGIApp, services: Services) -> None:
         self._app, self._chat, self._metrics = app, chat, services.metrics
-        self._shutdown, self._proxies = services.shutdown, services.proxies
+        self._shutdown, self._proxies, self._cors = services.shutdown, services.proxies, services.cors
         self._identities = Identities(lambda: time.time_ns() // 1_000_000)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,6 +47,7 @@ class Envelope:
         # To the routes HEAD is GET. The connection keeps the body back, since its own scope says HEAD.
         inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         begun = False
+        cross_origin = self._cors.headers(scope["headers"]) if self._cors.concerns(path) else []
 
         async def send_with_headers(message: Message) -> None:
             nonlocal begun
@@ -59,6 +60,7 @@ class Envelope:
                     *message.get("headers", []),
                     (b"x-request-id", identifier.encode()),
                     (b"x-content-type-options", b"nosniff"),
+                    *cross_origin,
                 ]
                 unread = connection.is_sending_its_body(scope)
                 if unread or self._shutdown.begun:
@@ -69,6 +71,12 @@ class Envelope:
                     return
             await send(message)
 
+        if cross_origin and scope["method"] == "OPTIONS":
+            preflight = self._cors.preflight(scope["headers"])
+            if preflight:
+                cross_origin = preflight
+                await _send_nothing(send_with_headers)
+                return
         if not asks:
             await self._app(inner, receive, send_with_headers)
             return
@@ -137,6 +145,11 @@ async def _answer_fault(services: Services, request: Request, error: Exception) 
 def _fault(identifier: str, error: Exception) -> GatewayError:
     structlog.get_logger().error("fault", request_id=identifier, exc_info=error)
     return errors.fault(identifier)
+
+
+async def _send_nothing(send: Send) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _send(error: GatewayError, send: Send) -> None:

@@ -17,6 +17,7 @@ from gateway.people.authentication import PeopleAuthentication
 from gateway.relay.limits import LimitPolicy
 from gateway.relay.relay import Relay
 from gateway.routes.authentication import Authentication
+from gateway.routes.cors import CrossOriginPolicy
 from gateway.routes.reading import BodyReader
 from gateway.telemetry.counters import Metrics
 
@@ -37,6 +38,7 @@ class Services:
     memory: MemoryBudget
     shutdown: Shutdown
     proxies: TrustedProxies
+    cors: CrossOriginPolicy
     image_workers: WorkerPool | None
     fetcher: Fetcher
     people: PeopleAuthentication | None
