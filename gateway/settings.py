@@ -156,6 +156,10 @@ class Settings(BaseModel):
     """Proxies whose `X-Forwarded-For` is believed: addresses and networks, with commas; `unix` for a Unix
     socket. Networks that hold every address are refused."""
 
+    cors_origins: str = ""
+    """Sites whose pages may use the API in a browser (CORS), with a key: exact origins with commas, as
+    `https://app.example.org`, or `*` for all; empty: none."""
+
     remote_images: str = ""
     """From where pictures may be fetched, as `https://images.example.org,http://minio:9000=10.0.0.0/24`; empty:
     from nowhere (docs/api.md#pictures-by-url)."""

@@ -48,6 +48,7 @@ from gateway.relay.relay import Relay
 from gateway.relay.shared_limits.address import RedisAddress
 from gateway.routes.authentication import Authentication
 from gateway.routes.body_parser import BodyReader
+from gateway.routes.cors import CrossOriginPolicy
 from gateway.routes.services import Services
 from gateway.settings import BadSettings, Settings
 from gateway.telemetry.collector import Sources, WorkerCounts
@@ -106,6 +107,7 @@ def check(settings: Settings) -> None:
         "trusted_proxies": TrustedProxies,
         "engines": listed,
         "remote_images": Allowlist,
+        "cors_origins": CrossOriginPolicy,
     }
     if settings.shared_limits_url:
         readers["shared_limits_url"] = RedisAddress.read
@@ -497,6 +499,7 @@ def services(
         memory=memory_budget(settings),
         shutdown=shutdown,
         proxies=TrustedProxies(settings.trusted_proxies),
+        cors=CrossOriginPolicy(settings.cors_origins),
         image_workers=image_workers(settings, door.image_pixels),
         fetcher=Fetcher(Allowlist(settings.remote_images), settings.remote_images_timeout_s),
         people=signed_in,

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from gateway.front import errors
+from gateway.front import errors, upgrades
 from gateway.front.errors import BadRequest, GatewayError, HeadTooLarge, Unavailable
 from gateway.front.request_state import KEY, BodySink, RequestState
 
@@ -41,6 +41,16 @@ _REASONS = {
 
 class HeadRefused(Exception):
     """Raised inside a parser's callback: the head can't pass."""
+
+
+class _UntilTheEnd(int):
+    """The length of an answer that nobody counts: never too short, and nothing is missing at its end."""
+
+    def __lt__(self, _: int) -> bool:
+        return False
+
+    def __sub__(self, _: int) -> "_UntilTheEnd":
+        return self
 
 
 class ConnectionListener(Protocol):
@@ -74,6 +84,7 @@ class ClientConnection(HttpToolsProtocol):
         self._overhead_bytes = 0  # came since the last whole head or message and are no body: a head, framing, trailers
         self._body_bytes = self._chunks = self._trailers = 0  # of the message that arrives
         self._head_is_whole = False  # of that message
+        self._offer_is_ignored = False  # whether that message's head has just been read with an Upgrade
         self._deaf = False  # whether what comes now is dropped unread
         self.asked = False  # whether a whole head ever came
         self.left = False  # whether the client is gone
@@ -119,7 +130,7 @@ class ClientConnection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._overhead_bytes += len(data)  # on_body takes its part away
         try:
-            self.parser.feed_data(data)
+            self._parse(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self.refuse(self._refusal or _bad("this is not HTTP/1.1 as RFC 9112 has it; send a well-formed request"))
         else:
@@ -137,10 +148,27 @@ class ClientConnection(HttpToolsProtocol):
             elif self._overhead_bytes > MOST_HEAD_BYTES:
                 self.refuse(_head_too_large())
 
+    def _parse(self, data: bytes) -> None:
+        """Give the parser all of it. Raises HttpParserError, or HttpParserUpgrade for an upgrade that is not ignored."""
+        while True:
+            try:
+                return self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                if not self._offer_is_ignored:
+                    raise
+                head = upgrades.head_without_offer(
+                    self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers
+                )
+                # The old parser takes what follows for the next request's head. A new one reads it as this one's body.
+                data = data[upgrade.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+                self.parser.feed_data(head)
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.head_since_s = self.loop.time()
-        self._head_is_whole = False
+        self._head_is_whole = self._offer_is_ignored = False
         self._body_bytes = self._chunks = self._trailers = 0
 
     def on_url(self, url: bytes) -> None:
@@ -161,6 +189,9 @@ class ClientConnection(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade() and upgrades.is_ignored(self.parser.get_method(), self.headers):
+            self._offer_is_ignored = True  # the same head comes again, without the offer
+            return
         if len(self.pipeline) >= MOST_PIPELINED:
             self._refuse_head(_bad("too many requests were sent before their answers; wait for some"))
         fault = self._fault_of_head()
@@ -173,6 +204,9 @@ class ClientConnection(HttpToolsProtocol):
         self._manager.asked(self)
         super().on_headers_complete()
         self.scope["state"][KEY] = RequestState(self)
+        if self.parser.get_http_version() == "1.0":
+            # HTTP/1.0 knows no chunks: an answer without a length ends with its connection.
+            self.cycle.chunked_encoding, self.cycle.expected_content_length = False, _UntilTheEnd()
 
     def on_chunk_header(self) -> None:
         self._chunks += 1
@@ -218,6 +252,8 @@ class ClientConnection(HttpToolsProtocol):
             self._sink = None
 
     def on_message_complete(self) -> None:
+        if self._offer_is_ignored:
+            return  # only of the head: the message comes again, with its body
         self._head_is_whole = False
         self._overhead_bytes = 0
         super().on_message_complete()
@@ -323,7 +359,7 @@ class ClientConnection(HttpToolsProtocol):
         if version not in ("1.0", "1.1"):
             return "only HTTP/1.0 and HTTP/1.1 are spoken here"
         if self.parser.should_upgrade():
-            return "no other protocol is spoken here; leave out Upgrade and CONNECT"
+            return "no other protocol is spoken here; leave out CONNECT and Upgrade, and read streams as server-sent events"
         if twice:
             return f"the header {twice.decode()} was sent more than once; send it once"
         if version == "1.1" and b"host" not in values:

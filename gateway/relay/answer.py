@@ -122,6 +122,8 @@ def read_events(block: bytes, answer: Answer, *, with_usage: bool) -> tuple[byte
             break
         completion = _decoded(data) if event.startswith(b"data:") else None
         if completion is None or not completion.is_answer:
+            if completion is not None and bytes(completion.error) != b"null":
+                answer.error = bytes(completion.error)
             progress = Progress.BROKE
             break
         _note(completion, answer)

@@ -37,6 +37,7 @@ from gateway.front.errors import (
 from gateway.front.request_state import ConnectionView
 from gateway.front.shutdown import Shutdown
 from gateway.ledger.client.async_client import LedgerClient
+from gateway.relay import refusals
 from gateway.relay.answer import DONE, EventSplitter, Progress, read_events, read_whole
 from gateway.relay.exchange import CLIENT_LEFT_STATUS, Answer, Exchange
 from gateway.relay.exchange_record import ExchangeRecord, Header
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from gateway.telemetry.traces import Traces
 
 MOST_ERROR_BYTES = 64 << 10
+MOST_OPENING_BYTES = 64 << 10  # of a stream, before its first token
 PIECE_BYTES = 64 << 10
 DEFAULT_CONTEXT = 131_072  # tokens, where the engine does not say
 
@@ -191,7 +193,8 @@ class _Run:
         ) as answer:
             exchange.status = answer.status
             if answer.status != 200:
-                raise await _refusal(answer)
+                body = await answer.read(MOST_ERROR_BYTES)
+                raise self._told(refusals.of_answer(answer.status, body, exchange.request, self._engine.max_model_len))
             if not exchange.request.stream:
                 return await self._whole(answer)
             await self._stream(answer, guard)
@@ -199,7 +202,7 @@ class _Run:
 
     async def _stream(self, answer: EngineConnection, guard: DisconnectGuard) -> None:
         exchange, events, progress = self._exchange, EventSplitter(), Progress.GOES_ON
-        untold = True
+        untold, opening = True, b""
         while chunk := await answer.chunk():
             now_s = time.monotonic()
             if now_s - exchange.last_piece_s > exchange.longest_silence_s:
@@ -213,12 +216,24 @@ class _Run:
                 continue
             # Understood before it is passed on: of an engine that talks nonsense the client sees nothing.
             passed, progress = read_events(block, exchange.answer, with_usage=exchange.request.include_usage)
+            if not self._started:
+                # vLLM opens a stream before it looks at the whole request. Until the first token it can still be refused.
+                opening += passed
+                if exchange.answer.chars or exchange.answer.reasoning_chars or len(opening) > MOST_OPENING_BYTES:
+                    passed, opening = opening, b""
+                else:
+                    passed = b""
             if passed:
                 await self._pass_on(passed)
             if untold and (exchange.answer.chars or exchange.answer.reasoning_chars):
                 untold, exchange.first_token_s = False, time.monotonic()
             if progress is not Progress.GOES_ON:
                 break
+        if not self._started and exchange.answer.error:
+            context = self._engine.max_model_len
+            raise self._told(refusals.of_event(exchange.answer.error, exchange.request, context))
+        if progress is Progress.IS_DONE and opening:
+            await self._pass_on(opening)  # an answer without a word
         if progress is not Progress.IS_DONE or not self._started:
             raise EngineBroke("the engine broke off in the middle of its answer; try again")
         exchange.outcome = Outcome.COMPLETED
@@ -246,6 +261,13 @@ class _Run:
         for at in range(0, len(body) - PIECE_BYTES, PIECE_BYTES):
             await self._hand_on(body[at : at + PIECE_BYTES], more=True)
         await self._hand_on(body[(len(body) - 1) // PIECE_BYTES * PIECE_BYTES :])
+
+    def _told(self, judgement: refusals.Judgement) -> GatewayError:
+        if judgement.unknown:
+            structlog.get_logger().warning(
+                "engine_refused", request_id=self._exchange.id, engine=self._engine.name, kind=judgement.unknown
+            )
+        return judgement.error
 
     async def _pass_on(self, block: bytes) -> None:
         if not self._started:
@@ -309,21 +331,3 @@ def _most_answer_bytes(request: ChatRequest, context: int | None) -> int:
 @functools.lru_cache(maxsize=1024)
 def _cache_salt(tenant_secret: bytes) -> str:
     return hmac.digest(tenant_secret, b"cache_salt", "sha256").hex()
-
-
-async def _refusal(answer: EngineConnection) -> GatewayError:
-    """Our own words for the engine's error: its text has leaked addresses and paths, so only its ``param`` is read."""
-    if answer.status != 400:
-        return EngineBroke(f"the engine answered with status {answer.status}; try again")
-    try:
-        param = orjson.loads(await answer.read(MOST_ERROR_BYTES))["error"]["param"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        param = None
-    if param in ("max_tokens", "input_tokens", "input_text"):
-        return BadRequest(
-            "the prompt and max_tokens together are longer than the model's context; shorten the conversation, send fewer or"
-            " smaller pictures, or lower max_tokens",
-            param="messages",
-            code="context_length_exceeded",
-        )
-    return BadRequest("the engine can't do what was asked; check the parameters against /docs", code="engine_refused")

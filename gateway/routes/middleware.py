@@ -6,6 +6,7 @@ from functools import partial
 import structlog
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.front import errors
@@ -13,6 +14,7 @@ from gateway.front.errors import GatewayError, MethodNotAllowed, NotFound
 from gateway.front.request_state import state_of
 from gateway.ledger.format.record_id import RecordIds
 from gateway.relay.exchange_record import deny
+from gateway.routes import unknown_routes
 from gateway.routes.chat_completions import ROUTE as CHAT
 from gateway.routes.services import Services
 
@@ -25,7 +27,7 @@ class RequestMiddleware:
 
     def __init__(self, app: ASGIApp, chat: ASGIApp, services: Services) -> None:
         self._app, self._chat, self._metrics = app, chat, services.metrics
-        self._shutdown, self._proxies = services.shutdown, services.proxies
+        self._shutdown, self._proxies, self._cors = services.shutdown, services.proxies, services.cors
         self._identities = RecordIds(lambda: time.time_ns() // 1_000_000)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -38,20 +40,27 @@ class RequestMiddleware:
         state.request_id = identifier = self._identities.next()
         state.client_ip, state.peer = self._proxies.client(host, forwarded), f"{host}:{port}"
         connection = state.connection
-        asks = scope["path"] == CHAT and scope["method"] == "POST"
+        path = scope["path"]
+        if path != CHAT:
+            path = scope["path"] = unknown_routes.forgiven(path, scope["raw_path"])
+        asks = path == CHAT and scope["method"] == "POST"
+        # To the routes HEAD is GET. The connection keeps the body back, since its own scope says HEAD.
+        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         begun = False
+        cross_origin = self._cors.headers(scope["headers"]) if self._cors.concerns(path) else []
 
         async def send_with_headers(message: Message) -> None:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                route = scope.get("route")
+                route = inner.get("route")
                 path = CHAT if asks else getattr(route, "path", "") or "none"
                 self._metrics.answered(path, _method(scope["method"]), message["status"])
                 message["headers"] = [
                     *message.get("headers", []),
                     (b"x-request-id", identifier.encode()),
                     (b"x-content-type-options", b"nosniff"),
+                    *cross_origin,
                 ]
                 unread = connection.is_sending_its_body(scope)
                 if unread or self._shutdown.begun:
@@ -62,8 +71,14 @@ class RequestMiddleware:
                     return
             await send(message)
 
+        if cross_origin and scope["method"] == "OPTIONS":
+            preflight = self._cors.preflight(scope["headers"])
+            if preflight:
+                cross_origin = preflight
+                await _send_nothing(send_with_headers)
+                return
         if not asks:
-            await self._app(scope, receive, send_with_headers)
+            await self._app(inner, receive, send_with_headers)
             return
         try:
             await self._chat(scope, receive, send_with_headers)
@@ -101,9 +116,26 @@ def _answer_error(services: Services, error: GatewayError) -> Response:
 
 async def _answer_http_exception(services: Services, request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    kind = MethodNotAllowed if error.status_code == 405 else NotFound
-    message = f"{request.method} {request.url.path} is not part of this API; /docs lists what is"
-    return _answer_error(services, kind(message))
+    path = request.url.path
+    if error.status_code == 405:
+        allowed = _allowed(request)
+        wrong = MethodNotAllowed(f"{request.method} is not for {path}; send {' or '.join(allowed)}")
+        wrong.headers.append((b"allow", ", ".join(allowed).encode()))
+        return _answer_error(services, wrong)
+    advice = unknown_routes.advice(path)
+    ways = f"{advice}; /docs lists all routes" if advice else "/docs lists what is"
+    return _answer_error(services, NotFound(f"{request.method} {path} is not part of this API; {ways}"))
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of this path's routes; those of files where none is found."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    if not found or "GET" in found:
+        found |= {"GET", "HEAD"}
+    return sorted(found)
 
 
 async def _answer_fault(services: Services, request: Request, error: Exception) -> Response:
@@ -113,6 +145,11 @@ async def _answer_fault(services: Services, request: Request, error: Exception) 
 def _fault(identifier: str, error: Exception) -> GatewayError:
     structlog.get_logger().error("fault", request_id=identifier, exc_info=error)
     return errors.fault(identifier)
+
+
+async def _send_nothing(send: Send) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _send(error: GatewayError, send: Send) -> None:

@@ -9,7 +9,7 @@ from gateway.door import DoorLimits, chat_schema
 from gateway.ledger.readers.browse import RecordQuery
 from gateway.routes.chat_completions import ROUTE as CHAT
 
-_PUBLIC = {"/healthz", "/readyz", "/auth/methods", "/auth/sign-in"}
+_PUBLIC = {"/healthz", "/readyz", "/health", "/ping", "/auth/methods", "/auth/sign-in"}
 _ERROR = {
     "type": "object",
     "required": ["error"],

@@ -18,6 +18,7 @@ from gateway.relay.limit_policy import LimitPolicy
 from gateway.relay.relay import Relay
 from gateway.routes.authentication import Authentication
 from gateway.routes.body_parser import BodyReader
+from gateway.routes.cors import CrossOriginPolicy
 from gateway.telemetry.counters import Metrics
 
 
@@ -37,6 +38,7 @@ class Services:
     memory: MemoryBudget
     shutdown: Shutdown
     proxies: TrustedProxies
+    cors: CrossOriginPolicy
     image_workers: WorkerPool | None
     fetcher: Fetcher
     people: PeopleAuthentication | None

@@ -49,7 +49,7 @@ class FakeEngine:
     ``bodies`` are the requests that arrived, ``probes`` the gateway's own, answered well unless ``probes_misbehave``;
     ``left`` counts those whose client left before the end. ``go_on`` lets an engine that waits for it go on. ``script``, if
     there is one, is what it streams: a delta of each event; ``finish`` says why it ended. ``raw`` is the body of every answer to a
-    caller, as it is.
+    caller, as it is, with the status ``raw_status``.
     """
 
     SECRET = "secret-path-/srv/models"
@@ -75,6 +75,7 @@ class FakeEngine:
         self.script: list[dict[str, Any]] = []
         self.finish = "stop"
         self.raw: bytes | None = None
+        self.raw_status = 200
         self._number, self._served_names = number, list(served_names)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -174,7 +175,9 @@ class FakeEngine:
             return web.Response()
         if self.raw is not None:
             return web.Response(
-                body=self.raw, content_type="text/event-stream" if body.get("stream") else "application/json"
+                body=self.raw,
+                status=self.raw_status,
+                content_type="text/event-stream" if body.get("stream") else "application/json",
             )
         try:
             return await (self._stream(request, body) if body.get("stream") else self._whole(body))

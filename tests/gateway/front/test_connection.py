@@ -17,6 +17,7 @@ from gateway.front.connection import (
     MOST_FRAMING_BYTES,
     MOST_HEAD_BYTES,
     MOST_HEADERS,
+    MOST_PIPELINED,
     ClientConnection,
 )
 from gateway.front.connection_manager import ConnectionBounds, ConnectionManager
@@ -66,13 +67,17 @@ class Counted:
 
 
 class Site:
-    """A server on loopback. ``held`` keeps its answers back while it is clear; ``seen`` are the heads, ``fed`` the bytes parsed."""
+    """A server on loopback. ``held`` keeps its answers back while it is clear; one that ``streams`` tells no length.
+
+    ``seen`` are the heads that came, ``bodies`` the bodies.
+    """
 
     def __init__(self) -> None:
         self.seen: list[list[tuple[bytes, bytes]]] = []
         self.bodies: list[bytes] = []
         self.held = asyncio.Event()
         self.held.set()
+        self.streams = False
         self.connections: list[ClientConnection] = []
         self.port = 0
 
@@ -86,6 +91,12 @@ class Site:
         await self.held.wait()
         self.seen.append(list(scope["headers"]))
         self.bodies.append(body)
+        if self.streams:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            for word in (b"one ", b"two ", b"three"):
+                await send({"type": "http.response.body", "body": word, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+            return
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"ok"})
 
@@ -260,3 +271,103 @@ async def test_a_second_request_that_came_whole_is_still_answered(server: Site) 
     asyncio.get_running_loop().call_later(0.2, server.held.set)
     close = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     assert statuses(await talk(server, GET + GET + close)) == (200, 200, 200)
+
+
+# Java's HttpClient sends these three with every first request of a connection.
+H2C = b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nUpgrade: h2c\r\n"
+CLOSING = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+UPGRADES = {
+    "without a body": (b"GET / HTTP/1.1\r\nHost: x\r\n" + H2C + b"\r\n", b""),
+    "with a length": (b"POST / HTTP/1.1\r\n" + H2C + b"Content-Length: 26\r\nHost: x\r\n\r\n" + GET[:26], GET[:26]),
+    "in chunks": (
+        b"POST / HTTP/1.1\r\nHost: x\r\n"
+        + H2C
+        + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1a\r\n"
+        + GET[:26]
+        + b"\r\n0\r\n\r\n",
+        b"hello" + GET[:26],
+    ),
+    "to something unknown": (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: TLS/1.0, x\r\n\r\n", b""),
+    "in HTTP/1.0": (b"GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n", b""),
+}
+
+
+@pytest.mark.parametrize("size", [1 << 20, 7, 1], ids=["in one packet", "in pieces of 7", "byte by byte"])
+@pytest.mark.parametrize("what", UPGRADES)
+async def test_an_upgrade_is_ignored_and_its_body_stays_a_body(server: Site, what: str, size: int) -> None:
+    """The bodies look like requests: none of them may become one."""
+    sent, body = UPGRADES[what]
+    last = what == "in HTTP/1.0"  # which ends its connection
+    sent = sent if last else GET + sent + sent + CLOSING
+    received = await talk(server, *[sent[at : at + size] for at in range(0, len(sent), size)])
+    assert statuses(received) == ((200,) if last else (200,) * 4), received
+    assert server.bodies == ([body] if last else [b"", body, body, b""])
+    assert not [name for head in server.seen for name, _ in head if name == b"upgrade"]
+
+
+REFUSED_UPGRADES = {
+    "to websocket": GET.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"),
+    "to websocket among others": GET.replace(
+        b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nUpgrade: x, WebSocket/13\r\n\r\n"
+    ),
+    "by CONNECT": b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "by CONNECT with Upgrade": b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n" + H2C + b"\r\n",
+    "with two lengths": b"POST / HTTP/1.1\r\nHost: x\r\n"
+    + H2C
+    + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+    "with length and chunks": b"POST / HTTP/1.1\r\nHost: x\r\n"
+    + H2C
+    + b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG",
+    "with chunks in gzip": b"POST / HTTP/1.1\r\nHost: x\r\n"
+    + H2C
+    + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "with a key twice": GET.replace(b"\r\n\r\n", b"\r\nAuthorization: a\r\n" + H2C + b"Authorization: b\r\n\r\n"),
+    "without Host": b"GET / HTTP/1.1\r\n" + H2C + b"\r\n",
+}
+
+
+@pytest.mark.parametrize("what", REFUSED_UPGRADES)
+async def test_an_upgrade_loosens_no_other_rule(server: Site, what: str) -> None:
+    assert statuses(await talk(server, REFUSED_UPGRADES[what] + GET)) == (400,)
+    assert server.seen == []
+
+
+async def test_a_request_that_wants_an_upgrade_and_the_end_of_the_connection_gets_both_right(server: Site) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close, Upgrade\r\nUpgrade: h2c\r\nContent-Length: 5\r\n\r\n"
+    assert statuses(await talk(server, head + b"hello" + GET)) == (200,)
+    assert server.bodies == [b"hello"]
+
+
+async def test_a_thousand_upgrades_at_once_are_as_many_as_may_wait(server: Site) -> None:
+    server.held.clear()
+    asyncio.get_running_loop().call_later(0.3, server.held.set)
+    received = await talk(server, UPGRADES["with a length"][0] * 1000)
+    assert set(statuses(received)) == {200}
+    assert len(server.seen) == MOST_PIPELINED + 1
+
+
+@pytest.mark.parametrize("head", [b"", b"Connection: keep-alive\r\n"])
+async def test_a_stream_in_http_1_0_has_no_chunks_and_ends_with_its_connection(server: Site, head: bytes) -> None:
+    server.streams = True
+    received = await talk(server, b"GET / HTTP/1.0\r\n" + head + b"\r\n")
+    told, _, body = received.partition(b"\r\n\r\n")
+    assert body == b"one two three"
+    assert b"transfer-encoding" not in told.lower()
+    assert b"connection: close" in told.lower()
+
+
+async def test_http_1_0_keeps_the_length_where_there_is_one(server: Site) -> None:
+    received = await talk(server, b"GET / HTTP/1.0\r\n\r\n")
+    assert received.endswith(b"\r\n\r\nok")
+    assert b"content-length: 2" in received
+
+
+async def test_a_stream_in_http_1_1_still_comes_in_chunks(server: Site) -> None:
+    server.streams = True
+    received = await talk(server, CLOSING)
+    assert received.endswith(b"4\r\none \r\n4\r\ntwo \r\n5\r\nthree\r\n0\r\n\r\n")
+
+
+async def test_head_in_http_1_0_has_no_body(server: Site) -> None:
+    server.streams = True
+    assert (await talk(server, b"HEAD / HTTP/1.0\r\n\r\n")).endswith(b"\r\n\r\n")

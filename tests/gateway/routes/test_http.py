@@ -99,7 +99,6 @@ def test_models_are_listed_and_found(gateway: Gateway, engine: FakeEngine, key: 
         "/tokenize",
         "/scale_elastic_ep",
         "/v1/completions",
-        "/v1/chat/completions/",
         "/version",
         "/load",
         "/v1/chat/completions/batch",

@@ -35,4 +35,4 @@ def test_what_the_document_promises_is_what_comes_back(gateway: Gateway, engine:
         check=False,
     )
     assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-1000:]
-    assert "14 passed" in ended.stdout, ended.stdout[-3000:]
+    assert "16 passed" in ended.stdout, ended.stdout[-3000:]
