@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.door import named
 from gateway.front import errors
 from gateway.front.errors import GatewayError, MethodNotAllowed, NotFound
 from gateway.front.request_state import state_of
@@ -53,6 +54,8 @@ class Envelope:
                     (b"x-request-id", identifier.encode()),
                     (b"x-content-type-options", b"nosniff"),
                 ]
+                if state.ignored:
+                    message["headers"].append((b"x-vitrine-ignored", named(state.ignored).encode()))
                 unread = connection.is_sending_its_body(scope)
                 if unread or self._shutdown.begun:
                     message["headers"].append((b"connection", b"close"))
