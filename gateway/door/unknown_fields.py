@@ -55,11 +55,12 @@ def known_names() -> frozenset[str]:
 class UnknownFields:
     """Those of one body. `names`: what was left out so far, in the order of the body, each once."""
 
-    __slots__ = ("_limits", "_names")
+    __slots__ = ("_judged", "_limits", "_names")
 
     def __init__(self, limits: DoorLimits) -> None:
         self._limits = limits
         self._names: dict[str, None] = {}
+        self._judged: set[tuple[str, str]] = set()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -96,18 +97,20 @@ class UnknownFields:
         refusal = way_out(name, shape.name)
         if self._limits.unknown_fields == "refuse":
             raise _refused(name, place, refusal or "Leave it out; /docs lists the fields that pass.")
-        if name in self._names:
-            return
+        # Before anything is remembered: ignored at one place, a name may still be refused at another.
         if refusal is not None and not _harmless(name, value):
             raise _refused(name, place, refusal)
+        if (shape.name, name) in self._judged:
+            return
         if name not in known_names() and name not in SDK_FIELDS and (meant := _meant(name, shape)):
             raise _refused(name, place, f"Did you mean {quoted(meant)}? Write it so, or leave it out.")
-        if len(self._names) >= self._limits.ignored_fields:
+        self._judged.add((shape.name, name))
+        self._names[name] = None
+        if len(self._names) > self._limits.ignored_fields:
             raise OverBound(
                 f"The body has more than {self._limits.ignored_fields} different fields that are not known here. "
                 "Leave them out; /docs lists the fields that pass."
             )
-        self._names[name] = None
 
 
 def named(names: tuple[str, ...]) -> str:
@@ -153,20 +156,24 @@ def _plain(name: str) -> str:
 def _near(name: str, known: str) -> bool:
     """Whether one or, in a long name, two letters were added, left out, changed or swapped."""
     most = 0 if len(known) < 2 else 1 if len(known) < _SHORT_NAME_CHARS else 2
-    if abs(len(name) - len(known)) > most:
+    if abs(len(name) - len(known)) > most or len(set(name).symmetric_difference(known)) > 2 * most:
         return False
-    before: list[int] = []
-    last = list(range(len(known) + 1))
-    for row, letter in enumerate(name, 1):
-        line = [row]
-        for column, other in enumerate(known, 1):
-            cost = min(last[column] + 1, line[-1] + 1, last[column - 1] + (letter != other))
-            swapped = row > 1 and column > 1 and letter == known[column - 2] and name[row - 2] == other
-            line.append(min(cost, before[column - 2] + 1) if swapped else cost)
-        before, last = last, line
-        if min(line) > most:
-            return False
-    return last[-1] <= most
+    return _within(name, known, most)
+
+
+def _within(name: str, known: str, most: int) -> bool:
+    if most <= 0 or name == known:
+        return name == known
+    at = next((at for at, (one, other) in enumerate(zip(name, known, strict=False)) if one != other), None)
+    if at is None:
+        at = min(len(name), len(known))
+    left, right, fewer = name[at:], known[at:], most - 1
+    return (
+        _within(left[1:], right[1:], fewer)
+        or _within(left[1:], right, fewer)
+        or _within(left, right[1:], fewer)
+        or (left[:2] == right[1::-1] and _within(left[2:], right[2:], fewer))
+    )
 
 
 def _shapes(kind: inspect.Type, made: dict[type, Shape]) -> tuple[Shape, ...]:
