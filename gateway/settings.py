@@ -124,6 +124,9 @@ class Settings(BaseModel):
     """Address of the metrics."""
     metrics_port: Port = 8081
     """Port of the metrics."""
+    unknown_fields: Literal["ignore", "refuse"] = "ignore"
+    """What happens to fields of a request that are not known: `ignore` leaves them out and names them in
+    `X-Vitrine-Ignored`, `refuse` answers 400."""
     max_body_bytes: Annotated[int, Field(gt=0)] = 64 << 20
     """The largest request body."""
     body_timeout_s: Seconds = 60.0

@@ -480,7 +480,11 @@ def services(
     opened: Sessions | None = None,
 ) -> Services:
     """What the routes of one worker share, around what was opened."""
-    door = DoorLimits(body_bytes=settings.max_body_bytes, remote_images=bool(settings.remote_images))
+    door = DoorLimits(
+        body_bytes=settings.max_body_bytes,
+        remote_images=bool(settings.remote_images),
+        unknown_fields=settings.unknown_fields,
+    )
     limits, shutdown = limit_policy(settings), Shutdown()
     signed_in = people(settings, opened, keys) if opened else None
     relay = Relay(

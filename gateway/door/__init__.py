@@ -22,14 +22,17 @@ from gateway.door.errors import (
     UnknownField,
     Unsupported,
 )
+from gateway.door.hints import SDK_FIELDS
 from gateway.door.image import Image
 from gateway.door.image_tokens import GLM_4V_9B_IMAGE_TOKENS, image_tokens
 from gateway.door.parsing import parse_chat
 from gateway.door.remote_url import BadURL, RemoteURL, parse_remote_url
 from gateway.door.request import ChatRequest, digest_images
+from gateway.door.unknown_fields import named
 
 __all__ = [
     "GLM_4V_9B_IMAGE_TOKENS",
+    "SDK_FIELDS",
     "BadImage",
     "BadSyntax",
     "BadURL",
@@ -48,6 +51,7 @@ __all__ = [
     "digest_images",
     "engine_body",
     "image_tokens",
+    "named",
     "parse_chat",
     "parse_remote_url",
 ]

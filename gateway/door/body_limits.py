@@ -13,6 +13,8 @@ class DoorLimits:
     text_bytes: int = 2 * 1024 * 1024  # the body without its base64
     depth: int = 64  # of the JSON; the engine allows a schema as many levels
     values: int = 50_000  # of the JSON, those in tool calls' arguments apart: objects cost far more time than text
+    unknown_fields: Literal["ignore", "refuse"] = "ignore"
+    ignored_fields: int = 64  # different names that are ignored in one request
     text_chars: int = 1_000_000  # of all that the chat template renders
     messages: int = 1_000
     parts: int = 1_000  # content parts in all messages together
@@ -26,6 +28,7 @@ class DoorLimits:
     top_logprobs: int = 20
     stops: int = 4  # as many as OpenAI; the engine refuses more
     stop_chars: int = 256
+    stop_token_ids: int = 16  # the engine's own bound is 128, and passing it stops the engine
     logit_biases: int = 300
 
     # Tools and schemas

@@ -1,5 +1,6 @@
 """The chat completions body as types: every field that is understood, and no other; it never checks limits.
 
+The types refuse every other name. unknown_fields.py takes ignored names out of a body before its second reading.
 `None` means the same as absent. A field whose only type is None is part of OpenAI's API that this service does not
 have: null passes, anything else is refused (hints.py says what to send instead).
 """
@@ -10,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
+TokenId = Annotated[int, Meta(ge=0, le=9_999_999)]
 Label = Annotated[str, Meta(max_length=512)]
 # The lookahead: `$` alone lets Python accept a line feed at the end; `\Z` is unknown to JSON Schema.
 ToolName = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.\-]+$(?!\n)")]
@@ -63,18 +65,6 @@ class ToolCall(Part):
     index: int | None = None  # streamed answers carry it
 
 
-class URLCitation(Part):
-    start_index: int
-    end_index: int
-    title: str
-    url: str
-
-
-class Annotation(Part):
-    type: Literal["url_citation"]
-    url_citation: URLCitation
-
-
 class SystemMessage(Part, tag_field="role", tag="system"):
     content: str | list[TextPart]
     name: Label | None = None
@@ -97,7 +87,7 @@ class AssistantMessage(Part, tag_field="role", tag="assistant"):
     reasoning: str | None = None
     reasoning_content: str | None = None
     refusal: str | None = None
-    annotations: list[Annotation] | None = None
+    annotations: Any = None  # dropped, whatever shape other services gave it
     parsed: Any = None  # the SDK's own reading of `content`, sent back with an answer; dropped
     audio: None = None
     function_call: None = None
@@ -173,15 +163,17 @@ ResponseFormat = TextFormat | JsonObjectFormat | JsonSchemaFormat
 
 class StreamOptions(Part):
     include_usage: bool | None = None
+    continuous_usage_stats: bool | None = None
     include_obfuscation: Literal[False] | None = None
 
 
 class Thinking(Part):
-    type: Literal["enabled", "disabled"]
+    type: Literal["enabled", "disabled"] | None = None
 
 
 class TemplateSwitches(Part):
     enable_thinking: bool | None = None
+    thinking: bool | None = None
 
 
 class Prediction(Part):
@@ -209,7 +201,15 @@ class ChatBody(Part):
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
     seed: int | None = None
+    top_k: Annotated[int, Meta(ge=-1, le=1_000_000)] | None = None  # the engine keeps it in 32 bits
+    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    repetition_penalty: Annotated[float, Meta(ge=0.1, le=10)] | None = None
+    do_sample: bool | None = None
+    min_tokens: Annotated[int, Meta(ge=0)] | None = None
+    ignore_eos: bool | None = None
     stop: str | list[str] | None = None
+    stop_token_ids: list[TokenId] | None = None
+    skip_special_tokens: bool | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0)] | None = None
     logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
@@ -219,7 +219,10 @@ class ChatBody(Part):
     parallel_tool_calls: bool | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     thinking: Thinking | None = None
+    enable_thinking: bool | None = None
     chat_template_kwargs: TemplateSwitches | None = None
+    continue_final_message: bool | None = None
+    add_generation_prompt: bool | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 

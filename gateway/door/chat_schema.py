@@ -21,4 +21,8 @@ def chat_schema(limits: DoorLimits) -> dict[str, Any]:
         raise NotImplementedError(kind)
 
     _, schemas = msgspec.json.schema_components([ChatBody], schema_hook=as_string, ref_template=REF_TEMPLATE)
+    if limits.unknown_fields == "ignore":
+        for schema in schemas.values():
+            if schema.get("additionalProperties") is False:
+                del schema["additionalProperties"]
     return schemas

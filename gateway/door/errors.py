@@ -2,7 +2,7 @@
 
 DoorError                status, code, param, message
 ├── BadSyntax       400  not one strict JSON object
-├── UnknownField    400  a field that nobody here understands
+├── UnknownField    400  a field that must not be ignored: a slip, or one whose absence would show
 ├── BadValue        400  a field with the wrong type or value
 ├── Unsupported     400  a part of OpenAI's API that this service does not have
 ├── ForgedToken     400  a control token where only text may stand
@@ -30,6 +30,7 @@ class DoorError(Exception):
         self.status = self.default_status if status is None else status
         self.code = self.default_code if code is None else code
         self.param = param
+        self.ignored: tuple[str, ...] = ()  # names that were ignored before the refusal
 
 
 class BadSyntax(DoorError):

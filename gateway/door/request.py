@@ -9,6 +9,7 @@ import msgspec
 from gateway.door.body_limits import DoorLimits
 from gateway.door.chat_body import AssistantMessage, ChatBody, FunctionTool, TextPart, UserMessage
 from gateway.door.engine_messages import message_texts, wire_message
+from gateway.door.errors import DoorError
 from gateway.door.image import Image, check_decoding, check_payloads
 from gateway.door.image_headers import Steps
 from gateway.door.parameters import ToolChoiceValue
@@ -16,7 +17,10 @@ from gateway.door.parameters import ToolChoiceValue
 
 @dataclass(eq=False)
 class ChatRequest:
-    """`images` in the order of the conversation; `max_tokens` and `thinking` as in effect (None: the default)."""
+    """`images` in the order of the conversation; `max_tokens` and `thinking` as in effect (None: the default).
+
+    `ignored`: names of the client's fields that were left out, in their order, as the client wrote them.
+    """
 
     body: ChatBody
     limits: DoorLimits
@@ -25,6 +29,7 @@ class ChatRequest:
     thinking: bool | None
     tools: tuple[FunctionTool, ...]
     tool_choice: ToolChoiceValue | None
+    ignored: tuple[str, ...] = ()
 
     @property
     def model(self) -> str:
@@ -38,6 +43,16 @@ class ChatRequest:
     def include_usage(self) -> bool:
         """Whether the client asked for the usage event of a stream."""
         return self.body.stream_options is not None and bool(self.body.stream_options.include_usage)
+
+    @property
+    def continuous_usage(self) -> bool:
+        """Whether the client asked for usage in every event. As with vLLM, it must ask for the usage event, too."""
+        return self.include_usage and bool(self.body.stream_options and self.body.stream_options.continuous_usage_stats)
+
+    @property
+    def temperature(self) -> float | None:
+        """The temperature in effect: `do_sample: false` is 0, whatever else was sent."""
+        return 0.0 if self.body.do_sample is False else self.body.temperature
 
     @property
     def remote(self) -> tuple[Image, ...]:
@@ -114,11 +129,15 @@ def digest_images(request: ChatRequest) -> Steps:
     Returns the steps that reading the files took.
     """
     steps = Steps(request.limits.image_steps, request.limits.images_steps)
-    if request.remote:
-        check_payloads(request.images, request.limits)  # once more: only now it is known how much they are
-    for image in request.images:
-        image.digest(request.limits, steps)
-    check_decoding(request.images, request.limits)
+    try:
+        if request.remote:
+            check_payloads(request.images, request.limits)  # once more: only now it is known how much they are
+        for image in request.images:
+            image.digest(request.limits, steps)
+        check_decoding(request.images, request.limits)
+    except DoorError as error:
+        error.ignored = request.ignored
+        raise
     return steps
 
 

@@ -52,7 +52,8 @@ def check_syntax(body: bytes, *, depth: int, text_bytes: int, values: int, extre
         raise BadSyntax(tree.reason, param=path((tree.name,)))
     if not isinstance(tree, dict):
         raise BadSyntax("The body is JSON, but not an object. Send an object with `model` and `messages`.")
-    _check_tree(tree, depth)
+    # Decoded UTF-8 has no half of a pair: only an escape can write one.
+    _check_tree(tree, depth, may_be_halved="\\ud" in text or "\\uD" in text)
     return tree
 
 
@@ -180,7 +181,7 @@ def _decoder(read_float: Callable[[str], float | _Fault]) -> json.JSONDecoder:
 _DECODER = _decoder(_float)
 
 
-def _check_tree(tree: dict[str, Any], depth: int) -> None:
+def _check_tree(tree: dict[str, Any], depth: int, *, may_be_halved: bool) -> None:
     level: list[Any] = [tree]
     reached = 0
     while level:
@@ -192,11 +193,11 @@ def _check_tree(tree: dict[str, Any], depth: int) -> None:
             values: Any = node
             if isinstance(node, dict):
                 values = node.values()
-                if any(map(_halved, node)):
+                if may_be_halved and any(map(_halved, node)):
                     raise _half(path(find(tree, node)))
             for value in values:
                 if isinstance(value, str):
-                    if _halved(value):
+                    if may_be_halved and _halved(value):
                         raise _half(path(find(tree, value)))
                 elif isinstance(value, dict | list):
                     below.append(value)

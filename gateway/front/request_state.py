@@ -37,13 +37,14 @@ class RequestState:
     """The connection that the request came by, and what the envelope made of it.
 
     ``request_id`` is our own, ``client_ip`` the client's address as a trusted proxy says or the socket (``unix`` on a Unix
-    socket), ``peer`` the socket's other end.
+    socket), ``peer`` the socket's other end. ``ignored``: names of the body's fields that were ignored, as the client wrote them.
     """
 
     connection: ConnectionView
     request_id: str = ""
     client_ip: str = ""
     peer: str = ""
+    ignored: tuple[str, ...] = ()
 
 
 def state_of(scope: Mapping[str, Any]) -> RequestState:

@@ -106,7 +106,8 @@ def read_events(block: bytes, answer: Answer, *, with_usage: bool) -> tuple[byte
     """Add a block of whole events to what is known of the answer; what of it the client may have, and whether it goes on.
 
     Only what was understood as a part of an answer is passed on. The closing ``[DONE]`` is held back: it may only follow the
-    durable record. The usage event goes to a client that asked for it. Anything else, an engine's error event in whatever
+    durable record. The usage event goes to a client that asked for it; usage in other events is of one choice and not
+    noted. Anything else, an engine's error event in whatever
     spelling, is held back with all that follows it, since its text is the engine's own.
     """
     events = block.split(_SEPARATOR)
@@ -156,7 +157,8 @@ def _note(completion: Completion, answer: Answer) -> None:
             _note_said(said, answer)
         if choice.finish_reason:
             answer.finish = choice.finish_reason
-    if completion.usage is not None:
+    # Beside the choices of an event stands what one choice has used so far: less than the whole answer costs.
+    if completion.usage is not None and not any(choice.delta for choice in completion.choices):
         answer.prompt_tokens = completion.usage.prompt_tokens
         answer.completion_tokens = completion.usage.completion_tokens
 

@@ -80,7 +80,7 @@ class Exchange:
             stream=request.stream,
             n=request.n,
             max_tokens=request.max_tokens,
-            temperature=request.body.temperature,
+            temperature=request.temperature,
             finish=answer.finish,
             traceparent=self.traceparent,
             prompt_tokens=answer.prompt_tokens,

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, TypeVar
 
-from gateway.door import ChatRequest
+from gateway.door import ChatRequest, named
 from gateway.front.errors import GatewayError, OverLimit, Unavailable
 from gateway.front.request_state import RequestState
 from gateway.keys.caller import Caller
@@ -221,11 +221,12 @@ def _params(request: ChatRequest) -> dict[str, Fact]:
     """The parameters that matter, as integers and short words: the log has no floats."""
     body = request.body
     given: dict[str, Fact | None] = {
+        "ignored": named(request.ignored) or None,
         "n": request.n,
         "max_tokens": request.max_tokens,
         "thinking": request.thinking,
         "tools": len(request.tools),
-        "temperature": None if body.temperature is None else f"{body.temperature:g}",
+        "temperature": None if request.temperature is None else f"{request.temperature:g}",
         "response_format": None if body.response_format is None else body.response_format.__struct_config__.tag,
     }
     return {name: value for name, value in given.items() if value is not None}

@@ -11,7 +11,7 @@ import msgspec
 
 from gateway.door import ChatRequest, image_tokens
 from gateway.front.errors import BadRequest, EngineBroke, GatewayError
-from gateway.relay.limits import prompt_tokens
+from gateway.relay.limit_policy import prompt_tokens
 
 _OF_THE_CALLER = (400, 422, 501)  # 422: content that can't be processed; 501: a feature that this model does not have
 _LENGTH = ("max_tokens", "max_completion_tokens", "input_tokens", "input_text")

@@ -5,7 +5,7 @@ Who may enter, what may pass, where it goes; then the relay. What is refused her
 
 from starlette.types import Receive, Scope, Send
 
-from gateway.door import ChatRequest, DoorError
+from gateway.door import SDK_FIELDS, ChatRequest, DoorError
 from gateway.front.bodies import MemoryShare, read_body
 from gateway.front.disconnects import ClientLeft, DisconnectGuard
 from gateway.front.errors import BadRequest, GatewayError, TooLarge
@@ -19,7 +19,7 @@ from gateway.relay.exchange import Exchange
 from gateway.relay.exchange_record import deny
 from gateway.relay.stage_times import StageTimes
 from gateway.routes.services import Services
-from gateway.telemetry.catalogue import Stage
+from gateway.telemetry.catalogue import OTHER, Stage
 
 ROUTE = "/v1/chat/completions"
 
@@ -70,6 +70,8 @@ class ChatCompletions:
         times.body_bytes = len(body)
         try:
             request = await services.reader.read(body, services.door, key)
+            if request.ignored:
+                self._note_ignored(request.ignored, state)
             if request.remote:
                 with DisconnectGuard(state.connection):
                     await services.fetcher.fetch(request, share)
@@ -78,6 +80,12 @@ class ChatCompletions:
                 with DisconnectGuard(state.connection):
                     await sanitize(request, services.image_workers, share, key)
         except DoorError as error:
+            if error.ignored and not state.ignored:
+                self._note_ignored(error.ignored, state)
             kind = TooLarge if error.status == 413 else BadRequest
             raise kind(error.message, param=error.param, code=error.code) from None
         return request
+
+    def _note_ignored(self, names: tuple[str, ...], state: RequestState) -> None:
+        state.ignored = names
+        self._services.metrics.ignored(name if name in SDK_FIELDS else OTHER for name in names)

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.door import named
 from gateway.front import errors
 from gateway.front.errors import GatewayError, MethodNotAllowed, NotFound
 from gateway.front.request_state import state_of
@@ -62,6 +63,8 @@ class RequestMiddleware:
                     (b"x-content-type-options", b"nosniff"),
                     *cross_origin,
                 ]
+                if state.ignored:
+                    message["headers"].append((b"x-vitrine-ignored", named(state.ignored).encode()))
                 unread = connection.is_sending_its_body(scope)
                 if unread or self._shutdown.begun:
                     message["headers"].append((b"connection", b"close"))

@@ -136,6 +136,7 @@ def _seconds(name: str, text: str, buckets: Buckets, *labels: str) -> Definition
 REQUESTS = (
     _counter("vitrine_requests_total", "HTTP requests answered.", "route", "method", "status"),
     _counter("vitrine_refused_total", "Refusals by the door, a limit, a full queue or the connection manager.", "code"),
+    _counter("vitrine_ignored_fields_total", "Unknown fields of requests that were ignored, by name.", "field"),
     _counter("vitrine_authentication_failures_total", "Requests without a key that is good.", "reason"),
     _gauge("vitrine_connections", "Open connections."),
 )

@@ -139,6 +139,11 @@ class Metrics:
         if 400 <= error.status < 500 or error.status == 503:
             self._counter("vitrine_refused_total").labels(error.code or error.type).inc()
 
+    def ignored(self, fields: Iterable[str]) -> None:
+        """Count fields of one request that were ignored; each is a name of a fixed list, or ``other``."""
+        for name in fields:
+            self._counter("vitrine_ignored_fields_total").labels(name).inc()
+
     def dismissed(self) -> None:
         """A connection without a request made room for another."""
         self._counter("vitrine_refused_total").labels("dismissed").inc()

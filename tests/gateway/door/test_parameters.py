@@ -19,6 +19,13 @@ PASSING: dict[str, Any] = {
     "top_p": 0.9,
     "frequency_penalty": -2.0,
     "presence_penalty": 2.0,
+    "top_k": -1,
+    "min_p": 1.0,
+    "repetition_penalty": 0.1,
+    "min_tokens": 5,
+    "ignore_eos": True,
+    "stop_token_ids": [0, 151_329],
+    "skip_special_tokens": False,
     "seed": 2**63 - 1,
     "stop": ["a", "b"],
     "logprobs": True,
@@ -48,6 +55,25 @@ def test_openais_parameters_reach_the_engine_as_they_came() -> None:
         ("top_p", 1.1),
         ("frequency_penalty", 3),
         ("presence_penalty", -2.5),
+        ("top_k", -2),
+        ("top_k", 2**31),
+        ("top_k", 1.5),
+        ("min_p", 1.1),
+        ("min_p", -0.1),
+        ("repetition_penalty", 0),
+        ("repetition_penalty", 10.5),
+        ("min_tokens", -1),
+        ("min_tokens", 32_769),
+        ("ignore_eos", "yes"),
+        ("stop_token_ids", [-1]),
+        ("stop_token_ids", [10**7]),
+        ("stop_token_ids", list(range(17))),
+        ("stop_token_ids", 5),
+        ("skip_special_tokens", 1),
+        ("do_sample", "no"),
+        ("enable_thinking", "no"),
+        ("continue_final_message", True),
+        ("add_generation_prompt", False),
         ("n", 0),
         ("n", 9),
         ("n", 1.5),
@@ -92,7 +118,6 @@ def test_openais_parameters_reach_the_engine_as_they_came() -> None:
         ("response_format", {"type": "regex"}),
         ("response_format", "json"),
         ("thinking", {"type": "auto"}),
-        ("thinking", {"type": "enabled", "budget_tokens": 5}),
         ("thinking", True),
     ],
 )
@@ -132,6 +157,13 @@ def test_max_tokens_is_capped_or_defaulted_where_the_policy_says_so() -> None:
         ({"reasoning_effort": "low"}, True),
         ({"reasoning_effort": "high", "thinking": {"type": "disabled"}}, False),
         ({"thinking": {"type": "enabled"}, "chat_template_kwargs": {"enable_thinking": True}}, True),
+        ({"enable_thinking": False}, False),
+        ({"enable_thinking": True, "reasoning_effort": "none"}, True),
+        ({"chat_template_kwargs": {"thinking": False}}, False),
+        ({"chat_template_kwargs": {"thinking": True, "enable_thinking": True}, "enable_thinking": True}, True),
+        ({"thinking": {"type": "disabled", "clear_thinking": False, "budget_tokens": 5}}, False),
+        ({"thinking": {"clear_thinking": True}}, None),
+        ({"chat_template_kwargs": {"enable_thinking": True, "clear_thinking": False}}, True),
     ],
 )
 def test_thinking_has_one_switch_in_the_engine(fields: dict[str, Any], on: bool | None) -> None:
@@ -140,9 +172,77 @@ def test_thinking_has_one_switch_in_the_engine(fields: dict[str, Any], on: bool 
     assert "thinking" not in made
 
 
-def test_two_switches_that_differ_are_refused() -> None:
-    error = refused(body(thinking={"type": "enabled"}, chat_template_kwargs={"enable_thinking": False}))
-    assert error.param == "thinking"
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"thinking": {"type": "enabled"}, "chat_template_kwargs": {"enable_thinking": False}}, "thinking"),
+        ({"thinking": {"type": "disabled"}, "enable_thinking": True}, "thinking"),
+        ({"enable_thinking": True, "chat_template_kwargs": {"thinking": False}}, "enable_thinking"),
+        (
+            {"chat_template_kwargs": {"thinking": False, "enable_thinking": True}},
+            "chat_template_kwargs.enable_thinking",
+        ),
+    ],
+)
+def test_two_switches_that_differ_are_refused(fields: dict[str, Any], param: str) -> None:
+    error = refused(body(**fields))
+    assert error.param == param
+    assert "contradict" in error.message
+
+
+def test_do_sample_false_is_temperature_0() -> None:
+    assert written(body(do_sample=False))["temperature"] == 0
+    assert written(body(do_sample=False, temperature=0.7))["temperature"] == 0
+    assert written(body(do_sample=True, temperature=0.7))["temperature"] == 0.7
+    made = written(body(do_sample=True))
+    assert "temperature" not in made
+    assert "do_sample" not in made
+
+
+def test_min_tokens_is_not_over_what_the_answer_may_have() -> None:
+    assert written(body(min_tokens=5, max_tokens=5))["min_tokens"] == 5
+    assert refused(body(min_tokens=6, max_tokens=5)).param == "min_tokens"
+
+
+BEGUN = {"role": "assistant", "content": "The colour is"}
+
+
+def test_the_last_turn_is_continued() -> None:
+    parts = {"role": "assistant", "content": [{"type": "text", "text": "The "}, {"type": "text", "text": "colour"}]}
+    for last in (BEGUN, parts, {**BEGUN, "reasoning_content": "Red."}):
+        for more in ({}, {"add_generation_prompt": False}):
+            made = written(body("What?", last, continue_final_message=True, **more))
+            assert made["continue_final_message"] is True
+            assert made["add_generation_prompt"] is False
+    made = written(body("What?", BEGUN, continue_final_message=False, add_generation_prompt=True))
+    assert not {"continue_final_message", "add_generation_prompt"} & made.keys()
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "content": None},
+        {"role": "assistant", "content": "  "},
+        {"role": "assistant", "content": "<think>a</think>b"},
+        {"role": "assistant", "content": "x", "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": ""}}]},
+        {"role": "assistant", "content": "a<|user|>"},
+    ],
+)
+def test_a_turn_that_cannot_be_continued_is_refused(last: dict[str, Any]) -> None:
+    assert refused(body("What?", last, continue_final_message=True)).status == 400
+
+
+def test_a_turn_is_not_continued_and_begun_at_once() -> None:
+    error = refused(body("What?", BEGUN, continue_final_message=True, add_generation_prompt=True))
+    assert error.param == "add_generation_prompt"
+
+
+def test_usage_in_every_event_needs_the_usage_event() -> None:
+    both = {"include_usage": True, "continuous_usage_stats": True}
+    assert written(body(stream=True, stream_options=both))["stream_options"] == both
+    for options in ({"continuous_usage_stats": True}, {"include_usage": False, "continuous_usage_stats": True}):
+        assert written(body(stream=True, stream_options=options))["stream_options"] == {"include_usage": True}
 
 
 def test_tools_and_their_choice() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.door import DoorLimits, parse_chat
 from gateway.door.syntax import without_base64
-from tests.gateway.door.bodies import body, data_url, image_part, picture, refused, user
+from tests.gateway.door.bodies import body, data_url, image_part, picture, refused, user, written
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from tests.gateway.door.bodies import body, data_url, image_part, picture, refus
         b"{'model': 1}",
         b'{"model": "m",}',
         b"\xff\xfe{\x00}\x00",
-        b'\xef\xbb\xbf{"model": "m", "messages": []}',
+        b'\xef\xbb\xbf\xef\xbb\xbf{"model": "m", "messages": []}',
         b'{"model": "m" "messages": []}',
         b'{"a": 01}',
         b'{"a": .5}',
@@ -164,3 +164,8 @@ def shape(value: object) -> object:
     if isinstance(value, list):
         return [shape(below) for below in value]
     return type(value).__name__
+
+
+def test_a_byte_order_mark_before_the_body_is_skipped() -> None:
+    sent = json.dumps(body(user("a", image_part(picture())))).encode()
+    assert written(b"\xef\xbb\xbf" + sent) == written(sent)

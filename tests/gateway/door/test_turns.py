@@ -174,3 +174,25 @@ def test_each_known_way_of_smuggling_is_refused_before_it_is_rendered(tokenizer:
     for sent in EVASIONS.values():
         with pytest.raises(ForgedToken):
             check(tokenizer, sent)
+
+
+@pytest.mark.parametrize(
+    "content", ["It is ", "  It is", [{"type": "text", "text": "It "}, {"type": "text", "text": "is"}]]
+)
+@pytest.mark.parametrize("more", [{}, {"reasoning_content": "Hm."}, {"name": "a"}])
+@pytest.mark.parametrize("fields", [{}, {"thinking": {"type": "disabled"}}])
+def test_a_turn_that_is_continued_is_the_end_of_the_prompt_and_open(
+    tokenizer: Any, content: Any, more: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    sent = body("What?", {"role": "assistant", "content": content, **more}, continue_final_message=True, **fields)
+    request = parse_chat(json.dumps(sent).encode(), LIMITS)
+    made = json.loads(engine_body(request, "served", SALT, bytes.hex))
+    text = tokenizer.apply_chat_template(
+        engines_view(made),
+        tokenize=False,
+        add_generation_prompt=made["add_generation_prompt"],
+        continue_final_message=made["continue_final_message"],
+        **made.get("chat_template_kwargs", {}),
+    )
+    assert text.rstrip().endswith("</think>\nIt is")
+    assert text.count("<|assistant|>") == 1

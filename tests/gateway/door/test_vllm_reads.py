@@ -46,6 +46,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "thinking": body(thinking={"type": "disabled"}, reasoning_effort="low"),
     "second turn": body("What?", *ANSWERS, {"role": "tool", "tool_call_id": "1", "content": "x"}, "And?"),
     "developer": body({"role": "developer", "content": [{"type": "text", "text": "x"}], "name": "n"}, "x"),
+    "continued": body("What?", {"role": "assistant", "content": "It is "}, continue_final_message=True),
+    "usage in every event": body(
+        stream=True, stream_options={"include_usage": True, "continuous_usage_stats": True}, do_sample=False
+    ),
     "json": body(response_format={"type": "json_object"}),
     "text": body(response_format={"type": "text"}),
 }
@@ -92,6 +96,15 @@ def test_vllm_reads_a_turns_reasoning_and_calls() -> None:
     turns: list[Any] = [dict(message) for message in understood.messages]
     assert turns[2]["reasoning"] == "Hm."
     assert turns[6]["tool_calls"][0]["function"]["name"] == "see"
+
+
+def test_vllm_takes_the_sampling_that_passes() -> None:
+    _, understood = read(BODIES["all parameters"])
+    sampling = understood.to_sampling_params(100, {})
+    for name in ("top_k", "min_p", "repetition_penalty", "min_tokens", "ignore_eos", "skip_special_tokens"):
+        # -1 and 0 both turn top_k off.
+        assert getattr(sampling, name) in ({-1, 0} if name == "top_k" else {PASSING[name]}), name
+    assert set(PASSING["stop_token_ids"]) <= set(sampling.stop_token_ids)
 
 
 @pytest.fixture(scope="module")

@@ -128,3 +128,16 @@ def test_tool_calls_are_part_of_the_answer() -> None:
 def test_garbage_is_an_engine_that_broke_and_nothing_worse(garbage: bytes) -> None:
     with pytest.raises(EngineBroke):
         read_whole(garbage, Answer())
+
+
+def test_usage_beside_choices_is_passed_on_and_not_taken_for_the_answers() -> None:
+    running = event(
+        choices=[{"index": 0, "delta": {"content": "a"}}], usage={"prompt_tokens": 3, "completion_tokens": 1}
+    )
+    answer = Answer()
+    passed, _ = read_events(running * 2, answer, with_usage=True)
+    assert passed == running * 2
+    assert (answer.prompt_tokens, answer.completion_tokens) == (None, None)
+    passed, progress = read_events(running + USAGE + DONE, answer, with_usage=True)
+    assert (passed, progress) == (running + USAGE, Progress.IS_DONE)
+    assert (answer.prompt_tokens, answer.completion_tokens) == (3, 2)

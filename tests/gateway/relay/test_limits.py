@@ -94,7 +94,7 @@ def test_a_refused_request_burns_nothing(gateway: Gateway, engine: FakeEngine) -
 @pytest.mark.parametrize(
     ("status", "changes"),
     [
-        (400, {"top_k": 5}),
+        (400, {"best_of": 2}),
         (400, {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "file:///x"}}]}]}),
         (404, {"model": "another"}),
         (413, {"messages": [{"role": "user", "content": "x" * 3_000_000}]}),
@@ -118,9 +118,9 @@ def test_what_is_left_is_right_in_a_flood_of_refusals(gateway: Gateway, engine: 
     key, key_id = gateway.limited_key("--requests-per-min", "9")
     assert left(gateway.chat(key), "requests") == 8
     for _ in range(15):  # from the eleventh on they are one record
-        assert left(gateway.chat(key, top_k=5), "requests") == 8
+        assert left(gateway.chat(key, best_of=2), "requests") == 8
     assert left(gateway.chat(key), "requests") == 7
-    assert left(gateway.chat(key, top_k=5), "requests") == 7
+    assert left(gateway.chat(key, best_of=2), "requests") == 7
     assert len(ledger.records(kind="deny", key=key_id)) <= 10
 
 

@@ -45,7 +45,7 @@ def lab(gateway: Gateway, running_engine: FakeEngine) -> tuple[str, str]:
     gateway.chat(key, messages=TEXT)
     running_engine.behaviour = Behaviour.ANSWERS
     for _ in range(2):
-        assert gateway.chat(key, top_k=3).status == 400
+        assert gateway.chat(key, best_of=2).status == 400
     return key, key_id
 
 

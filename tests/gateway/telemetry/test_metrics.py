@@ -164,7 +164,7 @@ def test_a_refused_request_is_counted_by_its_code_and_is_no_exchange(
     assert gateway.chat("vt_" + "x" * 49).status == 401
     assert gateway.chat(scraper).status == 403
     assert gateway.chat(key, model="gpt-4o").status == 404
-    assert gateway.chat(key, top_k=1).status == 400
+    assert gateway.chat(key, best_of=2).status == 400
     assert gateway.request("GET", "/v1/nothing", key=key).status == 404
     assert gateway.request("PROPFIND", "/healthz").status == 405
     moved = moves(before, scrape(gateway.metrics_port))
