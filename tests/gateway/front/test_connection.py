@@ -260,3 +260,24 @@ async def test_a_second_request_that_came_whole_is_still_answered(server: Site) 
     asyncio.get_running_loop().call_later(0.2, server.held.set)
     close = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     assert statuses(await talk(server, GET + GET + close)) == (200, 200, 200)
+
+
+async def test_a_client_that_leaves_with_requests_behind_the_running_one_is_noticed(server: Site) -> None:
+    """The request that is answered must learn of it: it would write to a closed connection, each time with an error in the log."""
+    server.held.clear()
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(GET * 3)
+    async with asyncio.timeout(10):
+        while not (server.connections and len(server.connections[0].pipeline) == 2):  # noqa: ASYNC110  no event for it
+            await asyncio.sleep(0.01)
+    (connection,) = server.connections
+    running = connection._running
+    assert running is not None
+    writer.transport.abort()
+    connection.flow.resume_reading()  # a reset is seen by who reads, or at the next write
+    async with asyncio.timeout(10):
+        while not connection.left:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert running.disconnected
+    assert not connection.pipeline
+    assert await running.receive() == {"type": "http.disconnect"}
