@@ -47,7 +47,7 @@ class EngineConnection(asyncio.Protocol):
         self._unread_bytes = self._head_bytes = 0
         self._paused = self._asked = self._whole = self._keeps = False
         self._error: Exception | None = None
-        self._silence_s = self._until_s = self._since_s = 0.0
+        self._silence_s = self._until_s = self._since_s = self._came_s = self._latest_s = 0.0
         self.status = 0
         self.kept_since_s = 0.0
 
@@ -63,6 +63,11 @@ class EngineConnection(asyncio.Protocol):
             if self._whole:
                 return b""
             await self._wait()
+        # What has lain here was not waited for: a client that reads slowly must not make its engine look slow.
+        now_s = self._loop.time()
+        self._until_s = min(self._until_s + now_s - self._came_s, self._latest_s)
+        if now_s > self._until_s:
+            raise TimeoutError  # nobody looks while there is always something
         piece = self._pieces.popleft() if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
         self._unread_bytes = 0
@@ -92,9 +97,13 @@ class EngineConnection(asyncio.Protocol):
             self.abort()
 
     def ask(self, request: bytes, body: bytes, silence_s: float, answer_s: float) -> None:
-        """Send a request; its answer may be silent for ``silence_s`` at a time and take ``answer_s`` in all."""
+        """Send a request; its answer may be silent for ``silence_s`` at a time, and be waited for ``answer_s`` in all.
+
+        With the time in which nobody took what was there it has twice that.
+        """
         self._asked = True
         self._silence_s, self._until_s = silence_s, self._loop.time() + answer_s
+        self._latest_s = self._until_s + answer_s
         if len(body) < SEND_BUFFER_BYTES >> 6:
             self._transport.write(request + body)
         else:
@@ -148,6 +157,8 @@ class EngineConnection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         if not self._whole:
+            if not self._pieces:
+                self._came_s = self._loop.time()
             self._pieces.append(body)
             self._unread_bytes += len(body)
 

@@ -107,6 +107,11 @@ class ClientConnection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.left = True
+        # uvicorn tells the request that came last. With others behind it, the one that is answered would write to nobody for ever.
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
+        self.pipeline.clear()
         self._manager.left(self)
         super().connection_lost(exc)
         if self.on_left is not None:

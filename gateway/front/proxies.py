@@ -7,6 +7,7 @@ What stands further left came from the client and may be anything.
 import ipaddress
 from collections.abc import Iterable, Iterator
 
+MOST_HOPS = 32  # proxies of ours between a client and us
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # All of IPv4, the same as a socket for both kinds gives it, and all of IPv6 that is public.
 _EVERYBODY: tuple[Network, ...] = tuple(map(ipaddress.ip_network, ("0.0.0.0/0", "::ffff:0:0/96", "2000::/3")))
@@ -42,7 +43,10 @@ class TrustedProxies:
         if not self.trusts(peer):
             return peer
         client = peer
-        for word in reversed(",".join(forwarded).split(",")):
+        # So many from the right and no more: to understand an address takes microseconds, and a head has room for thousands.
+        for word in reversed(",".join(forwarded).rsplit(",", MOST_HOPS)[-MOST_HOPS:]):
+            if "%" in word:
+                return client  # a zone, which may be any text, means nothing on another machine
             try:
                 client = str(ipaddress.ip_address(word.strip()))
             except ValueError:

@@ -115,6 +115,10 @@ def read_events(block: bytes, answer: Answer, *, with_usage: bool) -> tuple[byte
     kept: list[bytes] = []
     progress = Progress.GOES_ON
     for event in events:
+        if b"\n" in event or b"\r" in event:
+            # vLLM writes each event on one line. In JSON a line's end may be a blank, and a client would read something else.
+            progress = Progress.BROKE
+            break
         if event.startswith(b":"):
             continue  # a comment, which keeps a connection alive
         data = event.removeprefix(b"data:").removeprefix(b" ")

@@ -317,7 +317,8 @@ _OUTCOMES: dict[type[GatewayError], Outcome] = {
 
 
 _TOKEN_BYTES = 256  # as JSON: the longest tokens are runs of blanks, and a character may be written in six
-_LOGPROB_BYTES = 512  # one entry of a list of alternatives, its token twice
+# One entry of a list of alternatives: a token of up to 128 bytes, as text and as a list of numbers (128 blanks take 557).
+_LOGPROB_BYTES = 1536
 
 
 def _most_answer_bytes(request: ChatRequest, context: int | None) -> int:

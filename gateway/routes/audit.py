@@ -10,6 +10,7 @@ from gateway.front.errors import BadRequest, NotFound, Unavailable
 from gateway.keys.caller import Scope as KeyScope
 from gateway.ledger.client.reader_client import ReaderAway
 from gateway.ledger.errors import LedgerUnavailable
+from gateway.ledger.format.identity import is_identity
 from gateway.ledger.readers.browse import MOST_ROWS, RecordQuery
 from gateway.ledger.readers.reader_process import ReaderQuestion
 from gateway.routes.services import Services
@@ -23,6 +24,9 @@ def add(app: FastAPI, services: Services) -> None:
     @app.get("/v1/audit/receipts/{record_id}", summary="The proof that an exchange is in the audit log")
     async def receipt(record_id: str, request: Request) -> Response:
         caller = services.authentication.caller(request.scope, KeyScope.INFERENCE, KeyScope.AUDIT)
+        if not is_identity(record_id):
+            # The ledger is not asked: it counts a message that it cannot read as trouble.
+            raise NotFound("no exchange has such an id; X-Audit-Id of its answer has it")
         try:
             found = await services.ledger.receipt(record_id, caller.key_id, auditor=KeyScope.AUDIT in caller.scopes)
         except LedgerUnavailable:

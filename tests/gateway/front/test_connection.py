@@ -371,3 +371,24 @@ async def test_a_stream_in_http_1_1_still_comes_in_chunks(server: Site) -> None:
 async def test_head_in_http_1_0_has_no_body(server: Site) -> None:
     server.streams = True
     assert (await talk(server, b"HEAD / HTTP/1.0\r\n\r\n")).endswith(b"\r\n\r\n")
+
+
+async def test_a_client_that_leaves_with_requests_behind_the_running_one_is_noticed(server: Site) -> None:
+    """The request that is answered must learn of it: it would write to a closed connection, each time with an error in the log."""
+    server.held.clear()
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(GET * 3)
+    async with asyncio.timeout(10):
+        while not (server.connections and len(server.connections[0].pipeline) == 2):  # noqa: ASYNC110  no event for it
+            await asyncio.sleep(0.01)
+    (connection,) = server.connections
+    running = connection._running
+    assert running is not None
+    writer.transport.abort()
+    connection.flow.resume_reading()  # a reset is seen by who reads, or at the next write
+    async with asyncio.timeout(10):
+        while not connection.left:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert running.disconnected
+    assert not connection.pipeline
+    assert await running.receive() == {"type": "http.disconnect"}

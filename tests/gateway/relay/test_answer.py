@@ -87,6 +87,10 @@ def test_the_end_and_errors_are_held_back(block: bytes, with_usage: bool, passed
         b"data: ",
         b'event: error\ndata: {"message":"secret"}',
         b"secret",
+        # In JSON the end of a line may be a blank: a client would read two lines, of which the second is no data.
+        b'data: {"choices":[{"index":0,"delta":{"content":"x"}}],\n"x":1}',
+        b'data: {"choices":[{"index":0,"delta":{"content":"x"}}],\r"x":1}',
+        b': ping\ndata: {"choices":[{"index":0,"delta":{"content":"x"}}]}',
         b'data: {"choices":[{"index":0,"delta":{"content":"\xff"}}]}',
         b'data: {"choices":[],"usage":{"prompt_tokens":-1}}',
         b'data: {"choices":[],"usage":{"prompt_tokens":9223372036854775807}}',

@@ -226,6 +226,17 @@ def test_an_answer_may_be_as_long_as_its_tokens_can_make_it(small: Gateway, engi
     assert (refused.status, refused.error["code"]) == (502, "engine_broke")
 
 
+def test_alternatives_may_all_be_the_longest_tokens(small: Gateway, engine: FakeEngine) -> None:
+    """A client can ask for such an answer with ``logit_bias``: it must not look as if the engine had broken off."""
+    key, tokens = small.create_key(), 500
+    entry = {"token": " " * 128, "logprob": -12.345678329467773, "bytes": [32] * 128}
+    logprobs = {"content": [{**entry, "top_logprobs": [entry] * 20}] * tokens}
+    choice = {"index": 0, "message": {"content": " " * 128 * tokens}, "logprobs": logprobs, "finish_reason": "length"}
+    said = {"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": tokens}}
+    engine.raw = json.dumps(said, separators=(",", ":")).encode()
+    assert small.chat(key, **WITH_LOGPROBS | {"max_tokens": tokens}).status == 200
+
+
 def test_answers_that_nobody_reads_count_as_held_memory(small: Gateway, engine: FakeEngine) -> None:
     """A client that does not read holds its answer in the gateway: there is a bound for all, and a deadline for each."""
     key = small.create_key()

@@ -1,5 +1,6 @@
 """A client that reads its answer slowly holds no place at the engine that others wait for, and no answer for ever."""
 
+import asyncio
 import json
 import socket
 import threading
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.engines.connections import EngineConnections
+from gateway.engines.endpoint import parse
+from gateway.front.resolver import Resolver
 from tests.gateway.relay.test_faults import LONG, WITH_LOGPROBS, answer_of, held_bytes
 from tests.support.audit import Ledger
 from tests.support.deadline import until
@@ -79,3 +83,42 @@ def test_a_stream_that_is_read_slowly_ends_in_time(narrow: Gateway, engine: Fake
         assert narrow.chat(key).status == 200
         assert time.monotonic() - started_s < 5 * ANSWER_S
     assert [record["outcome"] for record in ledger.records(kind="complete")[-2:]] == ["client_left", "completed"]
+
+
+async def test_an_answer_that_is_always_there_and_taken_slowly_has_its_end_too(tmp_path: Path) -> None:
+    with FakeEngine(tmp_path, tcp=True) as engine:
+        engine.script = [{"content": "a" * 2000}] * 8000
+        connections = EngineConnections(parse(engine.url), None, Resolver())
+        body = json.dumps(question(stream=True)).encode()
+        answer = await connections.ask("POST", "/v1/chat/completions", body, silence_s=10, answer_s=0.5)
+        assert await answer.head() == 200
+        started_s = time.monotonic()
+
+        async def take_slowly() -> None:
+            while await answer.chunk():  # noqa: ASYNC110  slowness is what this is about
+                await asyncio.sleep(0.2)
+
+        with pytest.raises(TimeoutError):
+            await take_slowly()
+        assert time.monotonic() - started_s < 5
+        answer.release()
+        connections.close()
+
+
+async def test_an_engine_is_not_late_because_its_client_is(tmp_path: Path) -> None:
+    """The time in which nobody took what was there is not the engine's."""
+    with FakeEngine(tmp_path, tcp=True) as engine:
+        engine.script = [{"content": "a" * 2000}] * 8000
+        connections = EngineConnections(parse(engine.url), None, Resolver())
+        body = json.dumps(question(stream=True)).encode()
+        answer = await connections.ask("POST", "/v1/chat/completions", body, silence_s=10, answer_s=4)
+        assert await answer.head() == 200
+        said = b""
+        for _ in range(5):
+            said = await answer.chunk()
+            await asyncio.sleep(1)
+        while chunk := await answer.chunk():
+            said = chunk
+        answer.release()
+        connections.close()
+    assert said.endswith(b"data: [DONE]\n\n")

@@ -21,6 +21,7 @@ from tests.support.deadline import until
 from tests.support.fake_engine import Behaviour, FakeEngine
 from tests.support.gateway import RED_SQUARE, Answer, Gateway
 from tests.support.process import run
+from tests.support.scrape import scrape
 
 RED_SHA256 = hashlib.sha256(base64.b64decode(RED_SQUARE.partition(",")[2])).hexdigest()
 TEXT = [{"role": "user", "content": "no picture, but the word canary-7"}]
@@ -251,3 +252,19 @@ def _pid(line: str) -> int:
     found = re.search(r"pid\D*=\D*?(\d+)", re.sub("\x1b\\[[0-9;]*m", "", line))
     assert found, line
     return int(found[1])
+
+
+@pytest.mark.parametrize(
+    "name", ["a" * 7000, "a" * 257, "%00%ff", "x"], ids=["7,000 letters", "257", "no text", "short"]
+)
+def test_a_name_that_is_no_id_is_nobodys_receipt_and_no_trouble_of_the_ledgers(
+    gateway: Gateway, lab: tuple[str, str], name: str
+) -> None:
+    def troubles() -> float:
+        return sum(value for name, value in scrape(gateway.metrics_port).items() if "ledger_errors_total" in name)
+
+    before = troubles()
+    answer = gateway.request("GET", f"/v1/audit/receipts/{name}", key=lab[0])
+    assert (answer.status, answer.error["code"]) == (404, "not_found")
+    assert len(answer.body) < 1000
+    assert troubles() == before

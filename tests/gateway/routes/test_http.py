@@ -115,6 +115,16 @@ def test_a_path_outside_the_allowlist_is_not_found(gateway: Gateway, engine: Fak
     assert engine.bodies == []
 
 
+@pytest.mark.parametrize("path", ["/", "/static/page.css", "/swagger/swagger-ui-bundle.js"])
+@pytest.mark.parametrize(
+    "ranges", ["bytes=0-0", "bytes=" + ",".join(f"{10 * at}-{10 * at}" for at in range(100)), "bytes=9"]
+)
+def test_files_are_answered_whole_whatever_part_is_asked_for(gateway: Gateway, path: str, ranges: str) -> None:
+    whole = gateway.request("GET", path)
+    answer = gateway.request("GET", path, headers={"Range": ranges})
+    assert (answer.status, answer.body) == (200, whole.body)
+
+
 def test_a_wrong_method_is_said_so(gateway: Gateway, key: str) -> None:
     answer = gateway.request("GET", "/v1/chat/completions", key=key)
     assert (answer.status, answer.error["code"]) == (405, "method_not_allowed")
