@@ -62,6 +62,8 @@ class Envelope:
                     (b"x-content-type-options", b"nosniff"),
                     *cross_origin,
                 ]
+                if state.limits_left is not None:
+                    message["headers"] += await state.limits_left()
                 unread = connection.is_sending_its_body(scope)
                 if unread or self._shutdown.begun:
                     message["headers"].append((b"connection", b"close"))

@@ -164,6 +164,12 @@ class ReceiptAsk(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do"
     auditor: bool = False
 
 
+class LimitsAsk(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", tag="limits"):
+    """What is left of these limits now? Reply: LimitsLeft. Nothing is recorded and nothing is used up."""
+
+    limits: Annotated[tuple[Limit, ...], Meta(max_length=4)]
+
+
 class StatusAsk(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", tag="status"):
     """How the ledger is."""
 
@@ -176,7 +182,19 @@ class Prune(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", tag
 
 
 Ask = (
-    Admit | Complete | Deny | KeyEvent | Integrity | Boot | Lost | Abandon | ReceiptAsk | StatusAsk | FiguresAsk | Prune
+    Admit
+    | Complete
+    | Deny
+    | KeyEvent
+    | Integrity
+    | Boot
+    | Lost
+    | Abandon
+    | ReceiptAsk
+    | LimitsAsk
+    | StatusAsk
+    | FiguresAsk
+    | Prune
 )
 
 
@@ -221,6 +239,12 @@ class Refusal(Struct, frozen=True, tag_field="is", tag="refusal"):
     remaining: int
     reset_ms: int
     left: tuple[Left, ...] = ()
+
+
+class LimitsLeft(Struct, frozen=True, tag_field="is", tag="limits_left"):
+    """Answer to LimitsAsk."""
+
+    left: tuple[Left, ...]
 
 
 class Fault(Struct, frozen=True, tag_field="is", tag="fault"):
@@ -268,7 +292,7 @@ class Pruned(Struct, frozen=True, tag_field="is", tag="pruned"):
     records: int
 
 
-Say = Receipt | Refusal | Fault | Proven | Status | Figures | Pruned
+Say = Receipt | Refusal | LimitsLeft | Fault | Proven | Status | Figures | Pruned
 
 
 class Question(Struct, frozen=True, forbid_unknown_fields=True):

@@ -27,6 +27,7 @@ from gateway.ledger.client.messages import (
     Fault,
     Integrity,
     KeyEvent,
+    LimitsAsk,
     Lost,
     Prune,
     ReceiptAsk,
@@ -99,6 +100,7 @@ class LedgerService:
             Boot: self._clerk.boot,
             Lost: self._clerk.lost,
             Abandon: self._clerk.abandon,
+            LimitsAsk: self._clerk.limits_left,
         }
 
     def _make_clerk(self, opened: Opened) -> RecordWriter:
