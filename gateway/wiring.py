@@ -497,7 +497,7 @@ def services(
         pool=pool,
         ledger=ledger,
         metrics=metrics,
-        authentication=Authentication(keys, sign_in_limiter(settings), signed_in, metrics),
+        authentication=Authentication(keys, sign_in_limiter(settings), signed_in, metrics, limits, ledger),
         relay=relay,
         reader=BodyReader(),
         memory=memory_budget(settings),

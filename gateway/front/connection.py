@@ -209,7 +209,7 @@ class ClientConnection(HttpToolsProtocol):
         self._manager.asked(self)
         super().on_headers_complete()
         self.scope["state"][KEY] = RequestState(self)
-        if self.parser.get_http_version() == "1.0":
+        if self.scope["http_version"] == "1.0":
             # HTTP/1.0 knows no chunks: an answer without a length ends with its connection.
             self.cycle.chunked_encoding, self.cycle.expected_content_length = False, _UntilTheEnd()
 

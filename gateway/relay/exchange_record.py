@@ -185,6 +185,14 @@ async def deny(
         error.headers += limit_policy.headers(receipt.left)
 
 
+async def limits_left(ledger: LedgerClient, bounds: tuple[Limit, ...]) -> list[Header]:
+    """The headers of what is left of ``bounds``; none while the ledger is away. For answers that use nothing up."""
+    try:
+        return limit_policy.headers(await ledger.limits_left(bounds))
+    except (LedgerUnavailable, LedgerRefused):
+        return []
+
+
 def _no_record() -> Unavailable:
     return Unavailable(
         "the audit log does not answer, and nothing is answered without a record; try again soon",

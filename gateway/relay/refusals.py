@@ -69,7 +69,8 @@ def of_event(raw: bytes, request: ChatRequest, context: int | None) -> Judgement
 
 
 def _judged(status: int, error: EngineError, request: ChatRequest, context: int | None) -> Judgement:
-    # vLLM compiles a grammar after it took the request. Then it says of a schema what it says of any request that failed.
+    # vLLM compiles a grammar after it took the request. Then it says of a schema what it says of any request that failed. That
+    # the schema is to blame holds where the profile pins one backend for grammars; else the first request decides which it is.
     grammar_failed = status == 500 and error.message == _ONE_REQUEST_FAILED and _has_grammar(request)
     if grammar_failed or (status == 400 and _GRAMMAR.match(error.message)):
         return Judgement(_no_grammar(request))

@@ -10,7 +10,7 @@ from gateway.front.errors import BadRequest, NotFound, Unavailable
 from gateway.keys.caller import Scope as KeyScope
 from gateway.ledger.client.reader_client import ReaderAway
 from gateway.ledger.errors import LedgerUnavailable
-from gateway.ledger.format.identity import is_identity
+from gateway.ledger.format.record_id import is_identity
 from gateway.ledger.readers.browse import MOST_ROWS, RecordQuery
 from gateway.ledger.readers.reader_process import ReaderQuestion
 from gateway.routes.services import Services

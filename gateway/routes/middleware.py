@@ -65,6 +65,8 @@ class RequestMiddleware:
                 ]
                 if state.ignored:
                     message["headers"].append((b"x-vitrine-ignored", named(state.ignored).encode()))
+                if state.limits_left is not None:
+                    message["headers"] += await state.limits_left()
                 unread = connection.is_sending_its_body(scope)
                 if unread or self._shutdown.begun:
                     message["headers"].append((b"connection", b"close"))

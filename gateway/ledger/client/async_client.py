@@ -32,6 +32,10 @@ from gateway.ledger.client.messages import (
     Deny,
     Integrity,
     KeyEvent,
+    Limit,
+    LimitRemaining,
+    LimitsAsk,
+    LimitsLeft,
     LostRecords,
     ProofReply,
     Prune,
@@ -175,6 +179,12 @@ class LedgerClient:
         """The proofs of an exchange: found, not_yet, not_found or not_yours."""
         ask = ReceiptAsk(record_id, caller_key_id, auditor)
         return await self._begin(ask, self._deadlines.other_s, (ProofReply,)).wait()
+
+    async def limits_left(self, limits: tuple[Limit, ...]) -> tuple[LimitRemaining, ...]:
+        """What is left of these limits now; of no limits without asking."""
+        if not limits:
+            return ()
+        return (await self._begin(LimitsAsk(limits), self._deadlines.other_s, (LimitsLeft,)).wait()).left
 
     async def status(self) -> Status:
         return await self._begin(StatusAsk(), self._deadlines.other_s, (Status,)).wait()

@@ -164,6 +164,12 @@ class ReceiptAsk(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do"
     auditor: bool = False
 
 
+class LimitsAsk(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", tag="limits"):
+    """What is left of these limits now? Reply: LimitsLeft. Nothing is recorded and nothing is used up."""
+
+    limits: Annotated[tuple[Limit, ...], Meta(max_length=4)]
+
+
 class StatusAsk(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", tag="status"):
     """How the ledger is."""
 
@@ -185,6 +191,7 @@ Ask = (
     | LostRecords
     | Abandon
     | ReceiptAsk
+    | LimitsAsk
     | StatusAsk
     | StatisticsAsk
     | Prune
@@ -234,6 +241,12 @@ class Refusal(Struct, frozen=True, tag_field="is", tag="refusal"):
     left: tuple[LimitRemaining, ...] = ()
 
 
+class LimitsLeft(Struct, frozen=True, tag_field="is", tag="limits_left"):
+    """Answer to LimitsAsk."""
+
+    left: tuple[LimitRemaining, ...]
+
+
 class Fault(Struct, frozen=True, tag_field="is", tag="fault"):
     """Not understood or not possible; asking again will not help."""
 
@@ -279,7 +292,7 @@ class Pruned(Struct, frozen=True, tag_field="is", tag="pruned"):
     records: int
 
 
-Say = Receipt | Refusal | Fault | ProofReply | Status | LedgerStatistics | Pruned
+Say = Receipt | Refusal | LimitsLeft | Fault | ProofReply | Status | LedgerStatistics | Pruned
 
 
 class Question(Struct, frozen=True, forbid_unknown_fields=True):

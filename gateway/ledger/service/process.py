@@ -26,6 +26,7 @@ from gateway.ledger.client.messages import (
     Fault,
     Integrity,
     KeyEvent,
+    LimitsAsk,
     LostRecords,
     Prune,
     ReceiptAsk,
@@ -99,6 +100,7 @@ class LedgerService:
             Boot: self._writer.boot,
             LostRecords: self._writer.lost,
             Abandon: self._writer.abandon,
+            LimitsAsk: self._writer.limits_left,
         }
 
     def _make_writer(self, opened: Opened) -> RecordWriter:

@@ -22,6 +22,8 @@ from gateway.ledger.client.messages import (
     KeyEvent,
     Limit,
     LimitExceeded,
+    LimitsAsk,
+    LimitsLeft,
     LostRecords,
     Receipt,
     Refusal,
@@ -169,6 +171,9 @@ class RecordWriter:
             "tenant": None if ask.tenant is None else cap(ask.tenant),
         }
         return self._with_left(self._append("deny", identity, sender, fields, wall_ms), ask.limits)
+
+    def limits_left(self, ask: LimitsAsk, sender: int) -> LimitsLeft:
+        return LimitsLeft(self.limits.left(ask.limits, self._clock.monotonic_ms()))
 
     def roll_up(self, *, everything: bool = False) -> None:
         """Write the roll-ups whose minute is over."""
