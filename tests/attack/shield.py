@@ -15,7 +15,7 @@ from tests.gateway.door.test_fields import ENGINE_FIELDS
 PATHS = (
     "/invocations", "/inference/v1/generate", "/tokenize", "/detokenize", "/scale_elastic_ep", "/v1/completions", "/v1/embeddings",
     "/pooling", "/score", "/rerank", "/v1/load_lora_adapter", "/sleep", "/wake_up", "/collective_rpc", "/server_info", "/load",
-    "/version", "/v1/chat/completions/", "/v1/chat/completions/render", "/v1/responses", "/v1/messages", "//v1/chat/completions",
+    "/version", "/v1/chat/completions/render", "/v1/responses", "/v1/messages", "//v1/%63hat/completions",
     "/v1/../v1/chat/completions", "/static/../keys.sqlite", "/static/%2e%2e/%2e%2e/keys.sqlite",
 )
 # fmt: on
