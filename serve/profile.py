@@ -55,7 +55,8 @@ class Profile(BaseModel):
 
     ``flags`` are vLLM's long option names without the dashes; ``true`` is a bare switch, ``false`` its ``--no-`` form,
     a list repeats the values. ``environment`` is added to the engine's environment. ``model`` is a folder; empty when
-    the operator must name one. ``capability_flags`` maps a CUDA compute capability ("8.9") to flags that are added on
+    the operator must name one. ``demo`` tells users what a model that is only for trying out knows; empty for any other.
+    ``capability_flags`` maps a CUDA compute capability ("8.9") to flags that are added on
     cards of at least that capability.
     """
 
@@ -63,6 +64,7 @@ class Profile(BaseModel):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
     description: str
+    demo: str = ""
     model: str
     served_names: Annotated[list[str], Field(min_length=1)]
     device: Literal["cpu", "gpu"]
@@ -74,7 +76,8 @@ class Profile(BaseModel):
     def with_model(self, model: Path) -> "Profile":
         """The same profile for the model in another folder; its folder's name is added to the served names."""
         names = [*self.served_names, *({model.name} - set(self.served_names))]
-        return self.model_copy(update={"model": str(model), "served_names": names})
+        # What is said of the profile's own model need not be true of this one.
+        return self.model_copy(update={"model": str(model), "served_names": names, "demo": ""})
 
     def on(self, capability: float) -> "Profile":
         """The same profile with the flags that cards of this compute capability add."""

@@ -69,6 +69,7 @@ class FakeEngine:
         self.go_on = threading.Event()
         self.script: list[dict[str, Any]] = []
         self.finish = "stop"
+        self.demo = ""
         self.raw: bytes | None = None
         self._number, self._served_names = number, list(served_names)
         self._loop = asyncio.new_event_loop()
@@ -98,7 +99,7 @@ class FakeEngine:
         state = {
             "schema": 1, "number": self._number, "phase": phase, "message": message, "profile": "fake",
             "served_names": self._served_names, "supervisor_pid": 0, "manifest_root": "", "flags_digest": "",
-            "ready_since_s": 0.0, "started_at_s": 0.0, "max_model_len": 4096, "restarts": 0,
+            "ready_since_s": 0.0, "started_at_s": 0.0, "max_model_len": 4096, "restarts": 0, "demo": self.demo,
             "namespace": {"isolated": True, "inode": 1, "interfaces": ["lo"], "no_routes": 0},
         }  # fmt: skip
         temporary = self.folder / "state.tmp"
