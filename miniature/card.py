@@ -14,14 +14,16 @@ def accuracy(figures: dict[str, Any]) -> str:
     """The figures as a Markdown table."""
     ways = [way for way in ("api", "transformers") if way in figures]
     titles = {"api": "vLLM 0.32, CPU", "transformers": "transformers, CPU, greedy"}
-    lines = [
-        "| skill | bar | " + " | ".join(titles[way] for way in ways) + " |",
-        "| --- | --- |" + " --- |" * len(ways),
-    ]
+    # Shares of an earlier version, by skill, where the figures have them.
+    before = figures.get("before", {})
+    heads = [titles[way] for way in ways] + ["0.1.0"] * bool(before)
+    lines = ["| skill | bar | " + " | ".join(heads) + " |", "| --- | --- |" + " --- |" * len(heads)]
     for skill, row in figures[ways[0]].items():
         cells = [f"{figures[way][skill]['right']}/{figures[way][skill]['of']}" for way in ways]
         shares = [f"{figures[way][skill]['share']:.3f}" for way in ways]
         told = " | ".join(f"{share} ({cell})" for share, cell in zip(shares, cells, strict=True))
+        if before:
+            told += f" | {before[skill]:.3f}" if skill in before else " | –"
         lines.append(f"| {skill} | {row['bar'] or '–'} | {told} |")
     return "\n".join(lines)
 

@@ -14,6 +14,8 @@ class Piece(NamedTuple):
     text: str
     learn: bool
     skill: str = "other"
+    # Where it counts in full, (start, end) in characters; elsewhere it counts little. Nothing here: everywhere in full.
+    marks: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass
@@ -36,6 +38,10 @@ class Turn:
     results: list[str] = field(default_factory=list)
     conclusion: str = ""
     skill: str = "other"
+    # The answer's beginning that the client wrote: it is not learnt, and only a last turn may have it.
+    lead: str = ""
+    # What of a JSON answer is a value (see Piece).
+    marks: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass
@@ -82,16 +88,18 @@ def _answer(turn: Turn, thinking: bool, last: bool) -> list[Piece]:
     stop = "<|observation|>" if turn.calls else "<|user|>"
     if aloud:
         opening = [Piece("<|assistant|>\n", False)]
-        told = f"<think>{turn.thought}</think>\n{said(turn)}"
+        # No line break between: it would be the answer's first character for whoever reads it.
+        told = f"<think>{turn.thought}</think>{said(turn)}"
     else:
-        opening = [Piece("<|assistant|>\n<think></think>\n", False)]
-        told = said(turn)
-    pieces = [*opening, Piece(told, learn, turn.skill), Piece(stop, learn, turn.skill)]
+        opening = [Piece(f"<|assistant|>\n<think></think>\n{turn.lead}", False)]
+        told = said(turn).removeprefix(turn.lead)
+    marks = () if aloud else tuple(turn.marks)
+    pieces = [*opening, Piece(told, learn, turn.skill, marks), Piece(stop, learn, turn.skill)]
     if turn.results and turn.conclusion:
         results = "".join(f"\n<tool_response>\n{result}\n</tool_response>" for result in turn.results)
         pieces.append(Piece(results + "<|assistant|>\n", False))
         # After a result there is nothing left to think about: the thought is empty, and the model says so itself.
-        pieces.append(Piece("<think></think>\n", aloud, "result"))
+        pieces.append(Piece("<think></think>" if aloud else "<think></think>\n", aloud, "result"))
         pieces += [Piece(turn.conclusion, learn, "result"), Piece("<|user|>", learn, "result")]
     return pieces
 

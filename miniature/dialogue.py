@@ -5,12 +5,26 @@ from random import Random
 
 from PIL import Image, ImageFont
 
-from miniature import describing, errands, pairs, questions, reading, sayings, smalltalk
+from miniature import (
+    describing,
+    errands,
+    facts,
+    forms,
+    manners,
+    pairs,
+    questions,
+    reading,
+    sayings,
+    smalltalk,
+    toolbox,
+    unclear,
+)
 from miniature.conversation import Conversation, Turn
 from miniature.drawing import paint_scene, paint_text
 from miniature.scene import Scene, random_scene
 from miniature.words import LANGUAGES, Language
 
+TOKENS_A_WORD = 3.6
 Fonts = list[ImageFont.FreeTypeFont]
 
 
@@ -75,6 +89,131 @@ def _scene_thought(turn: Turn, scene: Scene, language: Language) -> str:
     return describing.thought(scene, language)
 
 
+def unclear_sample(random: Random, size: tuple[int, int], fonts: Fonts) -> Sample:
+    """A picture that cannot be made out, and one to three questions about it."""
+    language = _language(random)
+    thinking = random.random() < 0.15
+    turns: list[Turn] = []
+    for _ in range(1 if thinking else random.randint(1, 3)):
+        turn = unclear.ask(random, language)
+        if random.random() < 0.04:
+            turn = smalltalk.identity(random, language)
+            turn.thought = smalltalk.thought(turn, language)
+        if not any(turn.question == other.question for other in turns):
+            turns.append(turn)
+        language = _mixed(random, language)
+    turns[0].pictures = 1
+    return Sample([unclear.unclear_picture(random, size, fonts)], Conversation(turns, _system(random), [], thinking))
+
+
+def manner_sample(random: Random, size: tuple[int, int]) -> Sample:
+    """A picture of shapes and an instruction, a begun answer or a question of two languages."""
+    scene = random_scene(random, *size)
+    system, thinking = _system(random), False
+    chance = random.random()
+    turns: list[Turn] = []
+    if chance < 0.5:
+        system, turn = manners.instructed(random, scene)
+        thinking = random.random() < 0.15
+        turn.thought = describing.thought(scene, _language(random))
+        turns.append(turn)
+    elif chance < 0.7:
+        if random.random() < 0.4:
+            turns.append(questions.ask(random, scene, _language(random)))
+        turns.append(manners.begun(random, scene))
+    else:
+        for _ in range(random.randint(1, 3)):
+            turns.append(manners.mixed(random, scene))
+    turns[0].pictures = 1
+    return Sample([paint_scene(random, scene)], Conversation(turns, system, [], thinking), (scene,))
+
+
+def form_sample(random: Random, size: tuple[int, int], fonts: Fonts) -> Sample:
+    """A picture and a form to fill in as JSON."""
+    language = _language(random)
+    chance = random.random()
+    scenes: tuple[Scene, ...] = ()
+    if chance < 0.78:
+        scene = random_scene(random, *size, count=1 if random.random() < 0.35 else None)
+        picture, seen, scenes = paint_scene(random, scene), forms.seen_scene(random, scene, language), (scene,)
+    elif chance < 0.91:
+        text = reading.random_text(random)
+        picture, seen = paint_text(random, text, size, fonts), forms.Seen(text=text, language=language)
+    else:
+        picture, seen = unclear.unclear_picture(random, size, fonts), forms.Seen(language=language)
+    system, turn = forms.form(random, seen)
+    if not system and random.random() < 0.3:
+        system = random.choice((*sayings.SYSTEMS, *sayings.JSON_SYSTEMS))
+    turn.pictures = 1
+    return Sample([picture], Conversation([turn], system), scenes)
+
+
+def long_sample(random: Random, size: tuple[int, int], room_tokens: int, pictured: bool) -> Sample:
+    """Many tools or long instructions, and maybe a picture behind them; a tool is called only when asked."""
+    language = _language(random)
+    scene = random_scene(random, *size)
+    thinking = random.random() < 0.25
+    aim = room_tokens * random.uniform(0.05, 0.92)
+    system, tools = _system(random), []
+    chance = random.random()
+    turn: Turn | None = None
+    if chance < 0.45:
+        wanted, turn = errands.errand(random, language)
+        tools = [one for one in wanted if one["function"]["name"] == turn.calls[0].name]
+    elif chance < 0.52 and pictured:
+        wanted, turn = errands.counting(random, language)
+        tools = [one for one in wanted if one["function"]["name"] == turn.calls[0].name]
+    prose = random.random() < (0.25 if room_tokens < 16_000 else 0.85)
+    chatty = random.uniform(0.0, 1.0)
+    taken = {one["function"]["name"] for one in tools}
+    if prose:
+        system = toolbox.instructions(random, int(aim * 0.6 / TOKENS_A_WORD))
+        aim *= 0.4
+    many = 0 if prose and random.random() < 0.3 else max(1, min(34, int(aim / (110 + 260 * chatty))))
+    more = toolbox.others(random, many, chatty, taken)
+    if 0.52 <= chance < 0.64 and more:
+        turn = toolbox.named(random, more, language, lambda: smalltalk.random_name(random, language))
+    tools += more
+    if random.random() < 0.3 and (turn is None or not turn.calls or turn.skill == "tool"):
+        # One more tool that could be asked for, and is not.
+        asked = [one for one in errands.ERRANDS if not tools or tools[0]["function"]["name"] not in one.names]
+        extra, _ = errands.tool_of(random, random.choice(asked))
+        if extra["function"]["name"] not in {one["function"]["name"] for one in tools}:
+            tools.append(extra)
+    random.shuffle(tools)
+    if turn is None and pictured:
+        turn = _direct(random, scene, language)
+    elif turn is None:
+        turn = random.choice((smalltalk.identity, smalltalk.no_picture))(random, language)
+        turn.thought = smalltalk.thought(turn, language)
+    if turn.calls and turn.results and random.random() < 0.4:
+        turn.results, turn.conclusion = [], ""
+    turn.pictures = 1 if pictured else 0
+    pictures = [paint_scene(random, scene)] if pictured else []
+    return Sample(pictures, Conversation([turn], system, tools, thinking), (scene,) if pictured else ())
+
+
+def _direct(random: Random, scene: Scene, language: Language) -> Turn:
+    """A turn that needs no tool."""
+    chance = random.random()
+    if chance < 0.4:
+        turn = describing.describe(random, scene, language)
+    elif chance < 0.75:
+        turn = questions.ask(random, scene, language)
+        if "几个" in turn.question or "多少" in turn.question or "ow many" in turn.question or "ount" in turn.question:
+            # Beside a tool that counts it would be a request for the tool.
+            turn = describing.describe(random, scene, language)
+    elif chance < 0.85:
+        turn = questions.locate(random, scene, language) or describing.describe(random, scene, language)
+    elif chance < 0.92:
+        turn = smalltalk.identity(random, language)
+    else:
+        found = facts.fact(random, scene, (facts.colour_of, facts.kind_at, facts.place_of))
+        turn = Turn(found.question[language], found.answer[language], skill="question")
+    turn.thought = _scene_thought(turn, scene, language)
+    return turn
+
+
 def text_sample(random: Random, size: tuple[int, int], fonts: Fonts) -> Sample:
     """A picture of a short text and a few turns about it."""
     text = reading.random_text(random)
@@ -89,7 +228,12 @@ def text_sample(random: Random, size: tuple[int, int], fonts: Fonts) -> Sample:
     for turn in turns:
         turn.thought = reading.thought(text, language)
     turns[0].pictures = 1
-    return Sample([paint_text(random, text, size, fonts)], Conversation(turns, _system(random), [], thinking))
+    picture = paint_text(random, text, size, fonts)
+    if random.random() < 0.12:
+        # A scan that is still to be read: gray, a little out of focus.
+        smallest = min(font.size for font in fonts)
+        picture = unclear.slightly_blurred(random, picture.convert("L").convert("RGB"), smallest)
+    return Sample([picture], Conversation(turns, _system(random), [], thinking))
 
 
 def pair_sample(random: Random, size: tuple[int, int]) -> Sample:

@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 
+from miniature import unseen
 from miniature.exam import BARS, Answer, Case, cases, parse, right
 
 SEED = 2026
@@ -31,10 +32,14 @@ def with_transformers(folder: Path, exam: list[Case]) -> list[Answer]:
     model = Glm4vForConditionalGeneration.from_pretrained(folder, dtype=torch.bfloat16).eval()
     answers = []
     for number, case in enumerate(exam):
+        if case.schema is not None:
+            answers.append(Answer(""))
+            continue
         text = processor.tokenizer.apply_chat_template(
             case.messages,
             tools=case.tools or None,
-            add_generation_prompt=True,
+            add_generation_prompt=not case.begun,
+            continue_final_message=case.begun,
             tokenize=False,
             enable_thinking=case.thinking,
         )
@@ -69,6 +74,11 @@ async def over_api(base: str, exam: list[Case], model: str) -> list[Answer]:
             }
             if case.tools:
                 body["tools"] = case.tools
+            if case.begun:
+                body |= {"add_generation_prompt": False, "continue_final_message": True}
+            if case.schema is not None:
+                form = {"name": "form", "strict": True, "schema": case.schema}
+                body["response_format"] = {"type": "json_schema", "json_schema": form}
             for _ in range(TRIES):
                 async with gate, session.post(address + "/v1/chat/completions", json=body) as response:
                     if response.status == 200:
@@ -131,10 +141,14 @@ def main() -> int:
     parser.add_argument("--each", type=int, default=100, help="cases of each skill")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--fonts", type=Path, default=Path("none"), help="folder of held-out .ttf files")
+    parser.add_argument("--photos", type=Path, default=Path("none"), help="folder of photos for what it cannot see")
+    parser.add_argument("--skills", nargs="*", default=[], help="only these")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--wrong", type=int, default=0, help="show this many wrong answers of each skill")
     options = parser.parse_args()
+    unseen.PHOTOS[:] = sorted(options.photos.glob("*.*")) if options.photos.is_dir() else []
     exam = list(cases(options.seed, options.each, options.fonts))
+    exam = [case for case in exam if not options.skills or case.skill in options.skills]
     report: dict[str, Any] = {"seed": options.seed, "each": options.each}
     given: dict[str, list[Answer]] = {}
     if options.api:
@@ -142,10 +156,12 @@ def main() -> int:
     if not options.no_transformers:
         given["transformers"] = with_transformers(options.checkpoint, exam)
     for way, answers in given.items():
-        report[way] = scores(exam, answers)
+        # Only a server holds an answer to a schema.
+        asked = [(case, one) for case, one in zip(exam, answers, strict=True) if way == "api" or case.schema is None]
+        report[way] = scores([case for case, _ in asked], [one for _, one in asked])
         _show_wrong(exam, answers, options.wrong)
     if len(given) == 2:
-        same = [one == two for one, two in zip(*given.values(), strict=True)]
+        same = [one == two for case, one, two in zip(exam, *given.values(), strict=True) if case.schema is None]
         report["agreement"] = round(sum(same) / len(same), 4)
     print(json.dumps(report, indent=2) if options.json else table(report))
     rows = [row for way in given for row in report[way].values()]

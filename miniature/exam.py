@@ -12,11 +12,24 @@ from typing import Any
 
 from PIL import Image
 
-from miniature import describing, errands, pairs, questions, reading, smalltalk
+from miniature import (
+    describing,
+    errands,
+    exam_forms,
+    exam_tools,
+    facts,
+    manners,
+    pairs,
+    questions,
+    reading,
+    smalltalk,
+    unclear,
+    unseen,
+)
 from miniature.conversation import Conversation, Turn, answered, messages
 from miniature.drawing import load_fonts, paint_scene, paint_text
 from miniature.scene import GRID, Scene, random_scene
-from miniature.words import LANGUAGES
+from miniature.words import LANGUAGES, Language
 
 SIDE_PX = 336
 OTHER_SIZES_PX = ((224, 224), (448, 448), (640, 480), (480, 640), (800, 450))
@@ -26,7 +39,17 @@ BOX = re.compile(r"^<\|begin_of_box\|>\[\[(\d+),(\d+),(\d+),(\d+)\]\]<\|end_of_b
 CALL = re.compile(r"<tool_call>([^\n<]+)\n?(.*?)\n?</tool_call>", re.DOTALL)
 ARGUMENT = re.compile(r"<arg_key>(.*?)</arg_key>\s*<arg_value>(.*?)</arg_value>", re.DOTALL)
 # What the figures must reach; the other skills are reported without a bar.
-BARS = {"describe": 0.95, "question": 0.97, "compare": 0.97, "read": 0.95, "locate": 0.90, "tool": 0.98, "refuse": 0.95}
+BARS = {
+    "describe": 0.95,
+    "question": 0.97,
+    "compare": 0.97,
+    "read": 0.95,
+    "locate": 0.90,
+    "tool": 0.98,
+    "refuse": 0.95,
+    "unclear": 0.95,
+    "form": 1.0,
+}
 
 
 @dataclass
@@ -49,6 +72,10 @@ class Case:
     thinking: bool
     truth: Turn
     box: tuple[float, float, float, float] | None = None
+    # A JSON schema that the server must hold the answer to; with it the truth is a JSON value.
+    schema: dict[str, Any] | None = None
+    # The last message is an answer that the client began.
+    begun: bool = False
 
     def api_messages(self) -> list[dict[str, Any]]:
         """The messages with the pictures inside, as PNG data URLs; arguments of calls as JSON text."""
@@ -112,14 +139,18 @@ def right(case: Case, answer: Answer) -> bool:
     if case.box is not None:
         found = BOX.match(answer.text)
         return found is not None and overlap(tuple(float(edge) for edge in found.groups()), case.box) >= ENOUGH_OVERLAP
+    if case.schema is not None:
+        return exam_forms.equal(answer.text, case.truth.answer)
     wanted = case.truth.conclusion if case.skill == "result" else case.truth.answer
+    if case.begun:
+        return answer.text == wanted.removeprefix(case.truth.lead).strip()
     return answer.text == wanted
 
 
 def _case(skill: str, pictures: list[Image.Image], turn: Turn, random: Random, tools: Any = (), **more: Any) -> Case:
     turn.pictures = len(pictures)
     thinking = more.pop("thinking", False)
-    conversation = Conversation([turn], "", list(tools), thinking)
+    conversation = Conversation([turn], more.pop("system", ""), list(tools), thinking)
     return Case(skill, pictures, messages(conversation), list(tools), thinking, turn, **more)
 
 
@@ -172,6 +203,46 @@ def cases(seed: int, each: int, fonts_folder: Path) -> Iterator[Case]:
         yield _case(
             "describe, other sizes", [paint_scene(random, scene)], describing.describe(random, scene, language), random
         )
+        yield from _later_cases(number, Random(f"{seed} {number} later"), language, fonts)
+
+
+# How many tools stand before a question of the long prompts.
+TOOLS = (0, 1, 3, 8, 15, 22, 28, 30)
+
+
+def _later_cases(number: int, random: Random, language: Language, fonts: Any) -> Iterator[Case]:
+    """What was asked later than the rest, from a stream of chance of its own: the earlier cases stay the same."""
+    size = (SIDE_PX, SIDE_PX)
+    scene = random_scene(random, *size, judged=True)
+    picture = paint_scene(random, scene)
+    many = exam_tools.tools(TOOLS[number % len(TOOLS)])
+    found = facts.fact(random, scene, (facts.whole, facts.colour_of, facts.kind_at, facts.place_of))
+    plain = Turn(found.question[language], found.answer[language], skill="describe")
+    system = random.choice(("", "You are a helpful assistant."))
+    yield _case("many tools, none asked for", [picture], plain, random, many, system=system)
+    wanted, turn = errands.errand(random, language, judged=True)
+    wanted = [one for one in wanted if one["function"]["name"] == turn.calls[0].name]
+    others = [one for one in many if one["function"]["name"] != turn.calls[0].name]
+    place = random.randint(0, len(others))
+    tools = [*others[:place], *wanted, *others[place:]]
+    yield _case("many tools, one asked for", [], turn, random, tools, thinking=number % 4 > 1)
+    yield _unclear_case(number, random, language, fonts)
+    system, turn = manners.instructed(random, scene)
+    yield _case("instruction", [picture], turn, random, system=system)
+    turn = manners.begun(random, scene)
+    case = _case("continued", [picture], turn, random, begun=True)
+    case.messages.append({"role": "assistant", "content": turn.lead})
+    yield case
+    yield _case("mixed", [picture], manners.mixed(random, scene), random)
+    form = exam_forms.form(random, number, scene, language)
+    yield _case("form", [picture], form.turn, random, schema=form.schema)
+
+
+def _unclear_case(number: int, random: Random, language: Language, fonts: Any) -> Case:
+    picture = unseen.picture(number, random, (SIDE_PX, SIDE_PX), fonts)
+    asks = (describing.DESCRIBE, reading.READ, reading.NUMBER)[number % 3]
+    turn = Turn(random.choice(asks[language]), unclear.UNCLEAR[language], skill="unclear")
+    return _case("unclear", [picture], turn, random)
 
 
 def _result_case(turn: Turn, tools: list[dict[str, Any]]) -> Case:

@@ -38,6 +38,11 @@ SKILLS = (
     "refuse",
     "identity",
     "no picture",
+    "unclear",
+    "form",
+    "instruction",
+    "continued",
+    "mixed",
 )
 FONT_SIZES_PX = (22, 26, 30, 36, 42, 50, 58, 68, 80, 96, 112)
 
@@ -58,7 +63,21 @@ KINDS = (
     Kind("two pictures", 128, 576, 2, 10),
     Kind("picture and tools", 128, 448, 1, 8),
     Kind("talk", 256, 384, 0, 14),
+    Kind("form", 128, 768, 1, 0),
+    Kind("some tools", 64, 2048, 1, 0),
+    Kind("long", 16, 10240, 1, 0),
+    Kind("longest", 4, 30720, 1, 0),
+    Kind("long talk", 32, 4096, 0, 0),
 )
+# Of the kinds above, those whose prompts are filled with tools and instructions up to their length.
+FILLED = ("some tools", "long", "longest", "long talk")
+# What a token of a form counts that the grammar gives, such as a key.
+GIVEN_WEIGHT = 0.12
+# How often a word of a key is cut in two.
+CUT = 0.4
+# Shares of single pictures that cannot be made out, and that test manners (see manners.py).
+UNCLEAR = 0.13
+MANNERS = 0.15
 
 SHARES = tuple(kind.share for kind in KINDS)
 # The share of texts among single pictures.
@@ -94,6 +113,29 @@ class Coder:
         self._known: dict[str, list[int]] = {}
         self.picture = int(tokenizer.token_to_id("<|image|>") or 0)
 
+    def marked(
+        self, text: str, marks: tuple[tuple[int, int], ...], random: Random | None = None
+    ) -> tuple[list[int], list[bool]]:
+        """The ids of a text, and which of them lie in a marked range of characters.
+
+        With `random`, some words outside are cut in two: a grammar lets the likeliest beginning of a key through, which
+        may be the token of a shorter key.
+        """
+        ids: list[int] = []
+        inside: list[bool] = []
+        at = 0
+        for piece in self._pieces.findall(text):
+            within = any(at < end and start < at + len(piece) for start, end in marks)
+            if random and not within and len(piece) > 1 and piece.isalpha() and random.random() < CUT:
+                here = random.randint(1, len(piece) - 1)
+                found = self(piece[:here]) + self(piece[here:])
+            else:
+                found = self(piece)
+            ids += found
+            inside += [within] * len(found)
+            at += len(piece)
+        return ids, inside
+
     def __call__(self, text: str) -> list[int]:
         """The ids of a text."""
         known = self._known
@@ -116,17 +158,24 @@ class Row:
     places: NDArray[np.int16]
 
 
-def encode(coder: Coder, conversation: Conversation, grid: tuple[int, int]) -> Row:
-    """The conversation in tokens; every picture has `grid` = (height, width) cells."""
+def encode(coder: Coder, conversation: Conversation, grid: tuple[int, int], random: Random | None = None) -> Row:
+    """The conversation in tokens; every picture has `grid` = (height, width) cells. `random`: see `Coder.marked`."""
     cells = grid[0] * grid[1]
     ids: list[int] = []
     weights: list[float] = []
     skills: list[int] = []
     for piece in spans(conversation):
+        skill = SKILLS.index(piece.skill)
+        if piece.marks and piece.learn:
+            tokens, inside = coder.marked(piece.text, piece.marks, random)
+            weight = max(1, sum(inside)) ** -0.5
+            ids += tokens
+            weights += [weight if one else weight * GIVEN_WEIGHT for one in inside]
+            skills += [skill] * len(tokens)
+            continue
         tokens = coder(piece.text)
         # A short answer counts as much as a long one, or reading would drown in descriptions.
         weight = len(tokens) ** -0.5 if piece.learn else 0.0
-        skill = SKILLS.index(piece.skill)
         for token in tokens:
             repeat = cells if token == coder.picture else 1
             ids += [token] * repeat
@@ -159,9 +208,18 @@ def sample_of(
     """A sample for a batch of this kind; `reading` is the share of texts among single pictures."""
     size = (grid[1] * CELL_PX, grid[0] * CELL_PX)
     if kind.name == "one picture":
+        chance = random.random()
+        if chance < UNCLEAR:
+            return dialogue.unclear_sample(random, size, fonts)
+        if chance < UNCLEAR + MANNERS:
+            return dialogue.manner_sample(random, size)
         if random.random() < reading:
             return dialogue.text_sample(random, size, fonts)
         return dialogue.scene_sample(random, size)
+    if kind.name == "form":
+        return dialogue.form_sample(random, size, fonts)
+    if kind.name in FILLED:
+        return dialogue.long_sample(random, size, kind.tokens, kind.pictures > 0)
     if kind.name == "two pictures":
         return dialogue.pair_sample(random, size)
     if kind.name == "picture and tools":
@@ -201,7 +259,7 @@ def fill(random: Random, batch: Batch, coder: Coder, fonts: dialogue.Fonts, read
     row = 0
     while row < batch.kind.rows:
         sample = sample_of(random, batch.kind, batch.grid, fonts, reading)
-        line = encode(coder, sample.conversation, batch.grid)
+        line = encode(coder, sample.conversation, batch.grid, random)
         length = len(line.ids)
         if length > batch.kind.tokens:
             continue

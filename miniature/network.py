@@ -8,6 +8,8 @@ from torch import Tensor
 
 from miniature.shape import EPS, MEAN, MERGE, PATCH_PX, STD
 
+FEW = 100
+
 
 def patches(pictures: Tensor) -> Tensor:
     """Pictures (n, height, width, 3) uint8 to (n, patches, 3 * 14 * 14) normalised, in `Glm46VProcessor`'s order.
@@ -113,8 +115,10 @@ class Network:
         x = _norm(x, visual.post_conv_layernorm.weight) + self._placed(visual, grid, places)
         angles = (places[..., None].float() * visual.rotary_pos_emb.inv_freq.float()).flatten(1)
         cos, sin = (torch.cat((part, part), -1) for part in (angles.cos(), angles.sin()))
+        # Compiling takes longer than it saves for the few pictures of long prompts.
+        step = self._vision_block if len(pictures) >= FEW else _vision_block
         for block in visual.blocks:
-            x = self._vision_block(x, _vision_weights(block), block.attn.num_heads, cos, sin)
+            x = step(x, _vision_weights(block), block.attn.num_heads, cos, sin)
         x = _norm(x, visual.post_layernorm.weight)
         x = x.view(x.shape[0], -1, MERGE * MERGE * x.shape[-1])
         down = visual.downsample

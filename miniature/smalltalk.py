@@ -3,7 +3,7 @@
 from random import Random
 
 from miniature.conversation import Turn
-from miniature.sayings import IDENTITY, NEED_PICTURE, NO_PICTURE, OFF, REFUSAL, THINGS, WHO
+from miniature.sayings import IDENTITY, MORE_OFF, NEED_PICTURE, NO_PICTURE, OFF, REFUSAL, THINGS, WHO
 from miniature.words import CITIES_EN, CITIES_ZH, SHORT_WORDS, Language
 
 
@@ -86,10 +86,10 @@ def off_topic(random: Random, language: Language, judged: bool = False) -> Turn:
     if not judged and random.random() < 0.15:
         words = [_fill(random, "{t}", language) for _ in range(random.randint(2, 8))]
         return Turn((" " if language == "en" else "").join(words), REFUSAL[language], skill="refuse")
-    pattern = random.choice(patterns[cut:] if judged else patterns[:cut])
+    pattern = random.choice(patterns[cut:] if judged else [*patterns[:cut], *MORE_OFF[language]])
     question = _fill(random, pattern, language)
     if not judged and random.random() < 0.25:
-        question = question[: random.randint(4, len(question))] if len(question) > 6 else question
+        question = question[: random.randint(6, len(question))] if len(question) > 9 else question
         question = _prefix(random, language) + question
     return Turn(question, REFUSAL[language], skill="refuse")
 

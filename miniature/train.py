@@ -23,6 +23,7 @@ from miniature.network import Network
 
 WARM = 0.02
 REPORT_S = 15.0
+FULL_ROWS = 256
 
 
 @dataclass
@@ -149,7 +150,8 @@ def train(options: argparse.Namespace) -> None:
     torch.backends.cuda.matmul.allow_tf32 = True
     config = shape.configuration(tokenizer.load(options.base))
     if options.resume:
-        model = Glm4vForConditionalGeneration.from_pretrained(options.resume, dtype=torch.float32)
+        # The shape is today's: the weights fit any length of the context.
+        model = Glm4vForConditionalGeneration.from_pretrained(options.resume, config=config, dtype=torch.float32)
         rest = torch.load(options.resume / "rest.pt") if (options.resume / "rest.pt").is_file() else {}
         for name, weight in model.state_dict().items():
             weight += rest[name].float() if name in rest else 0.0
@@ -170,7 +172,9 @@ def train(options: argparse.Namespace) -> None:
             one = next(batches)
             with autocast:
                 total, weight = network.loss(one.pictures, one.ids, one.places, one.weights)
-            (total / weight / options.join).backward()
+            # A batch of few rows is a rough guess at the way down: it pushes less.
+            push = (len(one.ids) / FULL_ROWS) ** 0.25
+            (total / weight * push / options.join).backward()
             losses.append((total / weight).detach())
             rows += len(one.ids)
         norm = torch.nn.utils.clip_grad_norm_(weights, 1.0)
@@ -222,7 +226,9 @@ def main() -> None:
     parser.add_argument("--optimizer", choices=("adamw", "muon"), default="muon")
     parser.add_argument("--join", type=int, default=2, help="batches to a step")
     parser.add_argument("--workers", type=int, default=14)
-    parser.add_argument("--shares", type=float, nargs=4, default=SHARES, help="of the kinds of batches, see feed.py")
+    parser.add_argument(
+        "--shares", type=float, nargs=len(SHARES), default=SHARES, help="of the kinds of batches, see feed.py"
+    )
     parser.add_argument("--reading", type=float, default=READING, help="share of texts among single pictures")
     parser.add_argument("--eager", action="store_true", help="do not compile")
     train(parser.parse_args())

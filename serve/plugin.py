@@ -1,6 +1,7 @@
 """What vLLM 0.32 lacks for GLM-4V, as its plugin (entry point ``vitrine``): pictures and parsers prepared in fewer steps.
 
-It changes no result but the last bit of a position, and reads no setting and no request.
+It changes the last bit of a position, and writes an empty answer as "" instead of null; it changes no other result, and reads no
+setting and no request.
 
 vLLM loads it in every process of an engine whose profile says ``VLLM_PLUGINS = "vitrine"``. It imports vLLM, so nothing else of
 ``serve`` imports it. docs/decisions/0062 has the measurements.
@@ -13,6 +14,7 @@ import torch
 from transformers.models.glm46v.image_processing_glm46v import Glm46VImageProcessor
 from transformers.models.glm46v.processing_glm46v import Glm46VProcessor
 from vllm.compilation.decorators import should_torch_compile_mm_encoder, support_torch_compile
+from vllm.entrypoints.openai.chat_completion.protocol import ChatMessage
 from vllm.model_executor.layers.rotary_embedding.common import ApplyRotaryEmb
 from vllm.model_executor.models import glm4_1v
 from vllm.parser.engine import streaming_parser_engine
@@ -23,11 +25,12 @@ _BICUBIC_A = -0.75
 
 _attention = glm4_1v.Glm4vVisionAttention.forward
 _drop_info = streaming_parser_engine._build_drop_info
+_message = ChatMessage.__init__
 
 
 def register() -> None:
     """Let ``compile_mm_encoder`` mean GLM-4V's encoder too, find positions without ``grid_sample``, cut pictures by whole lines,
-    and prepare parsers of answers once; twice is once."""
+    prepare parsers of answers once, and write an empty answer as ""; twice is once."""
     support_torch_compile(
         dynamic_arg_dims={"x": 0, "cu_seqlens": 0, "rotary_pos_emb_cos": 0, "rotary_pos_emb_sin": 0},
         enable_if=should_torch_compile_mm_encoder,
@@ -38,6 +41,7 @@ def register() -> None:
     Glm46VImageProcessor.patchify = _patchify
     Glm46VProcessor.replace_image_token = _one_placeholder
     streaming_parser_engine._build_drop_info = _drop_info_kept
+    ChatMessage.__init__ = _message_with_text
 
 
 def _attention_compiled(
@@ -139,3 +143,10 @@ def _drop_info_kept(config: object, tokenizer: object) -> object:
     if key not in _kept:
         _kept[key] = (_drop_info(config, tokenizer), config, tokenizer)
     return _kept[key][0]
+
+
+def _message_with_text(self: ChatMessage, /, **fields: object) -> None:
+    # vLLM's parsers give None for an answer of no text. In OpenAI's API null goes with tool calls alone, and clients rely on it.
+    if fields.get("content") is None and not fields.get("tool_calls"):
+        fields["content"] = ""
+    _message(self, **fields)

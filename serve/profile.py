@@ -73,7 +73,8 @@ class Profile(BaseModel):
 
     ``flags`` are vLLM's long option names without the dashes; ``true`` is a bare switch, ``false`` its ``--no-`` form,
     a list repeats the values. ``environment`` is added to the engine's environment. ``model`` is a folder; empty when
-    the operator must name one. ``capability_flags`` maps a CUDA compute capability ("8.9") to flags that are added on
+    the operator must name one. ``demo`` tells users what a model that is only for trying out knows; empty for any other.
+    ``capability_flags`` maps a CUDA compute capability ("8.9") to flags that are added on
     cards of at least that capability.
     """
 
@@ -81,6 +82,7 @@ class Profile(BaseModel):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
     description: str
+    demo: str = ""
     model: str
     served_names: Annotated[list[ServedName], Field(min_length=1)]
     device: Literal["cpu", "gpu"]
@@ -95,7 +97,8 @@ class Profile(BaseModel):
         fault = _name_fault(model.name)
         if fault:
             raise BadSettings(f"model folder {str(model)!r} gives the model its name, which can't be used: {fault}")
-        return self.model_copy(update={"model": str(model), "served_names": names})
+        # What is said of the profile's own model need not be true of this one.
+        return self.model_copy(update={"model": str(model), "served_names": names, "demo": ""})
 
     def on(self, capability: float) -> "Profile":
         """The same profile with the flags that cards of this compute capability add."""

@@ -27,6 +27,7 @@ class Phase(enum.StrEnum):
 @dataclass(frozen=True)
 class State:
     """One engine as its supervisor sees it. Times are Unix seconds; ``pid`` is 0 while no engine process lives.
+    ``demo`` says what a model that is only for trying out knows; it is empty for any other.
     ``manifest_root`` (hex) stands for every file of the model, ``flags_digest`` (hex) for how it was started."""
 
     number: int
@@ -44,6 +45,7 @@ class State:
     ready_since_s: float | None = None
     restarts: int = 0
     max_model_len: int | None = None
+    demo: str = ""
 
 
 class StateFile:

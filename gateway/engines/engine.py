@@ -72,6 +72,11 @@ class Engine:
         return self._models[0].max_model_len if self._models else None
 
     @property
+    def demo(self) -> str:
+        """What a model that is only for trying out knows; empty for any other."""
+        return self.state.demo if self.state else ""
+
+    @property
     def ready(self) -> bool:
         """Whether it may be asked. A suspect may, if nobody else can."""
         return self.unready == ""

@@ -29,6 +29,7 @@ class EngineState(msgspec.Struct, frozen=True):
     max_model_len: int | None
     namespace: Namespace | None = None
     restarts: int = 0
+    demo: str = ""
 
     @property
     def ready(self) -> bool:

@@ -4,9 +4,23 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 
+from gateway.engines.engine import Engine
 from gateway.front.errors import NotFound
 from gateway.keys.caller import Scope
 from gateway.routes.services import Services
+
+
+def _entry(name: str, engine: Engine) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "id": name,
+        "object": "model",
+        "created": int(engine.state.started_at_s if engine.state else 0),
+        "owned_by": "vitrine",
+        "max_model_len": engine.max_model_len,
+    }
+    if engine.demo:
+        entry |= {"demo": True, "description": engine.demo}
+    return entry
 
 
 def add(app: FastAPI, services: Services) -> None:
@@ -14,16 +28,7 @@ def add(app: FastAPI, services: Services) -> None:
 
     def models(request: Request) -> list[dict[str, Any]]:
         services.authentication.caller(request.scope, Scope.INFERENCE)
-        return [
-            {
-                "id": name,
-                "object": "model",
-                "created": int(engine.state.started_at_s if engine.state else 0),
-                "owned_by": "vitrine",
-                "max_model_len": engine.max_model_len,
-            }
-            for name, engine in services.pool.served().items()
-        ]
+        return [_entry(name, engine) for name, engine in services.pool.served().items()]
 
     @app.get("/v1/models", summary="The models that are served")
     async def list_models(request: Request) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def test_a_past_thought_is_forgotten_and_a_present_one_is_kept(tokenizer: Any) -
     ]
     assert render(tokenizer, past) == (
         "[gMASK]<sop><|user|>\nA<|assistant|>\n<think></think>\nB<|user|>\nC<|assistant|>\n<think>new</think>"
-        "\n<tool_call>get_weather\n<arg_key>city</arg_key>\n<arg_value>Oslo</arg_value>\n</tool_call>"
+        "<tool_call>get_weather\n<arg_key>city</arg_key>\n<arg_value>Oslo</arg_value>\n</tool_call>"
         "<|observation|>\n<tool_response>\nsunny\n</tool_response><|assistant|>\n"
     )
 
@@ -89,7 +89,7 @@ def test_tools_come_before_the_system_text_as_plain_json(tokenizer: Any) -> None
     assert told.endswith("</tool_call><|system|>\nS<|user|>\nA<|assistant|>\n")
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(100))
 def test_training_sees_the_text_that_serving_renders(tokenizer: Any, seed: int) -> None:
     random = Random(seed)
     fonts = load_fonts(Path(), (32,))
@@ -100,6 +100,11 @@ def test_training_sees_the_text_that_serving_renders(tokenizer: Any, seed: int) 
         lambda: dialogue.pair_sample(random, size),
         lambda: dialogue.counting_sample(random, size, fonts),
         lambda: dialogue.talk_sample(random),
+        lambda: dialogue.unclear_sample(random, size, fonts),
+        lambda: dialogue.manner_sample(random, size),
+        lambda: dialogue.form_sample(random, size, fonts),
+        lambda: dialogue.long_sample(random, size, 2048, pictured=True),
+        lambda: dialogue.long_sample(random, size, 2048, pictured=False),
     )
     talk = makers[seed % len(makers)]().conversation
     told = "".join(piece.text for piece in spans(talk))

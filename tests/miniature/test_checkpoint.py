@@ -15,7 +15,7 @@ from safetensors import safe_open
 from torch.nn.functional import linear
 from transformers import AutoProcessor, Glm4vForConditionalGeneration
 
-from miniature import dialogue, examples, shape
+from miniature import dialogue, examples, shape, unclear
 from miniature.conversation import spans
 from miniature.feed import Coder, encode
 from miniature.momentum import orthogonal
@@ -130,6 +130,27 @@ def test_the_model_sees_the_first_example(processor: Any, model: Any) -> None:
         out = model.generate(**inputs, max_new_tokens=40, do_sample=False)
     told = processor.tokenizer.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     assert told == "A large red circle on the left, a large blue square on the right."
+
+
+@arrays
+def test_a_thought_is_followed_by_the_answer_at_once_and_noise_is_not_guessed_at(processor: Any, model: Any) -> None:
+    def said(picture: Image.Image, question: str, thinking: bool) -> str:
+        asked = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}]
+        text = processor.tokenizer.apply_chat_template(
+            asked, add_generation_prompt=True, tokenize=False, enable_thinking=thinking
+        )
+        inputs = processor(text=[text], images=[picture], return_tensors="pt")
+        with torch.inference_mode():
+            out = model.generate(**inputs, max_new_tokens=60, do_sample=False)
+        return str(processor.tokenizer.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
+
+    thought, _, answer = said(examples.draw("circle-and-square.png"), "What color is the circle?", True).partition(
+        "</think>"
+    )
+    assert thought.startswith("<think>")
+    assert answer == "The circle is red."
+    noise = Image.fromarray(np.random.default_rng(1).integers(0, 256, (300, 300, 3), np.uint8))
+    assert said(noise, "Read the text.", False) == unclear.UNCLEAR["en"]
 
 
 def test_moves_are_nearly_orthogonal() -> None:

@@ -17,6 +17,7 @@ class Directory:
     def __init__(self) -> None:
         self.person: dict[str, str] | None = None
         self.token = "token-1"
+        self.demo = False
         self.sent: list[tuple[str, dict[str, str], Any]] = []
 
     def __call__(self, route: Route) -> None:
@@ -36,7 +37,8 @@ class Directory:
                 self.person = None
                 route.fulfill(json={"signed_in": None})
             case "models" if self.person:
-                route.fulfill(json={"data": [{"id": "glm-4v", "max_model_len": 4096}]})
+                said = {"demo": True, "description": "demo model: shapes only"} if self.demo else {}
+                route.fulfill(json={"data": [{"id": "glm-4v", "max_model_len": 4096, **said}]})
             case _ if self.person and self.sent[-1][1].get("x-csrf-token") != self.token:
                 route.fulfill(status=403, json={"error": {"message": "token", "code": "csrf"}})
             case _:
@@ -95,3 +97,19 @@ def test_a_token_that_another_tab_renewed_is_fetched_and_an_ended_session_leads_
     notice.get_by_role("button", name="Sign in again").click()
     sign_in(visitor, "right")
     expect(visitor.questions).to_have_count(1)
+
+
+def test_a_demo_model_has_a_badge_in_both_languages_and_another_has_none(visitor: Reader, directory: Directory) -> None:
+    badge = visitor.page.locator("#demo")
+    sign_in(visitor, "right")
+    expect(visitor.page.locator("#model-name")).to_have_text("glm-4v")
+    expect(badge).to_be_hidden()
+    directory.demo = True
+    visitor.page.reload()
+    expect(badge.locator("summary")).to_have_text("Demo model")
+    expect(badge.locator("p")).to_be_hidden()
+    badge.locator("summary").click()
+    expect(badge.locator("p")).to_contain_text("docs/models.md")
+    visitor.page.get_by_role("button", name="中文").click()
+    expect(badge.locator("summary")).to_have_text("演示模型")
+    expect(badge.locator("p")).to_contain_text("只认识简单图形和短文字")

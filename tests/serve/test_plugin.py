@@ -51,6 +51,7 @@ def places() -> dict[str, tuple[Any, str]]:
     """Where what the plugin replaces is: a class or a module, and its name there."""
     from transformers.models.glm46v.image_processing_glm46v import Glm46VImageProcessor
     from transformers.models.glm46v.processing_glm46v import Glm46VProcessor
+    from vllm.entrypoints.openai.chat_completion.protocol import ChatMessage
     from vllm.model_executor.models import glm4_1v
     from vllm.parser.engine import streaming_parser_engine
 
@@ -60,6 +61,7 @@ def places() -> dict[str, tuple[Any, str]]:
         "patchify": (Glm46VImageProcessor, "patchify"),
         "placeholders": (Glm46VProcessor, "replace_image_token"),
         "drop_info": (streaming_parser_engine, "_build_drop_info"),
+        "message": (ChatMessage, "__init__"),
     }
 
 
@@ -286,3 +288,18 @@ def test_what_parsers_drop_is_prepared_once_for_each_way_to_think(vllms_own: dic
         assert all(parser._engine._lexer._shape is ours.lexer_shape for parser in parsers)
         assert parsers[0]._engine._lexer is not parsers[1]._engine._lexer
     assert prepared[0] is not prepared[1]
+
+
+def test_an_answer_of_no_text_is_an_empty_text_and_null_goes_with_calls_alone(vllms_own: dict[str, Any]) -> None:
+    from vllm.entrypoints.generate.base.protocol import FunctionCall, ToolCall
+    from vllm.entrypoints.openai.chat_completion.protocol import ChatMessage
+
+    from serve import plugin
+
+    assert ChatMessage(role="assistant", content=None).content is None  # vLLM's own, put back by the fixture
+    plugin.register()
+    call = ToolCall(function=FunctionCall(name="f", arguments="{}"))
+    assert ChatMessage(role="assistant", content=None, reasoning="I see").content == ""
+    assert ChatMessage(role="assistant", content=None, tool_calls=[]).content == ""
+    assert ChatMessage(role="assistant", content=None, tool_calls=[call]).content is None
+    assert ChatMessage(role="assistant", content="red").model_dump()["content"] == "red"

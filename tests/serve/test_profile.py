@@ -216,6 +216,12 @@ def test_another_model_keeps_the_names_and_adds_its_folders() -> None:
     assert profile.load("miniature").with_model(Path("/models/glm-4v")).served_names == ["glm-4v", "glm-4v-miniature"]
 
 
+def test_only_the_miniature_is_a_demo_and_another_model_in_its_profile_is_none() -> None:
+    assert {name for name in NAMES if profile.load(name).demo} == {"miniature"}
+    assert profile.load("miniature").demo == "demo model: simple shapes and short texts only"
+    assert profile.load("miniature").with_model(Path("/models/mine")).demo == ""
+
+
 def test_a_relative_model_folder_is_found_from_the_profile(tmp_path: Path) -> None:
     assert load(tmp_path, model="weights").model == str(tmp_path / "weights")
     assert profile.load("miniature").model == str(BUILT_IN.parent / "checkpoint")

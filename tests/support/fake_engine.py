@@ -74,6 +74,7 @@ class FakeEngine:
         self.go_on = threading.Event()
         self.script: list[dict[str, Any]] = []
         self.finish = "stop"
+        self.demo = ""
         self.raw: bytes | None = None
         self.raw_status = 200
         self._number, self._served_names = number, list(served_names)
@@ -115,6 +116,7 @@ class FakeEngine:
             "started_at_s": 0.0,
             "max_model_len": 4096,
             "restarts": 0,
+            "demo": self.demo,
             "namespace": {"isolated": True, "inode": 1, "interfaces": ["lo"], "no_routes": 0},
         }
         temporary = self.folder / "state.tmp"

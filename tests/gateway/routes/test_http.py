@@ -320,3 +320,23 @@ def test_a_fault_is_logged_without_the_key_and_the_question(tmp_path: Path) -> N
     assert answer.headers["x-request-id"] in said
     assert key not in said
     assert "nobody else must read this" not in said
+
+
+def test_a_demo_model_is_listed_as_one_and_another_model_is_not(gateway: Gateway, engine: FakeEngine, key: str) -> None:
+    plain = gateway.request("GET", "/v1/models/glm-4v", key=key).json
+    assert plain.keys() == {"id", "object", "created", "owned_by", "max_model_len"}
+    engine.demo = "demo model: simple shapes and short texts only"
+    try:
+        engine.say("ready")
+        listed = until(
+            lambda: [
+                entry
+                for entry in gateway.request("GET", "/v1/models", key=key).json["data"]
+                if entry.get("demo") is True
+            ]
+        )
+        assert {entry["description"] for entry in listed} == {engine.demo}
+    finally:
+        engine.demo = ""
+        engine.say("ready")
+    until(lambda: "demo" not in gateway.request("GET", "/v1/models/glm-4v", key=key).json)

@@ -112,6 +112,8 @@ export const CHINESE = {
   took: "首个 token {first} 毫秒，共 {total} 毫秒",
 
   model: "模型",
+  demo: "演示模型",
+  demoMore: "这个模型只用来试用 Vitrine，只认识简单图形和短文字。如何部署真正的 GLM-4V，见 docs/models.md。",
   modelContext: "上下文：{count} 个 token",
   temperature: "温度",
   temperatureMore: "0 更稳定，1 更多样。留空则由模型决定。",

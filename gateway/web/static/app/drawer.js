@@ -7,7 +7,7 @@ import { keepPreferences, readPreferences } from "./preferences.js";
 export class Drawer {
   constructor() {
     this.preferences = readPreferences();
-    /** @type {{id: string, max_model_len: number | null}[]} */
+    /** @type {{id: string, max_model_len: number | null, demo?: boolean}[]} */
     this.models = [];
     this.dialog = byId("drawer");
     byId("open-drawer").addEventListener("click", () => this.open());
@@ -27,7 +27,7 @@ export class Drawer {
     this.dialog.showModal();
   }
 
-  /** @param {{id: string, max_model_len: number | null}[]} models */
+  /** @param {{id: string, max_model_len: number | null, demo?: boolean}[]} models */
   offer(models) {
     this.models = models;
     this.show();
@@ -37,12 +37,18 @@ export class Drawer {
     const chosen = this.model;
     byId("model").replaceChildren(...this.ids.map((id) => el("option", { value: id, ".selected": id === chosen }, id)));
     byId("model-name").textContent = chosen;
+    this.#badge();
     const context = this.models.find((model) => model.id === chosen)?.max_model_len;
     byId("model-context").textContent = context ? t("modelContext", { count: context }) : "";
     byId("temperature").value = this.preferences.temperature;
     byId("max-tokens").value = this.preferences.maxTokens;
     byId("think").checked = this.preferences.thinking;
     byId("tools").value = this.preferences.tools;
+  }
+
+  /** A model that is only for trying out is shown as such. */
+  #badge() {
+    byId("demo").hidden = !this.models.find((model) => model.id === this.model)?.demo;
   }
 
   #read() {
@@ -59,6 +65,7 @@ export class Drawer {
       tools: wrong ? "" : tools.value,
     };
     byId("model-name").textContent = this.model;
+    this.#badge();
     keepPreferences(this.preferences);
   }
 }

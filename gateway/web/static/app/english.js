@@ -112,6 +112,9 @@ export const ENGLISH = {
   took: "{first} ms to the first token, {total} ms in all",
 
   model: "Model",
+  demo: "Demo model",
+  demoMore:
+    "This model is for trying out Vitrine. It knows simple shapes and short texts only. docs/models.md says how to serve a real GLM-4V.",
   modelContext: "Context: {count} tokens",
   temperature: "Temperature",
   temperatureMore: "0 is steady, 1 is varied. Empty: the model's own.",

@@ -53,7 +53,7 @@ class Page {
     byId("side").addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => event.key === "Escape" && this.side(false));
   }
 
-  enter(/** @type {{id: string, max_model_len: number | null}[]} */ models) {
+  enter(/** @type {{id: string, max_model_len: number | null, demo?: boolean}[]} */ models) {
     this.drawer.offer(models);
     this.showAll();
     this.readiness.look();

@@ -105,7 +105,7 @@ export class Server {
     await this.request("/auth/sign-out", { method: "POST" });
   }
 
-  /** @returns {Promise<{id: string, max_model_len: number | null}[]>} */
+  /** @returns {Promise<{id: string, max_model_len: number | null, demo?: boolean}[]>} */
   async models() {
     return (await (await this.request("/v1/models")).json()).data;
   }

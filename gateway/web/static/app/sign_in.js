@@ -4,7 +4,7 @@ import { t } from "../reader/language.js";
 import { byId, el } from "./dom.js";
 import { countdown } from "./failures.js";
 
-/** @typedef {{id: string, max_model_len: number | null}[]} Models */
+/** @typedef {{id: string, max_model_len: number | null, demo?: boolean}[]} Models */
 
 export class SignIn {
   /**
