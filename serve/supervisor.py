@@ -77,9 +77,14 @@ class Supervisor:
         self._stop_signal = "SIGTERM"
         self._served = False
         state = State(
-            settings.number, profile.name, profile.model, list(profile.served_names), profile.digest(), os.getpid(),
+            settings.number,
+            profile.name,
+            profile.model,
+            list(profile.served_names),
+            profile.digest(),
+            os.getpid(),
             demo=profile.demo,
-        )  # fmt: skip
+        )
         self._state = StateFile(settings.folder / "state.json", state)
 
     async def run(self) -> None:

@@ -183,9 +183,26 @@ def test_a_fact_is_the_same_in_both_languages() -> None:
 def test_the_exams_later_cases_leave_the_earlier_ones_as_they_were() -> None:
     skills = [case.skill for case in exam.cases(2026, 1, Path("none"))]
     assert skills[:13] == [
-        "describe", "question", "locate", "read", "compare", "tool", "result", "tool", "refuse", "identity", "json", "thinking",
+        "describe",
+        "question",
+        "locate",
+        "read",
+        "compare",
+        "tool",
+        "result",
+        "tool",
+        "refuse",
+        "identity",
+        "json",
+        "thinking",
         "describe, other sizes",
-    ]  # fmt: skip
+    ]
     assert skills[13:] == [
-        "many tools, none asked for", "many tools, one asked for", "unclear", "instruction", "continued", "mixed", "form",
-    ]  # fmt: skip
+        "many tools, none asked for",
+        "many tools, one asked for",
+        "unclear",
+        "instruction",
+        "continued",
+        "mixed",
+        "form",
+    ]
