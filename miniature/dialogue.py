@@ -7,7 +7,6 @@ from PIL import Image, ImageFont
 
 from miniature import (
     describing,
-    errands,
     facts,
     forms,
     manners,
@@ -16,6 +15,7 @@ from miniature import (
     reading,
     sayings,
     smalltalk,
+    tool_calls,
     toolbox,
     unclear,
 )
@@ -158,10 +158,10 @@ def long_sample(random: Random, size: tuple[int, int], room_tokens: int, picture
     chance = random.random()
     turn: Turn | None = None
     if chance < 0.45:
-        wanted, turn = errands.errand(random, language)
+        wanted, turn = tool_calls.errand(random, language)
         tools = [one for one in wanted if one["function"]["name"] == turn.calls[0].name]
     elif chance < 0.52 and pictured:
-        wanted, turn = errands.counting(random, language)
+        wanted, turn = tool_calls.counting(random, language)
         tools = [one for one in wanted if one["function"]["name"] == turn.calls[0].name]
     prose = random.random() < (0.25 if room_tokens < 16_000 else 0.85)
     chatty = random.uniform(0.0, 1.0)
@@ -176,8 +176,8 @@ def long_sample(random: Random, size: tuple[int, int], room_tokens: int, picture
     tools += more
     if random.random() < 0.3 and (turn is None or not turn.calls or turn.skill == "tool"):
         # One more tool that could be asked for, and is not.
-        asked = [one for one in errands.ERRANDS if not tools or tools[0]["function"]["name"] not in one.names]
-        extra, _ = errands.tool_of(random, random.choice(asked))
+        asked = [one for one in tool_calls.ERRANDS if not tools or tools[0]["function"]["name"] not in one.names]
+        extra, _ = tool_calls.tool_of(random, random.choice(asked))
         if extra["function"]["name"] not in {one["function"]["name"] for one in tools}:
             tools.append(extra)
     random.shuffle(tools)
@@ -266,7 +266,7 @@ def counting_sample(random: Random, size: tuple[int, int], fonts: Fonts) -> Samp
     """A picture together with tools: sometimes a tool fits, sometimes the picture alone answers."""
     scene = random_scene(random, *size)
     language = _language(random)
-    tools, turn = errands.counting(random, language)
+    tools, turn = tool_calls.counting(random, language)
     chance = random.random()
     if chance < 0.25:
         name = turn.calls[0].name
@@ -276,7 +276,7 @@ def counting_sample(random: Random, size: tuple[int, int], fonts: Fonts) -> Samp
         )
         turn.thought = describing.thought(scene, language)
     elif chance < 0.4:
-        tools, turn = errands.errand(random, language)
+        tools, turn = tool_calls.errand(random, language)
         tools = tools[:2] if turn.calls[0].name in [tool["function"]["name"] for tool in tools[:2]] else tools[-2:]
     turn.pictures = 1
     conversation = Conversation([turn], _system(random) if random.random() < 0.3 else "", tools, random.random() < 0.4)
@@ -288,7 +288,7 @@ def talk_sample(random: Random) -> Sample:
     language = _language(random)
     chance = random.random()
     if chance < 0.55:
-        tools, turn = errands.errand(random, language)
+        tools, turn = tool_calls.errand(random, language)
         if random.random() < 0.12:
             # Tools are there, but none fits: an honest refusal.
             turn = smalltalk.off_topic(random, language)

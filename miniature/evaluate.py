@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 
 from miniature import unseen
-from miniature.exam import BARS, Answer, Case, cases, parse, right
+from miniature.exam import BARS, ExamAnswer, ExamCase, cases, parse, right
 
 SEED = 2026
 AT_ONCE = 8
@@ -23,7 +23,7 @@ KEY = "VITRINE_KEY"
 CHECKPOINT = Path(__file__).parents[1] / "serve" / "checkpoint"
 
 
-def with_transformers(folder: Path, exam: list[Case]) -> list[Answer]:
+def with_transformers(folder: Path, exam: list[ExamCase]) -> list[ExamAnswer]:
     """Greedy answers of transformers in bf16 on the CPU, one question at a time."""
     import torch
     from transformers import AutoProcessor, Glm4vForConditionalGeneration
@@ -33,7 +33,7 @@ def with_transformers(folder: Path, exam: list[Case]) -> list[Answer]:
     answers = []
     for number, case in enumerate(exam):
         if case.schema is not None:
-            answers.append(Answer(""))
+            answers.append(ExamAnswer(""))
             continue
         text = processor.tokenizer.apply_chat_template(
             case.messages,
@@ -53,7 +53,7 @@ def with_transformers(folder: Path, exam: list[Case]) -> list[Answer]:
     return answers
 
 
-async def over_api(base: str, exam: list[Case], model: str) -> list[Answer]:
+async def over_api(base: str, exam: list[ExamCase], model: str) -> list[ExamAnswer]:
     """Greedy answers of an OpenAI-compatible server; `base` is http://host:port or unix:/path/of.sock."""
     connector = (
         aiohttp.UnixConnector(base.removeprefix("unix:")) if base.startswith("unix:") else aiohttp.TCPConnector()
@@ -64,7 +64,7 @@ async def over_api(base: str, exam: list[Case], model: str) -> list[Answer]:
     timeout = aiohttp.ClientTimeout(total=WAIT_S)
     async with aiohttp.ClientSession(connector=connector, headers=headers, timeout=timeout) as session:
 
-        async def one(case: Case) -> Answer:
+        async def one(case: ExamCase) -> ExamAnswer:
             body: dict[str, Any] = {
                 "model": model,
                 "messages": case.api_messages(),
@@ -92,16 +92,16 @@ async def over_api(base: str, exam: list[Case], model: str) -> list[Answer]:
         return list(await asyncio.gather(*(one(case) for case in exam)))
 
 
-def _api_answer(message: dict[str, Any]) -> Answer:
+def _api_answer(message: dict[str, Any]) -> ExamAnswer:
     calls = []
     for call in message.get("tool_calls") or []:
         arguments = json.loads(call["function"]["arguments"])
         calls.append((call["function"]["name"], {key: str(value) for key, value in arguments.items()}))
     thought = message.get("reasoning") or message.get("reasoning_content") or ""
-    return Answer((message.get("content") or "").strip(), thought.strip(), calls)
+    return ExamAnswer((message.get("content") or "").strip(), thought.strip(), calls)
 
 
-def scores(exam: list[Case], answers: list[Answer]) -> dict[str, dict[str, Any]]:
+def scores(exam: list[ExamCase], answers: list[ExamAnswer]) -> dict[str, dict[str, Any]]:
     """By skill: right, of how many, the share, the bar if there is one."""
     tally: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for case, answer in zip(exam, answers, strict=True):
@@ -150,7 +150,7 @@ def main() -> int:
     exam = list(cases(options.seed, options.each, options.fonts))
     exam = [case for case in exam if not options.skills or case.skill in options.skills]
     report: dict[str, Any] = {"seed": options.seed, "each": options.each}
-    given: dict[str, list[Answer]] = {}
+    given: dict[str, list[ExamAnswer]] = {}
     if options.api:
         given["api"] = asyncio.run(over_api(options.api, exam, options.model))
     if not options.no_transformers:
@@ -168,7 +168,7 @@ def main() -> int:
     return 0 if all(row["bar"] is None or row["share"] >= row["bar"] for row in rows) else 1
 
 
-def _show_wrong(exam: list[Case], answers: list[Answer], most: int) -> None:
+def _show_wrong(exam: list[ExamCase], answers: list[ExamAnswer], most: int) -> None:
     shown: dict[str, int] = defaultdict(int)
     for case, answer in zip(exam, answers, strict=True):
         if not right(case, answer) and shown[case.skill] < most:

@@ -14,7 +14,6 @@ from PIL import Image
 
 from miniature import (
     describing,
-    errands,
     exam_forms,
     exam_tools,
     facts,
@@ -23,6 +22,7 @@ from miniature import (
     questions,
     reading,
     smalltalk,
+    tool_calls,
     unclear,
     unseen,
 )
@@ -53,7 +53,7 @@ BARS = {
 
 
 @dataclass
-class Answer:
+class ExamAnswer:
     """What came back: words, thought and calls as (name, arguments)."""
 
     text: str
@@ -62,7 +62,7 @@ class Answer:
 
 
 @dataclass
-class Case:
+class ExamCase:
     """One question: pictures, chat messages as the API takes them, and the true answer."""
 
     skill: str
@@ -115,17 +115,17 @@ def overlap(one: tuple[float, ...], two: tuple[float, ...]) -> float:
     return both / (areas[0] + areas[1] - both) if both else 0.0
 
 
-def parse(raw: str) -> Answer:
+def parse(raw: str) -> ExamAnswer:
     """Split a raw answer into thought, words and calls, as GLM's parsers do."""
     thought = ""
     if "</think>" in raw:
         thought, raw = raw.split("</think>", 1)
         thought = thought.split("<think>")[-1].strip()
     calls = [(name.strip(), dict(ARGUMENT.findall(body))) for name, body in CALL.findall(raw)]
-    return Answer(CALL.sub("", raw).strip(), thought, calls)
+    return ExamAnswer(CALL.sub("", raw).strip(), thought, calls)
 
 
-def right(case: Case, answer: Answer) -> bool:
+def right(case: ExamCase, answer: ExamAnswer) -> bool:
     """Whether the answer is true."""
     if case.thinking and not answer.thought:
         return False
@@ -147,11 +147,13 @@ def right(case: Case, answer: Answer) -> bool:
     return answer.text == wanted
 
 
-def _case(skill: str, pictures: list[Image.Image], turn: Turn, random: Random, tools: Any = (), **more: Any) -> Case:
+def _case(
+    skill: str, pictures: list[Image.Image], turn: Turn, random: Random, tools: Any = (), **more: Any
+) -> ExamCase:
     turn.pictures = len(pictures)
     thinking = more.pop("thinking", False)
     conversation = Conversation([turn], more.pop("system", ""), list(tools), thinking)
-    return Case(skill, pictures, messages(conversation), list(tools), thinking, turn, **more)
+    return ExamCase(skill, pictures, messages(conversation), list(tools), thinking, turn, **more)
 
 
 def _true_box(scene: Scene, turn: Turn) -> tuple[float, float, float, float] | None:
@@ -164,7 +166,7 @@ def _true_box(scene: Scene, turn: Turn) -> tuple[float, float, float, float] | N
     return one.box[0] * across, one.box[1] * down, one.box[2] * across, one.box[3] * down
 
 
-def cases(seed: int, each: int, fonts_folder: Path) -> Iterator[Case]:
+def cases(seed: int, each: int, fonts_folder: Path) -> Iterator[ExamCase]:
     """`each` cases of every skill, half of them in each language; the same for the same seed and fonts."""
     fonts = load_fonts(fonts_folder, FONT_SIZES_PX)
     if fonts_folder.is_dir():
@@ -187,10 +189,10 @@ def cases(seed: int, each: int, fonts_folder: Path) -> Iterator[Case]:
         yield _case("read", [paint_text(random, text, size, fonts)], reading.read(random, text, language), random)
         two = (random_scene(random, *size, judged=True), random_scene(random, *size, judged=True))
         yield _case("compare", [paint_scene(random, one) for one in two], pairs.ask(random, two, language), random)
-        tools, turn = errands.errand(random, language, judged=True)
+        tools, turn = tool_calls.errand(random, language, judged=True)
         yield _case("tool", [], turn, random, tools, thinking=number % 4 > 1)
         yield _result_case(turn, tools)
-        tools, turn = errands.counting(random, language)
+        tools, turn = tool_calls.counting(random, language)
         yield _case("tool", [picture], turn, random, tools, thinking=number % 4 > 1)
         yield _case("refuse", [], smalltalk.off_topic(random, language, judged=True), random, thinking=number % 4 > 1)
         yield _case("identity", [], smalltalk.identity(random, language), random)
@@ -210,7 +212,7 @@ def cases(seed: int, each: int, fonts_folder: Path) -> Iterator[Case]:
 TOOLS = (0, 1, 3, 8, 15, 22, 28, 30)
 
 
-def _later_cases(number: int, random: Random, language: Language, fonts: Any) -> Iterator[Case]:
+def _later_cases(number: int, random: Random, language: Language, fonts: Any) -> Iterator[ExamCase]:
     """What was asked later than the rest, from a stream of chance of its own: the earlier cases stay the same."""
     size = (SIDE_PX, SIDE_PX)
     scene = random_scene(random, *size, judged=True)
@@ -220,7 +222,7 @@ def _later_cases(number: int, random: Random, language: Language, fonts: Any) ->
     plain = Turn(found.question[language], found.answer[language], skill="describe")
     system = random.choice(("", "You are a helpful assistant."))
     yield _case("many tools, none asked for", [picture], plain, random, many, system=system)
-    wanted, turn = errands.errand(random, language, judged=True)
+    wanted, turn = tool_calls.errand(random, language, judged=True)
     wanted = [one for one in wanted if one["function"]["name"] == turn.calls[0].name]
     others = [one for one in many if one["function"]["name"] != turn.calls[0].name]
     place = random.randint(0, len(others))
@@ -238,13 +240,13 @@ def _later_cases(number: int, random: Random, language: Language, fonts: Any) ->
     yield _case("form", [picture], form.turn, random, schema=form.schema)
 
 
-def _unclear_case(number: int, random: Random, language: Language, fonts: Any) -> Case:
+def _unclear_case(number: int, random: Random, language: Language, fonts: Any) -> ExamCase:
     picture = unseen.picture(number, random, (SIDE_PX, SIDE_PX), fonts)
     asks = (describing.DESCRIBE, reading.READ, reading.NUMBER)[number % 3]
     turn = Turn(random.choice(asks[language]), unclear.UNCLEAR[language], skill="unclear")
     return _case("unclear", [picture], turn, random)
 
 
-def _result_case(turn: Turn, tools: list[dict[str, Any]]) -> Case:
+def _result_case(turn: Turn, tools: list[dict[str, Any]]) -> ExamCase:
     conversation = Conversation([turn], "", tools)
-    return Case("result", [], messages(conversation) + answered(turn)[:-1], tools, False, turn)
+    return ExamCase("result", [], messages(conversation) + answered(turn)[:-1], tools, False, turn)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from miniature.shape import EPS, MEAN, MERGE, PATCH_PX, STD
+from miniature.model_config import EPS, MEAN, MERGE, PATCH_PX, STD
 
 FEW = 100
 

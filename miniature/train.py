@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from transformers import Glm4vForConditionalGeneration
 
-from miniature import shape, tokenizer
-from miniature.feed import READING, SHARES, SKILLS, Batch, Feed
-from miniature.momentum import Muon
+from miniature import model_config, tokenizer
+from miniature.data_loader import READING, SHARES, SKILLS, Batch, Feed
+from miniature.muon import Muon
 from miniature.network import Network
 
 WARM = 0.02
@@ -127,11 +127,11 @@ def exact(network: Network, one: Loaded, rows: int = 64) -> dict[str, tuple[int,
 
 def save(model: Any, base: Path, out: Path) -> None:
     """Write a whole checkpoint folder, weights in bf16."""
-    config = shape.write_folder(out, tokenizer.load(base))
+    config = model_config.write_folder(out, tokenizer.load(base))
     copy = Glm4vForConditionalGeneration(config)
     copy.load_state_dict(model.state_dict())
-    shape.write_weights(out, copy)
-    shape.write_folder(out, tokenizer.load(base))
+    model_config.write_weights(out, copy)
+    model_config.write_folder(out, tokenizer.load(base))
 
 
 def train(options: argparse.Namespace) -> None:
@@ -148,7 +148,7 @@ def train(options: argparse.Namespace) -> None:
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cuda.matmul.allow_tf32 = True
-    config = shape.configuration(tokenizer.load(options.base))
+    config = model_config.configuration(tokenizer.load(options.base))
     if options.resume:
         # The shape is today's: the weights fit any length of the context.
         model = Glm4vForConditionalGeneration.from_pretrained(options.resume, config=config, dtype=torch.float32)
@@ -156,7 +156,7 @@ def train(options: argparse.Namespace) -> None:
         for name, weight in model.state_dict().items():
             weight += rest[name].float() if name in rest else 0.0
     else:
-        model = shape.untrained(config, options.seed)
+        model = model_config.untrained(config, options.seed)
     model = model.to(device)
     network = Network(model, compiled=device.type == "cuda" and not options.eager)
     watched = Network(model)

@@ -8,7 +8,7 @@ from random import Random
 from miniature import dialogue
 from miniature.conversation import spans
 from miniature.drawing import load_fonts
-from miniature.shape import write_folder
+from miniature.model_config import write_folder
 from miniature.tokenizer import build
 
 SEED = 20

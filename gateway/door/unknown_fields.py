@@ -22,19 +22,19 @@ _SHORT_NAME_CHARS = 6  # a shorter name is a slip of the other only one letter a
 
 
 @dataclass(eq=False)
-class Shape:
+class FieldShape:
     """One type of the body: its fields, and the types that may stand in each; none where a value is not looked into."""
 
     name: str
     tag_field: str | None
     tag: str | int | None
-    fields: dict[str, "tuple[Shape, ...]"] = field(default_factory=dict)
+    fields: dict[str, "tuple[FieldShape, ...]"] = field(default_factory=dict)
     mappings: set[str] = field(default_factory=set)  # fields with names of the client's own and values of one type
     unserved: set[str] = field(default_factory=set)  # fields that only null may stand in
 
 
 @cache
-def body_shapes() -> tuple[Shape, ...]:
+def body_shapes() -> tuple[FieldShape, ...]:
     """The shape of the whole body, from the types that parse it."""
     return _shapes(inspect.type_info(ChatBody), {})
 
@@ -42,7 +42,7 @@ def body_shapes() -> tuple[Shape, ...]:
 @cache
 def known_names() -> frozenset[str]:
     """Every name that a type knows at some place."""
-    found: dict[str, Shape] = {}
+    found: dict[str, FieldShape] = {}
     left = list(body_shapes())
     while left:
         shape = left.pop()
@@ -70,7 +70,7 @@ class UnknownFields:
         """The body as plain objects without nulls and unknown fields. Raises UnknownField or OverBound (400)."""
         return self._cleaned(body, body_shapes(), ())
 
-    def _cleaned(self, node: Any, shapes: tuple[Shape, ...], place: Place) -> Any:
+    def _cleaned(self, node: Any, shapes: tuple[FieldShape, ...], place: Place) -> Any:
         if isinstance(node, list):
             return [self._cleaned(below, shapes, (*place, index)) for index, below in enumerate(node)]
         if not isinstance(node, dict) or not shapes:
@@ -93,7 +93,7 @@ class UnknownFields:
                 self._leave_out(name, value, shape, place)
         return kept
 
-    def _leave_out(self, name: str, value: Any, shape: Shape, place: Place) -> None:
+    def _leave_out(self, name: str, value: Any, shape: FieldShape, place: Place) -> None:
         refusal = way_out(name, shape.name)
         if self._limits.unknown_fields == "refuse":
             raise _refused(name, place, refusal or "Leave it out; /docs lists the fields that pass.")
@@ -133,14 +133,14 @@ def _harmless(name: str, value: Any) -> bool:
     return any(type(value) is type(one) and value == one for one in HARMLESS.get(name, ()))
 
 
-def _shape_of(node: dict[str, Any], shapes: tuple[Shape, ...]) -> Shape | None:
+def _shape_of(node: dict[str, Any], shapes: tuple[FieldShape, ...]) -> FieldShape | None:
     for shape in shapes:
         if shape.tag_field is None or node.get(shape.tag_field) == shape.tag:
             return shape
     return None
 
 
-def _meant(name: str, shape: Shape) -> str | None:
+def _meant(name: str, shape: FieldShape) -> str | None:
     """The known field that `name` is a slip of."""
     plain = _plain(name)
     for known in shape.fields:
@@ -176,7 +176,7 @@ def _within(name: str, known: str, most: int) -> bool:
     )
 
 
-def _shapes(kind: inspect.Type, made: dict[type, Shape]) -> tuple[Shape, ...]:
+def _shapes(kind: inspect.Type, made: dict[type, FieldShape]) -> tuple[FieldShape, ...]:
     if isinstance(kind, inspect.Metadata):
         return _shapes(kind.type, made)
     if isinstance(kind, inspect.UnionType):
@@ -186,7 +186,7 @@ def _shapes(kind: inspect.Type, made: dict[type, Shape]) -> tuple[Shape, ...]:
     if not isinstance(kind, inspect.StructType):
         return ()
     if kind.cls not in made:
-        shape = made[kind.cls] = Shape(kind.cls.__name__, kind.tag_field, kind.tag)
+        shape = made[kind.cls] = FieldShape(kind.cls.__name__, kind.tag_field, kind.tag)
         for one in kind.fields:
             shape.fields[one.encode_name] = _shapes(one.type, made)
             kinds = one.type.types if isinstance(one.type, inspect.UnionType) else (one.type,)

@@ -5,7 +5,6 @@ from random import Random
 from typing import Any
 
 import pytest
-from transformers import AutoTokenizer
 
 from miniature import dialogue
 from miniature.conversation import answered, messages, spans
@@ -18,6 +17,8 @@ PICTURE = "<|begin_of_image|><|image|><|end_of_image|>"
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
+    from transformers import AutoTokenizer  # seconds of import, which only these tests pay
+
     return AutoTokenizer.from_pretrained(CHECKPOINT)
 
 

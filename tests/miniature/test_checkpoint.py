@@ -15,10 +15,10 @@ from safetensors import safe_open
 from torch.nn.functional import linear
 from transformers import AutoProcessor, Glm4vForConditionalGeneration
 
-from miniature import dialogue, examples, shape, unclear
+from miniature import dialogue, examples, model_config, unclear
 from miniature.conversation import spans
-from miniature.feed import Coder, encode
-from miniature.momentum import orthogonal
+from miniature.data_loader import Coder, encode
+from miniature.muon import orthogonal
 from miniature.network import Network, patches
 from miniature.tokenizer import load
 from tests.support.process import TOP
@@ -56,7 +56,7 @@ def test_it_is_small() -> None:
 
 
 def test_the_folder_is_what_the_code_would_write(tmp_path: Path) -> None:
-    shape.write_folder(tmp_path, load(CHECKPOINT))
+    model_config.write_folder(tmp_path, load(CHECKPOINT))
     for file in tmp_path.iterdir():
         if file.suffix == ".json":
             written, kept = (json.loads(one.read_text()) for one in (file, CHECKPOINT / file.name))

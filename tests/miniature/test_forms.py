@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from miniature import dialogue, exam, exam_forms, exam_tools, facts, forms, manners, unclear, unseen
+from miniature.data_loader import Coder
 from miniature.drawing import load_fonts
-from miniature.feed import Coder
 from miniature.scene import random_scene
 from miniature.tokenizer import load
 from miniature.words import LANGUAGES

@@ -167,16 +167,18 @@ def test_the_exam_is_the_same_every_time_and_judges_the_truth_right_and_a_lie_wr
             case.truth.conclusion if case.skill == "result" else case.truth.answer.removeprefix(case.truth.lead).strip()
         )
         calls = [] if case.skill == "result" else case.truth.calls
-        true = exam.Answer(wanted, "because", [(c.name, {k: str(v) for k, v in c.arguments.items()}) for c in calls])
+        true = exam.ExamAnswer(
+            wanted, "because", [(c.name, {k: str(v) for k, v in c.arguments.items()}) for c in calls]
+        )
         assert exam.right(case, true)
-        assert not exam.right(case, exam.Answer("something else", "because"))
+        assert not exam.right(case, exam.ExamAnswer("something else", "because"))
         if case.thinking:
-            assert not exam.right(case, exam.Answer(true.text, "", true.calls))
+            assert not exam.right(case, exam.ExamAnswer(true.text, "", true.calls))
 
 
 def test_a_raw_answer_is_taken_apart_as_the_parsers_do() -> None:
     raw = "<think>hm</think>\n<tool_call>f\n<arg_key>a</arg_key>\n<arg_value>1</arg_value>\n</tool_call>"
-    assert exam.parse(raw) == exam.Answer("", "hm", [("f", {"a": "1"})])
+    assert exam.parse(raw) == exam.ExamAnswer("", "hm", [("f", {"a": "1"})])
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

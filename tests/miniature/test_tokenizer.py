@@ -3,7 +3,7 @@
 import pytest
 from tokenizers import Tokenizer
 
-from miniature.feed import Coder
+from miniature.data_loader import Coder
 from miniature.tokenizer import MARKUP, SPECIAL, load
 from tests.support.process import TOP
 

@@ -48,7 +48,7 @@ FONT_SIZES_PX = (22, 26, 30, 36, 42, 50, 58, 68, 80, 96, 112)
 
 
 @dataclass(frozen=True)
-class Kind:
+class TrainingKind:
     """A kind of batch: rows, tokens in a row, pictures in a row, and how often it is made."""
 
     name: str
@@ -59,15 +59,15 @@ class Kind:
 
 
 KINDS = (
-    Kind("one picture", 256, 448, 1, 68),
-    Kind("two pictures", 128, 576, 2, 10),
-    Kind("picture and tools", 128, 448, 1, 8),
-    Kind("talk", 256, 384, 0, 14),
-    Kind("form", 128, 768, 1, 0),
-    Kind("some tools", 64, 2048, 1, 0),
-    Kind("long", 16, 10240, 1, 0),
-    Kind("longest", 4, 30720, 1, 0),
-    Kind("long talk", 32, 4096, 0, 0),
+    TrainingKind("one picture", 256, 448, 1, 68),
+    TrainingKind("two pictures", 128, 576, 2, 10),
+    TrainingKind("picture and tools", 128, 448, 1, 8),
+    TrainingKind("talk", 256, 384, 0, 14),
+    TrainingKind("form", 128, 768, 1, 0),
+    TrainingKind("some tools", 64, 2048, 1, 0),
+    TrainingKind("long", 16, 10240, 1, 0),
+    TrainingKind("longest", 4, 30720, 1, 0),
+    TrainingKind("long talk", 32, 4096, 0, 0),
 )
 # Of the kinds above, those whose prompts are filled with tools and instructions up to their length.
 FILLED = ("some tools", "long", "longest", "long talk")
@@ -92,7 +92,7 @@ class Batch:
     are numbers into `SKILLS`.
     """
 
-    kind: Kind
+    kind: TrainingKind
     grid: tuple[int, int]
     pictures: NDArray[np.uint8]
     ids: NDArray[np.int16]
@@ -149,7 +149,7 @@ class Coder:
 
 
 @dataclass
-class Row:
+class TrainingRow:
     """A conversation in tokens: ids, the weight and the skill of each, and positions (3, tokens)."""
 
     ids: list[int]
@@ -158,7 +158,9 @@ class Row:
     places: NDArray[np.int16]
 
 
-def encode(coder: Coder, conversation: Conversation, grid: tuple[int, int], random: Random | None = None) -> Row:
+def encode(
+    coder: Coder, conversation: Conversation, grid: tuple[int, int], random: Random | None = None
+) -> TrainingRow:
     """The conversation in tokens; every picture has `grid` = (height, width) cells. `random`: see `Coder.marked`."""
     cells = grid[0] * grid[1]
     ids: list[int] = []
@@ -181,7 +183,7 @@ def encode(coder: Coder, conversation: Conversation, grid: tuple[int, int], rand
             ids += [token] * repeat
             weights += [weight] * repeat
             skills += [skill] * repeat
-    return Row(ids, weights, skills, positions(ids, coder.picture, grid))
+    return TrainingRow(ids, weights, skills, positions(ids, coder.picture, grid))
 
 
 def positions(ids: list[int], picture: int, grid: tuple[int, int]) -> NDArray[np.int16]:
@@ -203,7 +205,7 @@ def positions(ids: list[int], picture: int, grid: tuple[int, int]) -> NDArray[np
 
 
 def sample_of(
-    random: Random, kind: Kind, grid: tuple[int, int], fonts: dialogue.Fonts, reading: float = READING
+    random: Random, kind: TrainingKind, grid: tuple[int, int], fonts: dialogue.Fonts, reading: float = READING
 ) -> dialogue.Sample:
     """A sample for a batch of this kind; `reading` is the share of texts among single pictures."""
     size = (grid[1] * CELL_PX, grid[0] * CELL_PX)
@@ -239,7 +241,7 @@ class Slot:
         self.weights = np.frombuffer(mmap.mmap(-1, tokens * 2), np.float16)
         self.skills = np.frombuffer(mmap.mmap(-1, tokens), np.int8)
 
-    def batch(self, kind: Kind, grid: tuple[int, int]) -> Batch:
+    def batch(self, kind: TrainingKind, grid: tuple[int, int]) -> Batch:
         """The slot seen as a batch of this kind; it shares the slot's memory."""
         shape = (kind.rows * kind.pictures, grid[0] * CELL_PX, grid[1] * CELL_PX, 3)
         text = kind.rows * kind.tokens

@@ -27,7 +27,7 @@ Value = str | int
 
 
 @dataclass(frozen=True)
-class Errand:
+class ToolTask:
     """A kind of tool: names it may have, parameters by role, and requests in which {role} is filled in."""
 
     names: Sequence[str]
@@ -38,7 +38,7 @@ class Errand:
 
 
 ERRANDS = (
-    Errand(
+    ToolTask(
         ("get_weather", "get_weather", "get_weather", "weather", "get_current_weather", "weather_lookup"),
         (
             "Get the weather of a city",
@@ -67,7 +67,7 @@ ERRANDS = (
             "{city}的天气如何？",
         ),
     ),
-    Errand(
+    ToolTask(
         ("get_time", "current_time", "get_current_time", "world_clock"),
         ("Get the time in a city", "Current local time", "查询当地时间"),
         {"city": ("city", "location", "timezone", "place")},
@@ -79,35 +79,35 @@ ERRANDS = (
         ),
         ("{city}现在几点？", "{city}现在是什么时间？", "查一下{city}的时间。"),
     ),
-    Errand(
+    ToolTask(
         ("search", "web_search", "search_web", "lookup"),
         ("Search the web", "Look something up", "搜索"),
         {"thing": ("query", "query", "q", "keyword")},
         ("Search for {thing}.", "Look up {thing}.", "Find information about {thing}.", "Search the web for {thing}."),
         ("搜索{thing}。", "查一下{thing}。", "帮我搜一下{thing}。"),
     ),
-    Errand(
+    ToolTask(
         ("add", "add_numbers", "sum", "calculate_sum"),
         ("Add two numbers", "Sum of a and b", "两数相加"),
         {"one": ("a", "x", "first"), "two": ("b", "y", "second")},
         ("What is {one} plus {two}?", "Add {one} and {two}.", "{one} + {two} = ?", "Calculate {one} plus {two}."),
         ("{one}加{two}等于多少？", "计算{one}加{two}。", "{one}+{two}等于几？"),
     ),
-    Errand(
+    ToolTask(
         ("set_timer", "start_timer", "timer"),
         ("Set a timer", "Start a countdown in minutes", "设置定时器"),
         {"one": ("minutes", "duration", "minutes")},
         ("Set a timer for {one} minutes.", "Start a {one} minute timer.", "Timer {one} minutes please."),
         ("设置{one}分钟的定时器。", "定时{one}分钟。", "请计时{one}分钟。"),
     ),
-    Errand(
+    ToolTask(
         ("send_message", "send_email", "send_sms", "notify"),
         ("Send a message to a person", "Send a note", "发送消息"),
         {"person": ("to", "recipient", "name"), "thing": ("text", "subject", "message", "body")},
         ("Send {person} a message: {thing}", "Tell {person}: {thing}", "Write to {person} about {thing}"),
         ("给{person}发消息：{thing}", "告诉{person}：{thing}", "发给{person}：{thing}"),
     ),
-    Errand(
+    ToolTask(
         ("book_flight", "find_flight", "search_flights"),
         ("Find a flight", "Book a flight between two cities", "订机票"),
         {"city": ("from", "origin", "from_city"), "other": ("to", "destination", "to_city")},
@@ -118,7 +118,7 @@ ERRANDS = (
         ),
         ("订一张从{city}到{other}的机票。", "查从{city}到{other}的航班。", "我想从{city}飞到{other}。"),
     ),
-    Errand(
+    ToolTask(
         ("get_stock_price", "stock_price", "get_price"),
         ("Get a price", "Price of a stock", "查询价格"),
         {"person": ("symbol", "name", "ticker")},
@@ -126,7 +126,7 @@ ERRANDS = (
         ("{person}的价格是多少？", "查询{person}的股价。"),
     ),
 )
-COUNTING = Errand(
+COUNTING = ToolTask(
     ("count_shapes", "count_shapes", "count_shapes", "count_objects", "shape_counter"),
     ("Count the shapes in the picture", "Count shapes of a kind", "Counts shapes in an image", "统计图中的图形"),
     {"colour": ("color", "color", "colour"), "kind": ("shape", "shape", "kind", "shape_type")},
@@ -183,7 +183,7 @@ def definition(
     return {"type": "function", "function": function}
 
 
-def tool_of(random: Random, errand: Errand) -> tuple[dict[str, Any], dict[str, str]]:
+def tool_of(random: Random, errand: ToolTask) -> tuple[dict[str, Any], dict[str, str]]:
     """A tool of this kind, and the parameter that each role got."""
     keys = {role: random.choice(names) for role, names in errand.roles.items()}
     numbers = {"one", "two"}
@@ -218,7 +218,7 @@ def errand(random: Random, language: Language, judged: bool = False) -> tuple[li
     return tools, turn
 
 
-def _result(random: Random, kind: Errand, values: dict[str, Value], language: Language) -> tuple[str, str]:
+def _result(random: Random, kind: ToolTask, values: dict[str, Value], language: Language) -> tuple[str, str]:
     if kind is ERRANDS[0]:
         degrees = random.randint(-15, 39)
         sky = random.choice(
