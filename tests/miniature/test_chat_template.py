@@ -11,6 +11,8 @@ from miniature.conversation import answered, messages, spans
 from miniature.drawing import load_fonts
 from tests.support.process import TOP
 
+pytestmark = pytest.mark.process  # transformers asks programs of the system when it is imported
+
 CHECKPOINT = TOP / "serve" / "checkpoint"
 PICTURE = "<|begin_of_image|><|image|><|end_of_image|>"
 
