@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from torch.nn.functional import linear
-from transformers import AutoProcessor, Glm4vForConditionalGeneration
 
 from miniature import dialogue, examples, model_config, unclear
 from miniature.conversation import spans
@@ -26,17 +25,22 @@ from tests.support.process import TOP
 CHECKPOINT = TOP / "serve" / "checkpoint"
 PICTURES = TOP / "docs" / "examples" / "pictures"
 
+pytestmark = pytest.mark.process  # transformers asks programs of the system when it is imported
 # transformers hands tensors to numpy in a way that numpy 2 deprecates.
 arrays = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
 @pytest.fixture(scope="module")
 def processor() -> Any:
+    from transformers import AutoProcessor  # seconds of import, which only these tests pay
+
     return AutoProcessor.from_pretrained(CHECKPOINT)
 
 
 @pytest.fixture(scope="module")
 def model() -> Any:
+    from transformers import Glm4vForConditionalGeneration
+
     return Glm4vForConditionalGeneration.from_pretrained(CHECKPOINT, dtype=torch.float32).eval()
 
 
