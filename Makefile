@@ -10,6 +10,8 @@ PROFILE ?= miniature
 INPUTS ?= 20000
 REQUESTS ?= 100000
 NOTEBOOK ?= 8888
+# Two workers; a short folder, since names of Unix sockets are bounded. What Python compiles is kept, or each start does it again.
+pytest = env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --basetemp=$$(mktemp -d)
 ENGINE ?= $(or $(shell sed -n 's/^device = "\(.*\)"/\1/p' serve/profiles/$(PROFILE).toml 2>/dev/null),gpu)
 
 ifdef MODEL
@@ -23,8 +25,8 @@ export VITRINE_PORT = $(PORT)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test attack soak check fix loadtest bench bench-affinity bench-ledger simulate notebook dashboards \
-        dashboard-pictures docs lock
+.PHONY: help setup serve quick test test-long attack soak check fix loadtest bench bench-affinity bench-ledger simulate \
+        notebook dashboards dashboard-pictures docs lock
 
 help:  ## show this menu
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20
@@ -35,8 +37,14 @@ setup:  ## install everything into .venv (PROFILE=... chooses the engine: cpu or
 serve: setup  ## start the engine and the gateway (PROFILE=, MODEL=, HOST=, PORT=)
 	@exec .venv/bin/vitrine up
 
-test: setup  ## run the tests (ARGS=... goes to pytest)
-	@.venv/bin/python -m pytest $(ARGS)
+quick: setup  ## run the tests that start no process (ARGS=... goes to pytest)
+	@$(pytest) -m "not process and not engine" --hypothesis-profile quick $(ARGS)
+
+test: setup  ## run the tests but for the long ones (ARGS=... goes to pytest; ARGS="-n 0 tests/page" is one folder)
+	@$(pytest) $(ARGS)
+
+test-long: setup  ## run the long tests alone (most faults of the disk, 10,000 connections, notebooks, ...)
+	@$(pytest) --long only $(ARGS)
 
 attack: setup  ## attack a gateway of its own (INPUTS=... mutated inputs, besides the whole table)
 	@.venv/bin/python -m tests.attack --inputs $(INPUTS)

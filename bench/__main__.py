@@ -21,13 +21,13 @@ from typing import Annotated
 import typer
 import uvloop
 
-from bench.gateway import peers, report
+from bench.gateway import other_proxies, report
 from bench.gateway.client import WrongAnswer
-from bench.gateway.engine import Engine
-from bench.gateway.scenarios import SCENARIOS, Scenario, Target, small
-from loadtest import processes
+from bench.gateway.engine import BenchEngine
+from bench.gateway.scenarios import SCENARIOS, BenchScenario, BenchTarget, small
+from loadtest import system_under_test
 from loadtest.cores import Cores, memory_mib
-from loadtest.processes import NotStarted
+from loadtest.system_under_test import NotStarted
 
 CACHE = Path(".vitrine/cache/bench")
 QUICK = 0.2
@@ -75,45 +75,49 @@ def _named(setting: str) -> tuple[str, str]:
 class _Plan:
     """What is measured, how often, for how long, where. ``skipped`` says which peers were not, and why."""
 
-    def __init__(self, scenarios: list[Scenario], rounds: int, part: float, cores: Cores, place: Path) -> None:
+    def __init__(self, scenarios: list[BenchScenario], rounds: int, part: float, cores: Cores, place: Path) -> None:
         self.scenarios, self.rounds, self.part, self.cores = scenarios, rounds, part, cores
         self._place, self._cache = place, CACHE.absolute()
         self.skipped: list[str] = []
         self.machine = {
-            "cores": os.cpu_count(), "load core": cores.load, "server core": cores.server, "rounds": rounds,
-            "python": sys.version.split()[0], "load average before": round(os.getloadavg()[0], 2),
-        }  # fmt: skip
+            "cores": os.cpu_count(),
+            "load core": cores.load,
+            "server core": cores.server,
+            "rounds": rounds,
+            "python": sys.version.split()[0],
+            "load average before": round(os.getloadavg()[0], 2),
+        }
 
     async def run(self, settings: dict[str, str], peers_too: bool) -> report.Rounds:
         found: report.Rounds = {}
-        with processes.running(self._place, self.cores.server, settings) as gateway:
-            target = Target.of(gateway)
-            async with Engine(self._place / "run" / "engine-0") as engine:
+        with system_under_test.running(self._place, self.cores.server, settings) as gateway:
+            target = BenchTarget.of(gateway)
+            async with BenchEngine(self._place / "run" / "engine-0") as engine:
                 await _until_ready(target)
                 await self._measure(found, target, engine)
         if peers_too:
-            for peer in peers.PEERS:
+            for peer in other_proxies.PEERS:
                 await self._peer(found, peer)
         return found
 
-    async def _peer(self, found: report.Rounds, peer: peers.Peer) -> None:
+    async def _peer(self, found: report.Rounds, peer: other_proxies.Peer) -> None:
         folder = self._place / peer.name
         folder.mkdir()
         try:
-            async with Engine(folder / "engine-0") as engine:
+            async with BenchEngine(folder / "engine-0") as engine:
                 with contextlib.ExitStack() as stack:
                     # In a thread: some peers ask the engine, on this loop, before they listen.
                     starting = peer.running(folder, self._cache, self.cores.server, engine.port)
                     target = await asyncio.to_thread(stack.enter_context, starting)
                     await _until_it_answers(target, engine)
                     await self._measure(found, target, engine)
-        except (peers.NotHere, NotStarted, WrongAnswer) as error:
+        except (other_proxies.NotHere, NotStarted, WrongAnswer) as error:
             found.pop(peer.name, None)
             self.skipped.append(f"{peer.name}: {error}")
 
-    async def _measure(self, found: report.Rounds, target: Target, engine: Engine) -> None:
+    async def _measure(self, found: report.Rounds, target: BenchTarget, engine: BenchEngine) -> None:
         """All scenarios, each time the direct way first and then the target; in rounds, so that noise meets both."""
-        direct = Target(report.DIRECT, engine.port)
+        direct = BenchTarget(report.DIRECT, engine.port)
         first = not found
         base, own = found.setdefault(report.DIRECT, {}), found.setdefault(target.name, {})
         with _without_collector():
@@ -135,9 +139,9 @@ class _Plan:
         _say("")
 
 
-async def _until_it_answers(target: Target, engine: Engine) -> None:
+async def _until_it_answers(target: BenchTarget, engine: BenchEngine) -> None:
     """Some listen before they know their engine. Raises WrongAnswer if it never does."""
-    end_s = time.monotonic() + peers.START_S
+    end_s = time.monotonic() + other_proxies.START_S
     while True:
         try:
             await small(1)(target, engine, 0.1)
@@ -149,7 +153,7 @@ async def _until_it_answers(target: Target, engine: Engine) -> None:
             return
 
 
-async def _until_ready(target: Target) -> None:
+async def _until_ready(target: BenchTarget) -> None:
     """Until the gateway has found the engine."""
 
     def ready() -> bool:
@@ -159,10 +163,10 @@ async def _until_ready(target: Target) -> None:
         except (OSError, urllib.error.HTTPError):
             return False
 
-    end_s = time.monotonic() + processes.READY_S
+    end_s = time.monotonic() + system_under_test.READY_S
     while not await asyncio.to_thread(ready):
         if time.monotonic() > end_s:
-            raise NotStarted(f"{target.name} was not ready within {processes.READY_S:.0f} s")
+            raise NotStarted(f"{target.name} was not ready within {system_under_test.READY_S:.0f} s")
         await asyncio.sleep(0.1)
 
 

@@ -25,17 +25,22 @@ import aiohttp
 import typer
 from PIL import Image, ImageDraw, ImageFilter
 
-from bench.gateway.scenarios import Target
-from loadtest import processes
-from loadtest.processes import NotStarted, child
+from bench.gateway.scenarios import BenchTarget
+from loadtest import system_under_test
+from loadtest.system_under_test import NotStarted, child
 
 POLICIES = ("affinity", "least-loaded", "round-robin")
 ENGINES = 2
 SIDE = 1120  # 1,600 tokens
 START_S = 600.0
 ANSWER_S = 120.0
-QUESTIONS = ("What is in this picture?", "What is left of it?", "And which colours do you see?", "Say it in one sentence.",
-             "Is there a circle?")  # fmt: skip
+QUESTIONS = (
+    "What is in this picture?",
+    "What is left of it?",
+    "And which colours do you see?",
+    "Say it in one sentence.",
+    "Is there a circle?",
+)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -90,10 +95,10 @@ async def _compare(home: Path, conversations: int, turns: int, at_once: int, see
             words = [sys.executable, "-m", "serve", "up", "miniature", "--engine", str(number)]
             process = stack.enter_context(child(words, environment, Path.cwd(), log))
             ready = partial(_is_ready, home / "run" / f"engine-{number}" / "state.json")
-            await asyncio.to_thread(processes.wait, ready, process, log, START_S)
+            await asyncio.to_thread(system_under_test.wait, ready, process, log, START_S)
         for policy in POLICIES:
-            with processes.running(home, None, {"VITRINE_ROUTING": policy}) as gateway:
-                target = Target.of(gateway)
+            with system_under_test.running(home, None, {"VITRINE_ROUTING": policy}) as gateway:
+                target = BenchTarget.of(gateway)
                 found.append(await _measure(home, policy, target, conversations, turns, at_once, seed))
     return found
 
@@ -103,7 +108,7 @@ def _is_ready(state: Path) -> bool:
 
 
 async def _measure(
-    home: Path, policy: str, target: Target, conversations: int, turns: int, at_once: int, seed: int
+    home: Path, policy: str, target: BenchTarget, conversations: int, turns: int, at_once: int, seed: int
 ) -> Found:
     found = Found(policy)
     before = [await _counters(home, number) for number in range(ENGINES)]
@@ -165,8 +170,11 @@ async def _counters(home: Path, number: int) -> dict[str, int]:
     connector = aiohttp.UnixConnector(str(home / "run" / f"engine-{number}" / "engine.sock"))
     async with aiohttp.ClientSession(connector=connector) as session, session.get("http://engine/metrics") as answer:
         lines = (await answer.text()).splitlines()
-    names = {"queries": "vllm:prefix_cache_queries_total", "hits": "vllm:prefix_cache_hits_total",
-             "requests": "vllm:request_success_total"}  # fmt: skip
+    names = {
+        "queries": "vllm:prefix_cache_queries_total",
+        "hits": "vllm:prefix_cache_hits_total",
+        "requests": "vllm:request_success_total",
+    }
     return {
         short: round(sum(float(line.split()[-1]) for line in lines if line.startswith(name + "{")))
         for short, name in names.items()
@@ -187,8 +195,10 @@ def _picture(random_: random.Random) -> str:
 
 
 def _table(found: list[Found]) -> str:
-    lines = ["| policy | hits | first token, first turn, ms | first token, later turns, ms | of it, affinity's | exchanges |",
-             "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    lines = [
+        "| policy | hits | first token, first turn, ms | first token, later turns, ms | of it, affinity's | exchanges |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     base = statistics.median(found[0].later_turn_s)
     for one in found:
         later = statistics.median(one.later_turn_s)

@@ -29,21 +29,21 @@ from typing import Annotated
 import typer
 
 from gateway.ledger.client.async_client import Deadlines, LedgerClient
-from gateway.ledger.client.figures import Tally
 from gateway.ledger.client.messages import Admit, Complete, ImageDigest, Limit, Receipt, TextDigest
+from gateway.ledger.client.statistics import LedgerCounters
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.format.digest import Digester, epoch_key
-from gateway.ledger.format.identity import Identities
-from gateway.ledger.readers.reader import Reader
-from gateway.ledger.readers.search import Wanted, find
+from gateway.ledger.format.record_id import RecordIds
+from gateway.ledger.readers.reader import LogReader
+from gateway.ledger.readers.search import SearchTerms, find
 from gateway.ledger.readers.verification import verify
 from gateway.ledger.service.open_exchanges import OpenExchanges
 from gateway.ledger.service.rate_limits import RateLimits
-from gateway.ledger.service.record_writer import Clock, RecordWriter
+from gateway.ledger.service.record_writer import LedgerClock, RecordWriter
 from gateway.ledger.service.recovery import open_log
 from gateway.ledger.storage.create import found
 from gateway.ledger.storage.keyring import Keyring
-from gateway.ledger.storage.layout import Layout
+from gateway.ledger.storage.layout import LogLayout
 from gateway.ledger.storage.seal import seal_segment
 
 TICK_S = 0.002
@@ -55,7 +55,7 @@ LIMITS = (
 
 
 @dataclass(frozen=True)
-class Row:
+class BarRow:
     """One line of the table; `held` None where there is no bar."""
 
     what: str
@@ -69,19 +69,37 @@ def sample(number: int) -> Admit:
     prompt = hashlib.sha256(b"prompt %d" % number).digest()
     picture = hashlib.sha256(b"image %d" % number).digest()
     return Admit(
-        key="key-1", tenant="lab", ip="192.0.2.7", peer="127.0.0.1:5000", route="/v1/chat/completions", model="glm-4v",
-        stream=True, request=f"01a206ea-f13f-769a-a616-{number:012d}", prompt=TextDigest(prompt, 64),
-        conversation=TextDigest(prompt, 164), images=(ImageDigest(picture, 84_211, "image/jpeg", 560, 840),),
-        params={"max_tokens": 128, "temperature": "0.7"}, tokens=728, limits=LIMITS,
-    )  # fmt: skip
+        key="key-1",
+        tenant="lab",
+        ip="192.0.2.7",
+        peer="127.0.0.1:5000",
+        route="/v1/chat/completions",
+        model="glm-4v",
+        stream=True,
+        request=f"01a206ea-f13f-769a-a616-{number:012d}",
+        prompt=TextDigest(prompt, 64),
+        conversation=TextDigest(prompt, 164),
+        images=(ImageDigest(picture, 84_211, "image/jpeg", 560, 840),),
+        params={"max_tokens": 128, "temperature": "0.7"},
+        tokens=728,
+        limits=LIMITS,
+    )
 
 
 def ending(identity: str) -> Complete:
     answer = hashlib.sha256(identity.encode()).digest()
     return Complete(
-        identity, "completed", 200, TextDigest(answer, 512), "stop", prompt_tokens=664, answer_tokens=128,
-        engine="engine-0", ttft_ms=109, total_ms=1140,
-    )  # fmt: skip
+        identity,
+        "completed",
+        200,
+        TextDigest(answer, 512),
+        "stop",
+        prompt_tokens=664,
+        answer_tokens=128,
+        engine="engine-0",
+        ttft_ms=109,
+        total_ms=1140,
+    )
 
 
 class Process:
@@ -152,7 +170,7 @@ async def paced(path: Path, per_s: int, seconds: float) -> list[float]:
     return [*latencies, took_s]
 
 
-def append(folder: Path, seconds: float, per_s: int) -> list[Row]:
+def append(folder: Path, seconds: float, per_s: int) -> list[BarRow]:
     import uvloop
 
     home = folder / "append"
@@ -170,11 +188,11 @@ def append(folder: Path, seconds: float, per_s: int) -> list[Row]:
     cuts = statistics.quantiles((value * 1000 for value in latencies), n=1000)
     p50, p99, worst = cuts[499], cuts[989], max(latencies) * 1000
     return [
-        Row(f"records a second for {seconds:.0f} s", f"{rate:,.0f}", "≥ 5,000", rate >= 4_990),
-        Row("send to durable answer, p50", f"{p50:.2f} ms", "≤ 2 ms", p50 <= 2),
-        Row("send to durable answer, p99", f"{p99:.2f} ms", "≤ 8 ms", p99 <= 8),
-        Row("the slowest", f"{worst:.1f} ms", "", None),
-        Row("CPU of the ledger process", f"{used_s / took_s * 100:.0f} % of a core", "", None),
+        BarRow(f"records a second for {seconds:.0f} s", f"{rate:,.0f}", "≥ 5,000", rate >= 4_990),
+        BarRow("send to durable answer, p50", f"{p50:.2f} ms", "≤ 2 ms", p50 <= 2),
+        BarRow("send to durable answer, p99", f"{p99:.2f} ms", "≤ 8 ms", p99 <= 8),
+        BarRow("the slowest", f"{worst:.1f} ms", "", None),
+        BarRow("CPU of the ledger process", f"{used_s / took_s * 100:.0f} % of a core", "", None),
     ]
 
 
@@ -186,28 +204,28 @@ def _cpu_s(pid: int) -> float:
 # verify and find
 
 
-def build(folder: Path, records: int) -> tuple[Layout, Keyring]:
+def build(folder: Path, records: int) -> tuple[LogLayout, Keyring]:
     """A log of whole exchanges in segments of 64 MiB, written without a socket."""
-    layout, keyring = Layout(folder / "large" / "ledger"), Keyring(folder / "large" / "ledger-keys")
+    layout, keyring = LogLayout(folder / "large" / "ledger"), Keyring(folder / "large" / "ledger-keys")
     found(layout, keyring, "bench.example/log")
     signer = keyring.signer()
     log = open_log(layout, signer, [], compressed=False).log
     digester = Digester(keyring.root(), keyring.secret_or_new, lambda time_ms: "2026-11")
-    clock = Clock()
-    clerk = RecordWriter(
-        log, Identities(clock.wall_ms), digester, OpenExchanges(), RateLimits(), clock, "strict", Tally()
+    clock = LedgerClock()
+    writer = RecordWriter(
+        log, RecordIds(clock.wall_ms), digester, OpenExchanges(), RateLimits(), clock, "strict", LedgerCounters()
     )
-    clerk.own("boot", {"room": "bench"})
+    writer.own("boot", {"room": "bench"})
     now_s = int(time.time())
     for number in range(records // 2):
-        receipt = clerk.admit(sample(number), 1, number)
+        receipt = writer.admit(sample(number), 1, number)
         if isinstance(receipt, Receipt):
-            clerk.complete(ending(receipt.id), 1)
+            writer.complete(ending(receipt.id), 1)
         if number % 2048 == 0:
             log.commit()
             log.sign(now_s)
             if log.segment.bytes > 64 << 20:
-                clerk.own("seal", {"segment": log.segment.number})
+                writer.own("seal", {"segment": log.segment.number})
                 log.commit()
                 log.sign(now_s)
                 first = log.segment.first
@@ -219,27 +237,27 @@ def build(folder: Path, records: int) -> tuple[Layout, Keyring]:
     return layout, keyring
 
 
-def read(folder: Path, records: int, *, verifying: bool, finding: bool) -> list[Row]:
+def read(folder: Path, records: int, *, verifying: bool, finding: bool) -> list[BarRow]:
     layout, keyring = build(folder, records)
     rows = []
     verifier = keyring.verifier()
     if verifying:
         rate = max(_rate(lambda: verify(layout, verifier, [], lambda done, left: None).records) for _ in range(3))
-        rows.append(Row(f"verify {records:,} records, one core", f"{rate:,.0f}/s", "≥ 150,000", rate >= 150_000))
+        rows.append(BarRow(f"verify {records:,} records, one core", f"{rate:,.0f}/s", "≥ 150,000", rate >= 150_000))
     if finding:
         root = keyring.root()
         keys = {epoch: epoch_key(root, keyring.secret(epoch)) for epoch in keyring.epochs()}
-        wanted = Wanted(hashlib.sha256(b"image %d" % (records // 4)).digest(), "images")
+        wanted = SearchTerms(hashlib.sha256(b"image %d" % (records // 4)).digest(), "images")
 
         def look() -> int:
-            hits = list(find(Reader(layout, verifier), wanted, keys, lambda done: None))
+            hits = list(find(LogReader(layout, verifier), wanted, keys, lambda done: None))
             if len(hits) != 1:
                 raise SystemExit(f"find gave {len(hits)} records instead of 1")
             return records
 
         rate = max(_rate(look) for _ in range(3))
         rows.append(
-            Row(f"find --image in {records:,} records, two cores", f"{rate:,.0f}/s", "≥ 150,000", rate >= 150_000)
+            BarRow(f"find --image in {records:,} records, two cores", f"{rate:,.0f}/s", "≥ 150,000", rate >= 150_000)
         )
     return rows
 
@@ -274,7 +292,7 @@ async def until_killed(ledger: Process, after_s: float) -> list[tuple[str, int, 
     return kept
 
 
-def kill(folder: Path, rounds: int) -> list[Row]:
+def kill(folder: Path, rounds: int) -> list[BarRow]:
     """`rounds` lives of one log, each ended by SIGKILL at another moment."""
     home = folder / "kill"
     home.mkdir()
@@ -285,16 +303,16 @@ def kill(folder: Path, rounds: int) -> list[Row]:
         kept = asyncio.run(_killed(ledger, 0.05 + 0.013 * (turn % 20)))
         ledger.process.wait(30)
         verifier = Keyring(home / "ledger-keys").verifier()
-        layout = Layout(home / "ledger")
+        layout = LogLayout(home / "ledger")
         verify(layout, verifier, [home / "ledger-keys" / "head"], lambda done, left: None)
-        reader = Reader(layout, verifier)
+        reader = LogReader(layout, verifier)
         leaves = reader.leaves(0, reader.size)
         lost += sum(1 for _, index, leaf in kept if leaves[index * 32 : index * 32 + 32] != leaf)
         acknowledged += len(kept)
         print(f"\r  round {turn + 1}: {acknowledged:,} acknowledged, {lost} lost ", end="", file=sys.stderr)
     print(file=sys.stderr)
     what = f"of {acknowledged:,} acknowledged records lost in {rounds} rounds of kill -9"
-    return [Row(what, str(lost), "0", lost == 0)]
+    return [BarRow(what, str(lost), "0", lost == 0)]
 
 
 async def _killed(ledger: Process, after_s: float) -> list[tuple[str, int, bytes]]:
@@ -304,7 +322,7 @@ async def _killed(ledger: Process, after_s: float) -> list[tuple[str, int, bytes
         return []
 
 
-def table(rows: list[Row]) -> str:
+def table(rows: list[BarRow]) -> str:
     cells = [("what", "measured", "bar", ""), *((row.what, row.measured, row.bar, _mark(row.held)) for row in rows)]
     widths = [max(len(line[at]) for line in cells) for at in range(4)]
     lines = [
@@ -329,7 +347,7 @@ def main(
     """Measure, print a table, end with 1 if a bar was missed."""
     chosen = set(parts or ["append", "verify", "find", "kill"])
     place = Path(tempfile.mkdtemp(prefix=".bench-ledger-", dir=folder))
-    rows: list[Row] = []
+    rows: list[BarRow] = []
     try:
         if "append" in chosen:
             rows += append(place, seconds, per_second)

@@ -35,7 +35,7 @@ class Speeds(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Case:
+class SimulatedCase:
     """``pictures``: None gives every conversation a picture of its own, a number that many in all, of which 1 % make half of
     the conversations. ``gateways``: each sees only what it sent itself, and with ``look_s`` what each engine has from the
     others, as it was at most so long ago. ``away``: from when to when an engine is gone."""
@@ -54,7 +54,7 @@ class Case:
 
 
 @dataclass
-class Conversation:
+class SimulatedConversation:
     number: int
     key: bytes
     turn: int = 0
@@ -64,7 +64,7 @@ class Conversation:
         return PICTURE_TOKENS + TEXT_TOKENS + self.turn * (TEXT_TOKENS + ANSWER_TOKENS)
 
 
-class Engine:
+class SimulatedEngine:
     """One line, one cache. ``load``: tokens in flight, whoever sent them."""
 
     def __init__(self, speeds: Speeds) -> None:
@@ -73,7 +73,7 @@ class Engine:
         self._prefixes: OrderedDict[bytes | int, int] = OrderedDict()
         self._held_tokens = self.load = 0
 
-    def answer(self, now_s: float, conversation: Conversation) -> tuple[int, float, float]:
+    def answer(self, now_s: float, conversation: SimulatedConversation) -> tuple[int, float, float]:
         """Take a turn: the prompt's tokens that were cached, the first token's time, the last one's."""
         picture, history = conversation.key, conversation.number
         cached = self._prefixes.get(history, 0) or self._prefixes.get(picture, 0)
@@ -97,7 +97,7 @@ class Engine:
             self._held_tokens -= self._prefixes.popitem(last=False)[1]
 
 
-class Turn(NamedTuple):
+class SimulatedTurn(NamedTuple):
     """What happened to one request. ``ratio``: its engine's load over the mean load, itself counted in."""
 
     at_s: float
@@ -110,8 +110,8 @@ class Turn(NamedTuple):
 
 @dataclass
 class Result:
-    case: Case
-    turns: list[Turn] = field(default_factory=list)
+    case: SimulatedCase
+    turns: list[SimulatedTurn] = field(default_factory=list)
 
     def between(self, start_s: float, end_s: float) -> "Result":
         return Result(self.case, [turn for turn in self.turns if start_s <= turn.at_s < end_s])
@@ -133,17 +133,17 @@ class Result:
 class World:
     """One case while it runs: time, engines, and what each gateway knows."""
 
-    def __init__(self, case: Case, speeds: Speeds) -> None:
+    def __init__(self, case: SimulatedCase, speeds: Speeds) -> None:
         self._case = case
         self._chance = random.Random(case.seed)
-        self._engines = {f"engine-{number}": Engine(speeds) for number in range(case.engines)}
+        self._engines = {f"engine-{number}": SimulatedEngine(speeds) for number in range(case.engines)}
         self._here = dict.fromkeys(self._engines, 0.0)  # since when
         self._views = [dict.fromkeys(self._engines, 0) for _ in range(case.gateways)]
         self._looked_s = [-1.0] * case.gateways
         self._others = [dict.fromkeys(self._engines, 0) for _ in range(case.gateways)]
         self._sent = [0] * case.gateways
         self._total = 0
-        self._events: list[tuple[float, int, str, Conversation | None, tuple[int, str, int] | None]] = []
+        self._events: list[tuple[float, int, str, SimulatedConversation | None, tuple[int, str, int] | None]] = []
         self._order = itertools.count()
         prompt = PICTURE_TOKENS + TEXT_TOKENS + (TURNS - 1) / 2 * (TEXT_TOKENS + ANSWER_TOKENS)
         work_s = prompt * speeds.prompt_token_s + ANSWER_TOKENS * speeds.answer_token_s
@@ -176,7 +176,7 @@ class World:
         self,
         time_s: float,
         what: str,
-        conversation: Conversation | None = None,
+        conversation: SimulatedConversation | None = None,
         sent: tuple[int, str, int] | None = None,
     ) -> None:
         heapq.heappush(self._events, (time_s, next(self._order), what, conversation, sent))
@@ -191,22 +191,30 @@ class World:
             picture = (
                 self._chance.randrange(hot) if self._chance.random() < 0.5 else self._chance.randrange(hot, pictures)
             )
-        self._at(now_s, "ask", Conversation(number, b"picture %d" % picture))
+        self._at(now_s, "ask", SimulatedConversation(number, b"picture %d" % picture))
         self._at(now_s + self._chance.expovariate(self._conversations_per_s), "begin")
 
-    def _ask(self, now_s: float, conversation: Conversation) -> Turn:
+    def _ask(self, now_s: float, conversation: SimulatedConversation) -> SimulatedTurn:
         case, cost = self._case, conversation.prompt_tokens + ANSWER_TOKENS
         gateway = self._chance.randrange(case.gateways)
         view, others = self._views[gateway], self._others[gateway]
         if case.look_s is not None and now_s - self._looked_s[gateway] >= case.look_s:
             self._looked_s[gateway] = now_s
             others.update({name: engine.load - view[name] for name, engine in self._engines.items()})
-        weights = {name: min(1.0, 0.1 + (now_s - since_s) / SLOW_START_S) if since_s else 1.0
-                   for name, since_s in self._here.items()}  # fmt: skip
+        weights = {
+            name: min(1.0, 0.1 + (now_s - since_s) / SLOW_START_S) if since_s else 1.0
+            for name, since_s in self._here.items()
+        }
         name = choose(
-            case.policy, conversation.key, {name: view[name] + others[name] for name in self._here}, weights, cost,
-            turn=self._sent[gateway], slack=case.slack, light_tokens=case.light_tokens,
-        )  # fmt: skip
+            case.policy,
+            conversation.key,
+            {name: view[name] + others[name] for name in self._here},
+            weights,
+            cost,
+            turn=self._sent[gateway],
+            slack=case.slack,
+            light_tokens=case.light_tokens,
+        )
         self._sent[gateway] += 1
         engine = self._engines[name]
         view[name] += cost
@@ -215,9 +223,11 @@ class World:
         cached, first_s, last_s = engine.answer(now_s, conversation)
         self._at(last_s, "end", conversation, (gateway, name, cost))
         ratio = engine.load * len(self._here) / self._total if engine.load > LIGHT_TOKENS else 0.0
-        return Turn(now_s, name, conversation.prompt_tokens, cached, first_s - now_s, ratio)
+        return SimulatedTurn(now_s, name, conversation.prompt_tokens, cached, first_s - now_s, ratio)
 
-    def _ended(self, now_s: float, gateway: int, name: str, cost: int, conversation: Conversation | None) -> None:
+    def _ended(
+        self, now_s: float, gateway: int, name: str, cost: int, conversation: SimulatedConversation | None
+    ) -> None:
         self._views[gateway][name] -= cost
         self._engines[name].load -= cost
         self._total -= cost
@@ -226,7 +236,7 @@ class World:
             self._at(now_s + self._chance.expovariate(1 / THINK_S), "ask", conversation)
 
 
-def simulate(case: Case, speeds: Speeds | None = None) -> Result:
+def simulate(case: SimulatedCase, speeds: Speeds | None = None) -> Result:
     """Run one case. The same case gives the same result."""
     return World(case, speeds or Speeds()).run()
 
@@ -258,27 +268,31 @@ def tables(sizes: list[int], cell: int, seed: int) -> None:
         _head(title, "GPUs", "policy", *_NAMES)
         for engines, policy in itertools.product(sizes, Policy):
             # The largest size is told apart by fewer requests for each engine, not by fewer in all.
-            case = Case(engines, policy, pictures, seed=seed)
+            case = SimulatedCase(engines, policy, pictures, seed=seed)
             if engines > 100:
                 case = replace(case, warm_up_s=4.0, measured_s=4.0)
             _row(engines, policy, *_figures(simulate(case)))
     _head(
         f"{cell} GPUs, 500 pictures: gateways that see what they sent, or read the engines' loads, too",
-        "gateways", "policy", "light tokens", "loads read every", *_NAMES,
-    )  # fmt: skip
+        "gateways",
+        "policy",
+        "light tokens",
+        "loads read every",
+        *_NAMES,
+    )
     for gateways in (1, 4, 16):
         ways = [(1, None), (gateways, None), (gateways, 0.25), (gateways, 0.05)]
         for light, look_s in ways[: 1 if gateways == 1 else None]:
             tokens = LIGHT_TOKENS // light
-            case = Case(cell, Policy.AFFINITY, 500, gateways, look_s, light_tokens=tokens, seed=seed)
+            case = SimulatedCase(cell, Policy.AFFINITY, 500, gateways, look_s, light_tokens=tokens, seed=seed)
             _row(gateways, case.policy, tokens, f"{look_s} s" if look_s else "", *_figures(simulate(case)))
         for policy in (Policy.LEAST_LOADED, Policy.ROUND_ROBIN):
-            _row(gateways, policy, "", "", *_figures(simulate(Case(cell, policy, 500, gateways, seed=seed))))
+            _row(gateways, policy, "", "", *_figures(simulate(SimulatedCase(cell, policy, 500, gateways, seed=seed))))
     _head(
         "8 GPUs, own pictures: one engine leaves after 10 s and is back, empty, after 20 s", "policy", "time", *_NAMES
     )
     for policy in Policy:
-        result = simulate(Case(8, policy, away=(10.0, 20.0), measured_s=25.0, seed=seed))
+        result = simulate(SimulatedCase(8, policy, away=(10.0, 20.0), measured_s=25.0, seed=seed))
         for words, start_s, end_s in (("before", 5, 10), ("away", 10, 20), ("back", 20, 30)):
             _row(policy, words, *_figures(result.between(start_s, end_s)))
 

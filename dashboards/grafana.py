@@ -2,7 +2,19 @@
 
 from typing import Any
 
-from dashboards.model import Dashboard, Kind, Language, Panel, Place, Query, Row, Step, Text, Variable, placed
+from dashboards.model import (
+    ColorStep,
+    Dashboard,
+    GridPlace,
+    Language,
+    Panel,
+    PanelKind,
+    PanelQuery,
+    PanelRow,
+    Text,
+    Variable,
+    placed,
+)
 
 SCHEMA = 39
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
@@ -32,7 +44,7 @@ def document(dashboard: Dashboard, language: Language, runbook: dict[str, int]) 
         "annotations": {"list": []},
         "panels": [
             _row(what, place, number, language)
-            if isinstance(what, Row)
+            if isinstance(what, PanelRow)
             else _panel(what, place, number, language, runbook)
             for number, (what, place) in enumerate(placed(dashboard), start=1)
         ],
@@ -41,37 +53,64 @@ def document(dashboard: Dashboard, language: Language, runbook: dict[str, int]) 
 
 def _others(language: Language) -> dict[str, Any]:
     return {
-        "type": "dashboards", "title": Text("Vitrine", "Vitrine 面板").said(language), "tags": [f"vitrine-{language}"],
-        "asDropdown": False, "includeVars": True, "keepTime": True, "icon": "external link", "targetBlank": False,
-        "tooltip": "", "url": "",
-    }  # fmt: skip
+        "type": "dashboards",
+        "title": Text("Vitrine", "Vitrine 面板").said(language),
+        "tags": [f"vitrine-{language}"],
+        "asDropdown": False,
+        "includeVars": True,
+        "keepTime": True,
+        "icon": "external link",
+        "targetBlank": False,
+        "tooltip": "",
+        "url": "",
+    }
 
 
 def _datasource(language: Language) -> dict[str, Any]:
     return {
-        "name": "datasource", "type": "datasource", "label": Text("Prometheus", "数据源").said(language),
-        "query": "prometheus", "hide": 0, "includeAll": False, "multi": False, "refresh": 1, "regex": "",
-    }  # fmt: skip
+        "name": "datasource",
+        "type": "datasource",
+        "label": Text("Prometheus", "数据源").said(language),
+        "query": "prometheus",
+        "hide": 0,
+        "includeAll": False,
+        "multi": False,
+        "refresh": 1,
+        "regex": "",
+    }
 
 
 def _variable(one: Variable, language: Language) -> dict[str, Any]:
     query = f"label_values({one.metric}, {one.label})"
     return {
-        "name": one.name, "type": "query", "label": one.title.said(language), "datasource": SOURCE,
-        "query": {"query": query, "refId": "A"}, "hide": 0,
-        "includeAll": True, "allValue": ".*", "multi": True, "current": {"text": ["All"], "value": ["$__all"]},
-        "refresh": 2, "regex": "", "sort": 1,
-    }  # fmt: skip
+        "name": one.name,
+        "type": "query",
+        "label": one.title.said(language),
+        "datasource": SOURCE,
+        "query": {"query": query, "refId": "A"},
+        "hide": 0,
+        "includeAll": True,
+        "allValue": ".*",
+        "multi": True,
+        "current": {"text": ["All"], "value": ["$__all"]},
+        "refresh": 2,
+        "regex": "",
+        "sort": 1,
+    }
 
 
-def _row(row: Row, place: Place, number: int, language: Language) -> dict[str, Any]:
+def _row(row: PanelRow, place: GridPlace, number: int, language: Language) -> dict[str, Any]:
     return {
-        "type": "row", "id": number, "title": row.title.said(language), "collapsed": False, "panels": [],
+        "type": "row",
+        "id": number,
+        "title": row.title.said(language),
+        "collapsed": False,
+        "panels": [],
         "gridPos": _grid(place),
-    }  # fmt: skip
+    }
 
 
-def _panel(panel: Panel, place: Place, number: int, language: Language, runbook: dict[str, int]) -> dict[str, Any]:
+def _panel(panel: Panel, place: GridPlace, number: int, language: Language, runbook: dict[str, int]) -> dict[str, Any]:
     made: dict[str, Any] = {
         "type": panel.kind.value,
         "id": number,
@@ -79,7 +118,7 @@ def _panel(panel: Panel, place: Place, number: int, language: Language, runbook:
         "description": panel.about.said(language),
         "gridPos": _grid(place),
     }
-    if panel.kind is Kind.TEXT:
+    if panel.kind is PanelKind.TEXT:
         return {**made, "options": {"mode": "markdown", "content": panel.content}}
     made |= {
         "datasource": SOURCE,
@@ -89,7 +128,7 @@ def _panel(panel: Panel, place: Place, number: int, language: Language, runbook:
         "fieldConfig": {"defaults": _defaults(panel, language), "overrides": _overrides(panel, language)},
         "options": _options(panel),
     }
-    if panel.kind is Kind.TABLE:
+    if panel.kind is PanelKind.TABLE:
         made["transformations"] = _columns(panel, language)
     if panel.runbook is not None:
         title = Text("Runbook: ", "处置手册：").said(language) + panel.runbook
@@ -98,13 +137,13 @@ def _panel(panel: Panel, place: Place, number: int, language: Language, runbook:
     return made
 
 
-def _grid(place: Place) -> dict[str, int]:
+def _grid(place: GridPlace) -> dict[str, int]:
     return {"x": place.x, "y": place.y, "w": place.w, "h": place.h}
 
 
-def _target(panel: Panel, query: Query, letter: str, language: Language) -> dict[str, Any]:
-    instant = panel.kind in (Kind.TABLE, Kind.BARS)
-    formats = {Kind.TABLE: "table", Kind.HEATMAP: "heatmap"}
+def _target(panel: Panel, query: PanelQuery, letter: str, language: Language) -> dict[str, Any]:
+    instant = panel.kind in (PanelKind.TABLE, PanelKind.BARS)
+    formats = {PanelKind.TABLE: "table", PanelKind.HEATMAP: "heatmap"}
     return {
         "refId": letter,
         "datasource": SOURCE,
@@ -118,8 +157,8 @@ def _target(panel: Panel, query: Query, letter: str, language: Language) -> dict
 
 
 def _defaults(panel: Panel, language: Language) -> dict[str, Any]:
-    by_threshold = panel.kind in (Kind.STAT, Kind.BARS, Kind.STATES, Kind.TABLE)
-    steps = panel.steps or (Step(None, "green" if panel.kind is not Kind.TABLE else "text"),)
+    by_threshold = panel.kind in (PanelKind.STAT, PanelKind.BARS, PanelKind.STATES, PanelKind.TABLE)
+    steps = panel.steps or (ColorStep(None, "green" if panel.kind is not PanelKind.TABLE else "text"),)
     made: dict[str, Any] = {
         "unit": panel.unit,
         "color": {"mode": "thresholds" if by_threshold else "palette-classic"},
@@ -130,7 +169,7 @@ def _defaults(panel: Panel, language: Language) -> dict[str, Any]:
     made |= {name: value for name, value in limits.items() if value is not None}
     if panel.quiet:
         made["noValue"] = Text("None", "无").said(language)
-    if panel.kind is Kind.TIMESERIES:
+    if panel.kind is PanelKind.TIMESERIES:
         made["custom"] = {
             "drawStyle": "line",
             "lineWidth": 1 if panel.stacked else 2,
@@ -144,7 +183,7 @@ def _defaults(panel: Panel, language: Language) -> dict[str, Any]:
 
 
 def _mappings(panel: Panel, language: Language) -> list[dict[str, Any]]:
-    if panel.kind is Kind.STAT and not panel.states:
+    if panel.kind is PanelKind.STAT and not panel.states:
         # 0 / 0: there was nothing to measure.
         idle = {"text": "–", "color": "text", "index": 0}
         return [{"type": "special", "options": {"match": "null+nan", "result": idle}}]
@@ -158,7 +197,7 @@ def _mappings(panel: Panel, language: Language) -> list[dict[str, Any]]:
 
 
 def _overrides(panel: Panel, language: Language) -> list[dict[str, Any]]:
-    if panel.kind is not Kind.TABLE:
+    if panel.kind is not PanelKind.TABLE:
         return []
     return [
         {
@@ -187,25 +226,55 @@ def _columns(panel: Panel, language: Language) -> list[dict[str, Any]]:
 def _options(panel: Panel) -> dict[str, Any]:
     last = {"calcs": ["lastNotNull"], "fields": "", "values": False}
     match panel.kind:
-        case Kind.STAT:
-            return {"reduceOptions": last, "colorMode": "value", "graphMode": "area", "textMode": "auto",
-                    "justifyMode": "auto", "orientation": "auto"}  # fmt: skip
-        case Kind.BARS:
-            return {"reduceOptions": last, "displayMode": "basic", "orientation": "horizontal", "showUnfilled": True,
-                    "valueMode": "color"}  # fmt: skip
-        case Kind.HEATMAP:
+        case PanelKind.STAT:
             return {
-                "calculate": False, "cellGap": 1, "showValue": "never", "legend": {"show": True},
-                "color": {"mode": "scheme", "scheme": "Oranges", "steps": 64, "exponent": 0.5, "scale": "exponential",
-                          "fill": "dark-orange", "reverse": False},
+                "reduceOptions": last,
+                "colorMode": "value",
+                "graphMode": "area",
+                "textMode": "auto",
+                "justifyMode": "auto",
+                "orientation": "auto",
+            }
+        case PanelKind.BARS:
+            return {
+                "reduceOptions": last,
+                "displayMode": "basic",
+                "orientation": "horizontal",
+                "showUnfilled": True,
+                "valueMode": "color",
+            }
+        case PanelKind.HEATMAP:
+            return {
+                "calculate": False,
+                "cellGap": 1,
+                "showValue": "never",
+                "legend": {"show": True},
+                "color": {
+                    "mode": "scheme",
+                    "scheme": "Oranges",
+                    "steps": 64,
+                    "exponent": 0.5,
+                    "scale": "exponential",
+                    "fill": "dark-orange",
+                    "reverse": False,
+                },
                 "yAxis": {"axisPlacement": "left", "reverse": False, "unit": panel.unit},
-                "cellValues": {"unit": "short"}, "filterValues": {"le": 1e-9}, "rowsFrame": {"layout": "auto"},
-                "tooltip": {"show": True, "yHistogram": False}, "exemplars": {"color": "rgba(255,0,255,0.7)"},
-            }  # fmt: skip
-        case Kind.STATES:
-            return {"showValue": "auto", "mergeValues": True, "alignValue": "left", "rowHeight": 0.9,
-                    "legend": _legend(), "tooltip": {"mode": "single", "sort": "none"}}  # fmt: skip
-        case Kind.TABLE:
+                "cellValues": {"unit": "short"},
+                "filterValues": {"le": 1e-9},
+                "rowsFrame": {"layout": "auto"},
+                "tooltip": {"show": True, "yHistogram": False},
+                "exemplars": {"color": "rgba(255,0,255,0.7)"},
+            }
+        case PanelKind.STATES:
+            return {
+                "showValue": "auto",
+                "mergeValues": True,
+                "alignValue": "left",
+                "rowHeight": 0.9,
+                "legend": _legend(),
+                "tooltip": {"mode": "single", "sort": "none"},
+            }
+        case PanelKind.TABLE:
             return {"showHeader": True, "cellHeight": "sm"}
         case _:
             return {"legend": _legend(), "tooltip": {"mode": "multi", "sort": "desc"}}

@@ -9,7 +9,7 @@ LANGUAGES: tuple[Language, ...] = ("en", "zh")
 COLUMNS = 24  # of Grafana's grid
 
 
-class Kind(enum.StrEnum):
+class PanelKind(enum.StrEnum):
     """Grafana's own names of the panel types that we use."""
 
     STAT = "stat"
@@ -38,7 +38,7 @@ def both(text: str) -> Text:
 
 
 @dataclass(frozen=True)
-class Query:
+class PanelQuery:
     """One PromQL expression. ``legend`` may hold ``{{label}}``; in a table it heads the column, with ``unit``."""
 
     expr: str
@@ -47,7 +47,7 @@ class Query:
 
 
 @dataclass(frozen=True)
-class Step:
+class ColorStep:
     """From ``value`` on the colour is ``color``; the first step's value is None."""
 
     value: float | None
@@ -58,14 +58,14 @@ class Step:
 class Panel:
     """One panel. ``unit`` is Grafana's id of a unit; ``runbook`` the title of a section of docs/runbook.md."""
 
-    kind: Kind
+    kind: PanelKind
     title: Text
     about: Text
-    queries: tuple[Query, ...] = ()
+    queries: tuple[PanelQuery, ...] = ()
     unit: str = "short"
     width: int = 8
     height: int = 8
-    steps: tuple[Step, ...] = ()
+    steps: tuple[ColorStep, ...] = ()
     lowest: float | None = 0
     highest: float | None = None
     decimals: int | None = None
@@ -77,7 +77,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Row:
+class PanelRow:
     """A heading and the panels below it."""
 
     title: Text
@@ -101,7 +101,7 @@ class Dashboard:
     name: str
     title: Text
     about: Text
-    rows: tuple[Row, ...]
+    rows: tuple[PanelRow, ...]
     variables: tuple[Variable, ...] = ()
 
     @property
@@ -110,7 +110,7 @@ class Dashboard:
 
 
 @dataclass(frozen=True)
-class Place:
+class GridPlace:
     """Where a panel lies on the grid, in columns and Grafana's units of height."""
 
     x: int
@@ -119,35 +119,35 @@ class Place:
     h: int
 
 
-def placed(dashboard: Dashboard) -> list[tuple[Row | Panel, Place]]:
+def placed(dashboard: Dashboard) -> list[tuple[PanelRow | Panel, GridPlace]]:
     """Rows and panels from the top, panels beside each other until a line of 24 columns is full."""
-    found: list[tuple[Row | Panel, Place]] = []
+    found: list[tuple[PanelRow | Panel, GridPlace]] = []
     y = 0
     for row in dashboard.rows:
-        found.append((row, Place(0, y, COLUMNS, 1)))
+        found.append((row, GridPlace(0, y, COLUMNS, 1)))
         y, x, tallest = y + 1, 0, 0
         for panel in row.panels:
             if x + panel.width > COLUMNS:
                 y, x, tallest = y + tallest, 0, 0
-            found.append((panel, Place(x, y, panel.width, panel.height)))
+            found.append((panel, GridPlace(x, y, panel.width, panel.height)))
             x, tallest = x + panel.width, max(tallest, panel.height)
         y += tallest
     return found
 
 
-ALWAYS_GREEN = (Step(None, "green"),)
+ALWAYS_GREEN = (ColorStep(None, "green"),)
 
 
-def rising(warn: float, bad: float) -> tuple[Step, ...]:
+def rising(warn: float, bad: float) -> tuple[ColorStep, ...]:
     """Green, yellow from ``warn`` on, red from ``bad`` on."""
-    return (Step(None, "green"), Step(warn, "yellow"), Step(bad, "red"))
+    return (ColorStep(None, "green"), ColorStep(warn, "yellow"), ColorStep(bad, "red"))
 
 
-def falling(bad: float, warn: float) -> tuple[Step, ...]:
+def falling(bad: float, warn: float) -> tuple[ColorStep, ...]:
     """Red below ``bad``, yellow below ``warn``, else green."""
-    return (Step(None, "red"), Step(bad, "yellow"), Step(warn, "green"))
+    return (ColorStep(None, "red"), ColorStep(bad, "yellow"), ColorStep(warn, "green"))
 
 
-def never(above: float) -> tuple[Step, ...]:
+def never(above: float) -> tuple[ColorStep, ...]:
     """Green, and red from ``above`` on: what must not happen at all."""
-    return (Step(None, "green"), Step(above, "red"))
+    return (ColorStep(None, "green"), ColorStep(above, "red"))

@@ -2,7 +2,7 @@
 
 import re
 
-from dashboards.model import Dashboard, Kind, Panel, Row, Text, both
+from dashboards.model import Dashboard, Panel, PanelKind, PanelRow, Text, both
 
 _SECTION = re.compile(r"^### (?P<title>.+)\n(?P<text>(?:(?!^##).*\n?)+)", re.MULTILINE)
 HEADING = "## Alerts"
@@ -24,14 +24,14 @@ def anchor(title: str) -> str:
 
 def runbook(markdown: str) -> Dashboard:
     panels = tuple(
-        Panel(Kind.TEXT, both(title), both("docs/runbook.md"), width=12, height=14, content=text)
+        Panel(PanelKind.TEXT, both(title), both("docs/runbook.md"), width=12, height=14, content=text)
         for title, text in sections(markdown).items()
     )
     return Dashboard(
         "runbook",
         Text("Vitrine: runbook", "Vitrine 处置手册"),
         Text("What each alert means, what to look at, what to do.", "每个告警的含义、该看什么、该做什么。"),
-        (Row(Text("Alerts", "告警"), panels),),
+        (PanelRow(Text("Alerts", "告警"), panels),),
     )
 
 

@@ -16,11 +16,12 @@ from prometheus_client import CollectorRegistry
 
 from gateway import wiring
 from gateway.app import VERSION
+from gateway.command_line import run_command
 from gateway.engines.shared_load import SharedLoad
 from gateway.keys.store import KeyStore, StoreError
 from gateway.ledger.errors import BadSettings as BadLedgerSettings
 from gateway.ledger.settings import read_settings
-from gateway.settings import Settings, read, run_command
+from gateway.settings import BadSettings, Settings, read
 from gateway.telemetry import logs
 from gateway.telemetry.collector import ScrapeCollector, WorkerCounts
 from gateway.telemetry.counters import Metrics, gathered
@@ -33,7 +34,7 @@ app = typer.Typer(
 )
 
 
-class PortTaken(Exception):
+class ListenFailed(Exception):
     """Somebody else listens there (exit 1)."""
 
 
@@ -111,14 +112,16 @@ def _listen(host: str, port: int, setting: str) -> socket.socket:
     return listener
 
 
-def _taken(host: str, port: int, error: OSError, setting: str) -> PortTaken:
+def _taken(host: str, port: int, error: OSError, setting: str) -> ListenFailed:
     reason = os.strerror(error.errno) if error.errno else str(error)
-    return PortTaken(f"{host}:{port} can't be listened on ({reason}); choose another with {setting}")
+    return ListenFailed(f"{host}:{port} can't be listened on ({reason}); choose another with {setting}")
 
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> int:
     """Run the command line; its exit status. ``program`` is what usage lines call it."""
-    return run_command(app, PortTaken, StoreError, BadLedgerSettings, arguments=arguments, program=program)
+    return run_command(
+        app, BadSettings, ListenFailed, StoreError, BadLedgerSettings, arguments=arguments, program=program
+    )
 
 
 if __name__ == "__main__":

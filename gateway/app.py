@@ -15,8 +15,8 @@ from starlette.types import ASGIApp
 from gateway.routes import audit, health, models, openapi, pages, sign_in
 from gateway.routes.chat_completions import ROUTE as CHAT
 from gateway.routes.chat_completions import ChatCompletions
-from gateway.routes.envelope import Envelope, add_error_handlers
 from gateway.routes.metrics import MetricsRoutes
+from gateway.routes.middleware import RequestMiddleware, add_error_handlers
 from gateway.routes.services import Services
 
 VERSION = metadata.version("vitrine")
@@ -54,4 +54,4 @@ def build(services: Services) -> ASGIApp:
     pages.add(app)
     openapi.describe(app, services.door)
     add_error_handlers(app, services)
-    return Envelope(app, chat, services)
+    return RequestMiddleware(app, chat, services)

@@ -6,27 +6,41 @@ Sources, strongest first: ``VITRINE_*`` in the environment, ``vitrine.toml`` in 
 
 import json
 import os
-import sys
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import typer
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
-from typer.exceptions import TyperException
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
 PREFIX = "VITRINE_"
 OTHER_ROOMS = ("engine", "ledger")
 CLIENTS = ("api",)  # VITRINE_API_KEY is what the welcome tells a newcomer to set
 FILE = Path("vitrine.toml")
 SECRET = ("shared_limits_url",)  # a password may stand in it: never shown
-WRONG_USAGE = 64
 
 Port = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
-Many = Annotated[int, Field(gt=0)]
+LONGEST_S = 100 * 365 * 86_400  # a hundred years: a number beyond it is a slip, and no date can name it
+MOST_COUNT = 10**15  # what the ledger's messages can carry, and more than anybody uses
+MOST_GROUP_CHARS = 1024  # a group's whole name in a directory
+
+
+def _ends(value: float) -> float:
+    if value > LONGEST_S:
+        raise ValueError(f"it is more than a hundred years; write at most {LONGEST_S} s")
+    return value
+
+
+def _countable(value: int | None) -> int | None:
+    if value is not None and value > MOST_COUNT:
+        raise ValueError(f"it is more than anybody uses; write at most {MOST_COUNT}")
+    return value
+
+
+Seconds = Annotated[float, Field(gt=0), AfterValidator(_ends)]
+Many = Annotated[int, Field(gt=0), AfterValidator(_countable)]
+Host = Annotated[str, Field(min_length=1)]
 Workers = Annotated[int, Field(ge=1, le=256)]
-Bound = Annotated[int | None, Field(ge=0)]
+Bound = Annotated[int | None, Field(ge=0), AfterValidator(_countable)]
 
 
 class BadSettings(Exception):
@@ -35,25 +49,31 @@ class BadSettings(Exception):
     exit_code = 78
 
 
+def _group(group: str) -> str:
+    if not group.strip() or len(group) > MOST_GROUP_CHARS or not group.isprintable():
+        raise ValueError(f"a group's name is 1 to {MOST_GROUP_CHARS} characters that can be seen; write it so")
+    return group
+
+
 class GroupSettings(BaseModel):
     """What members of a group of people may do: one entry of ``[[groups]]`` in vitrine.toml."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    group: Annotated[str, Field(min_length=1)]
+    group: Annotated[str, AfterValidator(_group)]
     tenant: Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}$")] = "default"
     scopes: tuple[Literal["inference", "metrics", "audit"], ...] = ("inference",)
-    requests_per_min: Annotated[int | None, Field(ge=0)] = None
-    tokens_per_min: Annotated[int | None, Field(ge=0)] = None
-    tokens_per_day: Annotated[int | None, Field(ge=0)] = None
-    concurrent: Annotated[int | None, Field(ge=0)] = None
-    images_per_min: Annotated[int | None, Field(ge=0)] = None
+    requests_per_min: Bound = None
+    tokens_per_min: Bound = None
+    tokens_per_day: Bound = None
+    concurrent: Bound = None
+    images_per_min: Bound = None
 
 
 class Settings(BaseModel):
     """Every setting of the gateway with its default. Sizes in bytes, times in seconds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     ldap_url: str = ""
     """The directory that people sign in with, `ldaps://HOST` or `ldap://HOST`; empty: nobody signs in by name
@@ -81,7 +101,8 @@ class Settings(BaseModel):
     ldap_timeout_s: Seconds = 5.0
     """How long one sign-in may take the directory; then 503."""
     auth_header: str = ""
-    """The header in which a trusted proxy names the person it signed in; from anybody else it means nothing."""
+    """The header in which a trusted proxy names the person it signed in; from anybody else it means nothing. A header
+    with a meaning of its own, such as `Authorization`, is refused."""
     auth_groups_header: str = ""
     """The header in which a trusted proxy names that person's groups, with commas between them."""
     session_idle_s: Seconds = 3600.0
@@ -95,14 +116,17 @@ class Settings(BaseModel):
 
     home: Path = Path(".vitrine")
     """The state folder, for all processes. Set it in the environment: the ledger does not read it from the file."""
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     """Address of page and API; `0.0.0.0` opens them to other machines."""
     port: Port = 8080
     """Port of page and API."""
-    metrics_host: str = "127.0.0.1"
+    metrics_host: Host = "127.0.0.1"
     """Address of the metrics."""
     metrics_port: Port = 8081
     """Port of the metrics."""
+    unknown_fields: Literal["ignore", "refuse"] = "ignore"
+    """What happens to fields of a request that are not known: `ignore` leaves them out and names them in
+    `X-Vitrine-Ignored`, `refuse` answers 400."""
     max_body_bytes: Annotated[int, Field(gt=0)] = 64 << 20
     """The largest request body."""
     body_timeout_s: Seconds = 60.0
@@ -113,7 +137,7 @@ class Settings(BaseModel):
     """How long a streaming engine may send nothing."""
     answer_timeout_s: Seconds = 1800.0
     """How long a whole answer may take."""
-    drain_timeout_s: Annotated[int, Field(ge=0)] = 30
+    drain_timeout_s: Annotated[int, Field(ge=0), AfterValidator(_ends)] = 30
     """How long running answers may go on after a stop (SIGTERM)."""
     max_bodies_bytes: Many = 1 << 30
     """Bodies in memory, of all requests together; over it 503."""
@@ -133,7 +157,11 @@ class Settings(BaseModel):
 
     trusted_proxies: str = ""
     """Proxies whose `X-Forwarded-For` is believed: addresses and networks, with commas; `unix` for a Unix
-    socket."""
+    socket. Networks that hold every address are refused."""
+
+    cors_origins: str = ""
+    """Sites whose pages may use the API in a browser (CORS), with a key: exact origins with commas, as
+    `https://app.example.org`, or `*` for all; empty: none."""
 
     remote_images: str = ""
     """From where pictures may be fetched, as `https://images.example.org,http://minio:9000=10.0.0.0/24`; empty:
@@ -198,7 +226,7 @@ class Settings(BaseModel):
     """An engine that answered nobody for so long is asked for one token."""
     probe_timeout_s: Seconds = 30.0
     """How long that token may take."""
-    slow_start_s: Annotated[float, Field(ge=0)] = 30.0
+    slow_start_s: Annotated[float, Field(ge=0), AfterValidator(_ends)] = 30.0
     """How long until an engine that came back has its full share."""
 
     shared_limits_url: Annotated[str, Field(repr=False)] = ""
@@ -230,6 +258,10 @@ class Settings(BaseModel):
         """Whether anybody can sign in by name."""
         return bool(self.ldap_url or self.auth_header)
 
+    def given(self, name: str) -> bool:
+        """Whether somebody set it, and it is not the default."""
+        return name in self._sources
+
     def share(self, whole: int) -> int:
         """One worker's part of what all have together."""
         return -(-whole // self.workers)
@@ -260,7 +292,8 @@ def read() -> Settings:
         source = given[name][0] if name in given else name
         if fault["type"] == "extra_forbidden":
             raise BadSettings(f"unknown setting {source}; known names are {', '.join(Settings.model_fields)}") from None
-        why = f"{fault['msg'][0].lower()}{fault['msg'][1:]}"
+        text = fault["msg"].removeprefix("Value error, ")
+        why = f"{text[0].lower()}{text[1:]}"
         raise BadSettings(f"{source} = {_shown(name, fault['input'])}: {why}") from None
     settings._sources.update({name: source for name, (source, _) in given.items()})
     return settings
@@ -268,24 +301,3 @@ def read() -> Settings:
 
 def _shown(name: str, value: object) -> str:
     return "..." if name in SECRET else repr(value)
-
-
-def run_command(
-    app: typer.Typer, *failures: type[Exception], arguments: list[str] | None = None, program: str | None = None
-) -> int:
-    """Run a command line of this room; its exit status: that of the error's kind, 64 for wrong usage, 1 for other ``failures``.
-
-    ``arguments`` are the process's own unless they are given, and ``program`` is what usage lines call it.
-    """
-    caught: tuple[type[Exception], ...] = (BadSettings, *failures)
-    try:
-        status = app(args=arguments, prog_name=program, standalone_mode=False)
-    except caught as error:
-        print(f"error: {error}", file=sys.stderr)
-        return int(getattr(error, "exit_code", 1))
-    except TyperException as error:
-        context = getattr(error, "ctx", None)
-        command = f"{context.command_path} --help" if context else "--help"
-        print(f"error: {error.format_message()} (see {command})", file=sys.stderr)
-        return WRONG_USAGE
-    return int(status or 0)

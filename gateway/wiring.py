@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from gateway.engines.affinity import Policy
 from gateway.engines.endpoint import TLS_SETTINGS, BadEndpoint, tls_context
 from gateway.engines.engine import ProbePlan
 from gateway.engines.pool import Pool, PoolPlan
-from gateway.engines.queue import Bounds
+from gateway.engines.queue import QueueBounds
 from gateway.engines.roster import BadRoster, listed
 from gateway.engines.scrape import EngineScraper
 from gateway.engines.shared_load import SharedLoad
@@ -33,7 +34,7 @@ from gateway.images.fetcher import Fetcher
 from gateway.images.worker_pool import WorkerPool
 from gateway.keys.allowance import BOUNDS, Allowance
 from gateway.keys.caller import Scope
-from gateway.keys.counts import by_state
+from gateway.keys.key_counts import by_state
 from gateway.keys.store import KeyStore
 from gateway.ledger.client.async_client import LedgerClient
 from gateway.ledger.client.reader_client import ReaderClient
@@ -42,10 +43,12 @@ from gateway.people import directory
 from gateway.people.authentication import PeopleAuthentication
 from gateway.people.person import Group
 from gateway.people.sessions import Sessions
-from gateway.relay.limits import LimitPolicy
+from gateway.relay.limit_policy import LimitPolicy
 from gateway.relay.relay import Relay
 from gateway.relay.shared_limits.address import RedisAddress
 from gateway.routes.authentication import Authentication
+from gateway.routes.body_parser import BodyReader
+from gateway.routes.cors import CrossOriginPolicy
 from gateway.routes.services import Services
 from gateway.settings import BadSettings, Settings
 from gateway.telemetry.collector import Sources, WorkerCounts
@@ -57,6 +60,41 @@ if TYPE_CHECKING:
     from gateway.telemetry.traces import Traces
 
 KEYS_DEADLINE_S = 0.5
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110
+# Set by browsers, proxies and clients for other ends, and some of them read by the gateway itself.
+_OTHER_HEADERS = frozenset(
+    {
+        "authorization",
+        "connection",
+        "cookie",
+        "date",
+        "expect",
+        "forwarded",
+        "host",
+        "keep-alive",
+        "origin",
+        "range",
+        "referer",
+        "set-cookie",
+        "te",
+        "traceparent",
+        "tracestate",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+        "via",
+        "x-csrf-token",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "x-forwarded-proto",
+        "x-forwarded-server",
+        "x-real-ip",
+        "x-request-id",
+    }
+)
+_OTHER_HEADERS_BEGIN = ("accept", "access-control-", "content-", "if-", "proxy-", "sec-")
 _MOST_IMAGE_WORKERS = 8  # each may need 1.2 GiB for a moment
 
 
@@ -66,8 +104,11 @@ _MOST_IMAGE_WORKERS = 8  # each may need 1.2 GiB for a moment
 def check(settings: Settings) -> None:
     """Refuse what can't be used before anything is opened. Raises BadSettings."""
     readers: dict[str, Callable[[str], object]] = {
-        "trusted_proxies": TrustedProxies, "engines": listed, "remote_images": Allowlist,
-    }  # fmt: skip
+        "trusted_proxies": TrustedProxies,
+        "engines": listed,
+        "remote_images": Allowlist,
+        "cors_origins": CrossOriginPolicy,
+    }
     if settings.shared_limits_url:
         readers["shared_limits_url"] = RedisAddress.read
     if settings.otlp_endpoint:
@@ -77,9 +118,36 @@ def check(settings: Settings) -> None:
             read(getattr(settings, name))
         except (ValueError, BadRoster) as error:
             raise settings.bad(name, str(error)) from None
+    check_pairs(settings)
     engines_tls(settings)
     shared_limits_tls(settings)
     check_people(settings)
+
+
+# The first has no effect where it is more than the second, so whoever set it meant something else.
+_AT_MOST = (
+    ("max_body_bytes", "max_bodies_bytes"),
+    ("max_connections_per_address", "max_connections"),
+    ("queue_per_key", "queue_exchanges"),
+    ("silence_timeout_s", "answer_timeout_s"),
+    ("session_idle_s", "session_longest_s"),
+)
+_EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  compared, not bound
+
+
+def check_pairs(settings: Settings) -> None:
+    """Raises BadSettings for two settings that contradict each other. A default never does: only what somebody set is refused."""
+    for name, other in _AT_MOST:
+        most = getattr(settings, other)
+        if settings.given(name) and getattr(settings, name) > most:
+            raise settings.bad(
+                name, f"it is more than {other} ({most}) and would have no effect; lower it, or raise {other}"
+            )
+    hosts = ["127.0.0.1" if host == "localhost" else host for host in (settings.host, settings.metrics_host)]
+    same_host = hosts[0] == hosts[1] or any(host in _EVERY_ADDRESS for host in hosts)
+    if settings.port == settings.metrics_port != 0 and same_host:
+        name = "metrics_port" if settings.given("metrics_port") else "port"
+        raise settings.bad(name, "page and metrics can't have the same port; choose another for one of them")
 
 
 def digest(settings: Settings) -> str:
@@ -144,17 +212,25 @@ def pool_plan(settings: Settings, load: SharedLoad) -> PoolPlan:
     """What the pool of engines is made of. Raises BadSettings."""
     probes = ProbePlan(settings.probe_interval_s, settings.probe_timeout_s, settings.slow_start_s)
     return PoolPlan(
-        settings.home.absolute(), queue_bounds(settings), load, Policy(settings.routing), probes, listed(settings.engines),
+        settings.home.absolute(),
+        queue_bounds(settings),
+        load,
+        Policy(settings.routing),
+        probes,
+        listed(settings.engines),
         engines_tls(settings),
-    )  # fmt: skip
+    )
 
 
-def queue_bounds(settings: Settings) -> Bounds:
+def queue_bounds(settings: Settings) -> QueueBounds:
     """What may work at one engine, of all workers, and what may wait for it in one."""
-    return Bounds(
-        settings.busy_exchanges, settings.busy_tokens, settings.share(settings.queue_exchanges),
-        settings.share(settings.queue_per_key), settings.queue_timeout_s,
-    )  # fmt: skip
+    return QueueBounds(
+        settings.busy_exchanges,
+        settings.busy_tokens,
+        settings.share(settings.queue_exchanges),
+        settings.share(settings.queue_per_key),
+        settings.queue_timeout_s,
+    )
 
 
 def connection_bounds(settings: Settings, most_connections: int) -> ConnectionBounds:
@@ -165,6 +241,7 @@ def connection_bounds(settings: Settings, most_connections: int) -> ConnectionBo
         settings.head_timeout_s,
         settings.idle_timeout_s,
         settings.stall_timeout_s,
+        settings.answer_timeout_s,
     )
 
 
@@ -227,19 +304,38 @@ def check_people(settings: Settings) -> None:
             "VITRINE_AUTH_HEADER needs VITRINE_TRUSTED_PROXIES, from whom alone it is believed,"
             " and VITRINE_AUTH_GROUPS_HEADER"
         )
+    for name in ("auth_header", "auth_groups_header"):
+        fault = _header_fault(getattr(settings, name))
+        if fault:
+            raise settings.bad(name, fault)
+    if settings.auth_header and settings.auth_header.lower() == settings.auth_groups_header.lower():
+        raise settings.bad("auth_groups_header", "it is VITRINE_AUTH_HEADER too; give name and groups a header each")
     if settings.ldap_url:
         directory_plan(settings)
+
+
+def _header_fault(name: str) -> str | None:
+    """What keeps a header from naming people; None for one that can, and for none."""
+    if not name:
+        return None
+    if not _HEADER.fullmatch(name):
+        return "it is no header's name; use letters, digits and '-', as in X-Remote-User"
+    if name.lower() in _OTHER_HEADERS or name.lower().startswith(_OTHER_HEADERS_BEGIN):
+        return "this header has a meaning of its own; choose one that nothing else sets, as in X-Remote-User"
+    return None
 
 
 def groups(settings: Settings) -> tuple[Group, ...]:
     """What members of each group may do, in the order of the settings."""
     return tuple(
         Group(
-            entry.group, entry.tenant, frozenset(map(Scope, entry.scopes)),
+            entry.group,
+            entry.tenant,
+            frozenset(map(Scope, entry.scopes)),
             Allowance(**{name: getattr(entry, name) for name in BOUNDS}),
         )
         for entry in settings.groups
-    )  # fmt: skip
+    )
 
 
 def directory_plan(settings: Settings) -> directory.DirectoryPlan:
@@ -256,21 +352,37 @@ def directory_plan(settings: Settings) -> directory.DirectoryPlan:
             f"VITRINE_LDAP_FILTER = {settings.ldap_filter!r}: has no {{user}}, so everybody would be found"
         )
     return directory.DirectoryPlan(
-        url, settings.ldap_start_tls, _directory_authorities(settings.ldap_ca), settings.ldap_bind_dn,
-        _bind_password(settings.ldap_bind_password_file), settings.ldap_base, settings.ldap_filter,
-        settings.ldap_name_attribute, settings.ldap_group_attribute, settings.ldap_group_base or settings.ldap_base,
-        settings.ldap_group_filter, settings.ldap_timeout_s,
-    )  # fmt: skip
+        url,
+        settings.ldap_start_tls,
+        _directory_authorities(settings.ldap_ca),
+        settings.ldap_bind_dn,
+        _bind_password(settings.ldap_bind_password_file),
+        settings.ldap_base,
+        settings.ldap_filter,
+        settings.ldap_name_attribute,
+        settings.ldap_group_attribute,
+        settings.ldap_group_base or settings.ldap_base,
+        settings.ldap_group_filter,
+        settings.ldap_timeout_s,
+    )
 
 
 def people_rules(settings: Settings) -> str:
     """Changes with whatever decides who somebody is and what they may do: their sessions are over then."""
     rules = settings.model_dump_json(
         include={
-            "ldap_url", "ldap_base", "ldap_filter", "ldap_name_attribute", "ldap_group_attribute", "ldap_group_base",
-            "ldap_group_filter", "auth_header", "auth_groups_header", "groups",
+            "ldap_url",
+            "ldap_base",
+            "ldap_filter",
+            "ldap_name_attribute",
+            "ldap_group_attribute",
+            "ldap_group_base",
+            "ldap_group_filter",
+            "auth_header",
+            "auth_groups_header",
+            "groups",
         }
-    )  # fmt: skip
+    )
     return hashlib.sha256(rules.encode()).hexdigest()
 
 
@@ -292,11 +404,17 @@ def sessions(settings: Settings) -> Iterator[Sessions | None]:
 def people(settings: Settings, opened: Sessions, keys: KeyStore) -> PeopleAuthentication:
     """Where people sign in by name."""
     return PeopleAuthentication(
-        opened, keys, directory.Directory(directory_plan(settings)) if settings.ldap_url else None, groups(settings),
-        TrustedProxies(settings.trusted_proxies), sign_in_limiter(settings), sign_in_limiter(settings),
+        opened,
+        keys,
+        directory.Directory(directory_plan(settings)) if settings.ldap_url else None,
+        groups(settings),
+        TrustedProxies(settings.trusted_proxies),
+        sign_in_limiter(settings),
+        sign_in_limiter(settings),
         SignInLimiter(settings.share(settings.sign_ins_per_min)),
-        settings.auth_header.lower().encode("latin-1"), settings.auth_groups_header.lower().encode("latin-1"),
-    )  # fmt: skip
+        settings.auth_header.lower().encode("latin-1"),
+        settings.auth_groups_header.lower().encode("latin-1"),
+    )
 
 
 def _directory_url(settings: Settings) -> str:
@@ -338,9 +456,12 @@ def sources(settings: Settings, ledger: Path, workers: Callable[[], WorkerCounts
     """Where is asked what no worker counts."""
     home = settings.home.absolute()
     return Sources(
-        ledger.absolute(), partial(by_state, home / "keys.sqlite", KEYS_DEADLINE_S), partial(read_all, home / "run"),
-        settings.engines_cert, workers,
-    )  # fmt: skip
+        ledger.absolute(),
+        partial(by_state, home / "keys.sqlite", KEYS_DEADLINE_S),
+        partial(read_all, home / "run"),
+        settings.engines_cert,
+        workers,
+    )
 
 
 # All of one worker
@@ -359,7 +480,11 @@ def services(
     opened: Sessions | None = None,
 ) -> Services:
     """What the routes of one worker share, around what was opened."""
-    door = DoorLimits(body_bytes=settings.max_body_bytes, remote_images=bool(settings.remote_images))
+    door = DoorLimits(
+        body_bytes=settings.max_body_bytes,
+        remote_images=bool(settings.remote_images),
+        unknown_fields=settings.unknown_fields,
+    )
     limits, shutdown = limit_policy(settings), Shutdown()
     signed_in = people(settings, opened, keys) if opened else None
     relay = Relay(
@@ -372,11 +497,13 @@ def services(
         pool=pool,
         ledger=ledger,
         metrics=metrics,
-        authentication=Authentication(keys, sign_in_limiter(settings), signed_in, metrics),
+        authentication=Authentication(keys, sign_in_limiter(settings), signed_in, metrics, limits, ledger),
         relay=relay,
+        reader=BodyReader(),
         memory=memory_budget(settings),
         shutdown=shutdown,
         proxies=TrustedProxies(settings.trusted_proxies),
+        cors=CrossOriginPolicy(settings.cors_origins),
         image_workers=image_workers(settings, door.image_pixels),
         fetcher=Fetcher(Allowlist(settings.remote_images), settings.remote_images_timeout_s),
         people=signed_in,

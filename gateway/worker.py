@@ -26,24 +26,25 @@ import uvloop
 
 from gateway import wiring
 from gateway.app import VERSION, build
+from gateway.command_line import run_command
 from gateway.engines.pool import Pool
 from gateway.engines.shared_load import SharedLoad
 from gateway.front.connection import ClientConnection
 from gateway.front.connection_manager import ConnectionManager
 from gateway.front.shutdown import LINGER_S, Server
+from gateway.keys.first_start import say_when_ready
 from gateway.keys.recorded_changes import RecordedChanges
 from gateway.keys.store import KeyStore, StoreError
-from gateway.keys.welcome import say_when_ready
 from gateway.ledger.client.async_client import Deadlines, LedgerClient
 from gateway.ledger.client.messages import Boot, Fact
 from gateway.ledger.errors import BadSettings as BadLedgerSettings
 from gateway.ledger.settings import read_settings
 from gateway.routes.chat_completions import ROUTE
 from gateway.routes.services import Services
-from gateway.settings import Settings, run_command
+from gateway.settings import BadSettings, Settings
 from gateway.telemetry import logs
 from gateway.telemetry.collector import ScrapeCollector
-from gateway.telemetry.counters import Followed, Metrics
+from gateway.telemetry.counters import Metrics, PolledSources
 
 SPARE_FILES = 512  # engines' connections, the ledger's, SQLite's, what is served from disk
 LAST_BYTES_S = 5  # after the last answer's end, for who reads it slowly
@@ -74,8 +75,14 @@ class WorkerSlot:
 
 
 async def live(
-    settings: Settings, slot: WorkerSlot, listener: socket.socket, metrics: Metrics, *, say: Callable[[], None], welcome: bool
-) -> None:  # fmt: skip
+    settings: Settings,
+    slot: WorkerSlot,
+    listener: socket.socket,
+    metrics: Metrics,
+    *,
+    say: Callable[[], None],
+    welcome: bool,
+) -> None:
     """Serve until SIGTERM or Ctrl-C. ``say`` is called once connections are accepted."""
     keys = KeyStore(settings.home / "keys.sqlite")
     try:
@@ -86,10 +93,13 @@ async def live(
         facts: dict[str, Fact] = {"version": VERSION, "settings": wiring.digest(settings), "worker": slot.number}
         # Not waited for: without the ledger the gateway lives, says that it is not ready, and answers nothing.
         ledger = await LedgerClient.connect(
-            ledger_settings.socket_path, Deadlines(admit_s=settings.admit_timeout_s), wait_s=0,
-            buffered=ledger_settings.mode == "buffered", on_failure=metrics.unanswered,
+            ledger_settings.socket_path,
+            Deadlines(admit_s=settings.admit_timeout_s),
+            wait_s=0,
+            buffered=ledger_settings.mode == "buffered",
+            on_failure=metrics.unanswered,
             boot=Boot("gateway", facts, outbound),
-        )  # fmt: skip
+        )
         traced = wiring.traces(settings, VERSION, slot.number, metrics.spans)
         async with ledger, shared or contextlib.nullcontext():
             with traced or contextlib.nullcontext(), wiring.sessions(settings) as opened:
@@ -112,10 +122,17 @@ async def _serve(
     bounds = wiring.connection_bounds(settings, _open_files() - SPARE_FILES)
     connections = ConnectionManager(bounds, services.proxies, services.metrics)
     config = uvicorn.Config(
-        build(services), http=partial(ClientConnection, connections),  # type: ignore[arg-type]  # anything that makes a protocol
-        ws="none", lifespan="on", log_level="warning", access_log=False, server_header=False, proxy_headers=False,
-        timeout_keep_alive=math.ceil(settings.idle_timeout_s), timeout_graceful_shutdown=LAST_BYTES_S,
-    )  # fmt: skip
+        build(services),
+        http=partial(ClientConnection, connections),  # type: ignore[arg-type]  # anything that makes a protocol
+        ws="none",
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=math.ceil(settings.idle_timeout_s),
+        timeout_graceful_shutdown=LAST_BYTES_S,
+    )
 
     def serving() -> None:
         # What is there now stays: the collector need not look at it again. A request leaves no cycles worth a pause.
@@ -130,7 +147,7 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     memory, ledger = services.memory, services.ledger
-    followed = Followed(services.pool, lambda: memory.held_bytes, lambda: ledger.connected)
+    followed = PolledSources(services.pool, lambda: memory.held_bytes, lambda: ledger.connected)
     tasks = [
         asyncio.create_task(connections.watch()),
         asyncio.create_task(services.metrics.follow(followed, ROUTE)),
@@ -206,4 +223,4 @@ def main() -> None:
 if __name__ == "__main__":
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
-    sys.exit(run_command(app, StoreError, BadLedgerSettings))
+    sys.exit(run_command(app, BadSettings, StoreError, BadLedgerSettings))

@@ -113,14 +113,20 @@ class Workers:
 
     def _start(self, worker: Worker) -> None:
         start = WorkerStart(
-            worker.number, len(self._workers), self._listener.fileno(), str(self._folder),
-            self._welcome and worker.number == 0 and not worker.served, self._settings.model_dump_json(),
-        )  # fmt: skip
+            worker.number,
+            len(self._workers),
+            self._listener.fileno(),
+            str(self._folder),
+            self._welcome and worker.number == 0 and not worker.served,
+            self._settings.model_dump_json(),
+        )
         worker.process = subprocess.Popen(
             [sys.executable, "-m", "gateway.worker"],
-            stdin=subprocess.PIPE, bufsize=0, pass_fds=[self._listener.fileno()],
+            stdin=subprocess.PIPE,
+            bufsize=0,
+            pass_fds=[self._listener.fileno()],
             env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(self._folder / METRICS)},
-        )  # fmt: skip
+        )
         assert worker.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it ended already, as the next look will see
             worker.process.stdin.write(msgspec.json.encode(start) + b"\n")

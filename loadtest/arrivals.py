@@ -4,7 +4,7 @@ import json
 import random
 from pathlib import Path
 
-from loadtest.faults import WrongUsage
+from loadtest.errors import WrongUsage
 
 
 def poisson(rate: float, count: int, seed: int) -> list[float]:

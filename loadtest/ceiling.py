@@ -16,13 +16,13 @@ from typing import Any, cast
 import httptools
 import uvloop
 
-from loadtest import crowd
+from loadtest import client_processes
+from loadtest.errors import LoadTestError
 from loadtest.exchange import OK
-from loadtest.faults import LoadTestError
-from loadtest.figures import percentile
-from loadtest.pool import Entry
+from loadtest.question_pool import QuestionEntry
 from loadtest.scenario import Scenario
-from loadtest.wire import Target
+from loadtest.statistics import percentile
+from loadtest.wire import ServerTarget
 
 NEAR = 0.5  # of the ceiling: from here on the generator may have been the limit
 BUSY = 0.7  # of one core for one process
@@ -43,14 +43,18 @@ class Ceiling:
     seconds: float
 
 
-def measure(scenario: Scenario, entries: list[Entry], processes: int, seconds: float, at_once: int = 64) -> Ceiling:
+def measure(
+    scenario: Scenario, entries: list[QuestionEntry], processes: int, seconds: float, at_once: int = 64
+) -> Ceiling:
     """Ask the fast servers ``at_once`` at a time for some seconds. Entries may repeat: the server looks at none."""
     asks = [ask for ask, _ in scenario.kinds.values()]
     events = round(sum(ask.answer_tokens for ask in asks) / len(asks))
     enough = (entries * (1 + 500_000 // len(entries)))[:500_000]
     with _servers(processes, events) as port:
-        target = Target(f"http://127.0.0.1:{port}")
-        run = crowd.run(target, scenario, enough, at_s=None, at_once=at_once, for_s=seconds, processes=processes)
+        target = ServerTarget(f"http://127.0.0.1:{port}")
+        run = client_processes.run(
+            target, scenario, enough, at_s=None, at_once=at_once, for_s=seconds, processes=processes
+        )
     good = [one for one in run.exchanges if one.outcome == OK]
     if not good or len(good) < len(run.exchanges):
         raise LoadTestError("the generator's own server answered wrongly: no ceiling")

@@ -20,10 +20,10 @@ from multiprocessing.connection import Connection as Pipe
 import orjson
 import uvloop
 
-from loadtest.exchange import Answer, Exchange
-from loadtest.pool import Entry, Reader
+from loadtest.exchange import MeasuredAnswer, MeasuredExchange
+from loadtest.question_pool import QuestionEntry, QuestionReader
 from loadtest.scenario import Ask
-from loadtest.wire import Connections, Target, cpu_s, raise_the_limit_of_open_files
+from loadtest.wire import LoadConnections, ServerTarget, cpu_s, raise_the_limit_of_open_files
 from loadtest.words import text
 
 _TICK_S = 0.01
@@ -36,10 +36,10 @@ class Work:
     """What one process does. ``at_s`` gives each entry its time (open loop); without it ``at_once`` are asked at a time,
     for ``for_s`` seconds at most (0: until no entry is left)."""
 
-    target: Target
+    target: ServerTarget
     asks: Mapping[str, Ask]
-    entries: list[Entry]
-    warm: list[Entry]
+    entries: list[QuestionEntry]
+    warm: list[QuestionEntry]
     at_s: list[float] | None
     at_once: int
     for_s: float
@@ -49,7 +49,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Health:
+class ServerHealth:
     """Of one generating process: what shows whether it was the limit."""
 
     cpu_share: float
@@ -67,9 +67,9 @@ def work(work_: Work, pipe: Pipe) -> None:
 class _Clients:
     def __init__(self, work_: Work, pipe: Pipe) -> None:
         self._work, self._pipe = work_, pipe
-        self._reader = Reader()
+        self._reader = QuestionReader()
         self._head = work_.target.head()
-        self._told: list[Exchange] = []
+        self._told: list[MeasuredExchange] = []
         self._tasks: set[asyncio.Task[None]] = set()
         # A pipe that is full blocks: the event loop must not wait for the parent.
         self._outbox: queue.SimpleQueue[object] = queue.SimpleQueue()
@@ -77,7 +77,7 @@ class _Clients:
     async def run(self) -> None:
         sender = threading.Thread(target=self._send, daemon=True)
         sender.start()
-        self._connections = Connections(self._work.target)
+        self._connections = LoadConnections(self._work.target)
         self._start = time.monotonic()
         await self._warm_up()
         gc.collect()
@@ -95,7 +95,7 @@ class _Clients:
         self._connections.close()
         lags.sort()
         at = lags[int(len(lags) * 0.99)] if lags else 0.0
-        health = Health((cpu_s() - before) / max(took, 1e-9), at * 1000, (lags[-1] if lags else 0.0) * 1000)
+        health = ServerHealth((cpu_s() - before) / max(took, 1e-9), at * 1000, (lags[-1] if lags else 0.0) * 1000)
         self._tell(("exchanges", self._told))
         self._tell(("end", health))
         self._tell(None)
@@ -125,14 +125,14 @@ class _Clients:
         await self._until(0.0)
         await asyncio.gather(*(self._one_after_another(left, self._work.for_s) for _ in range(self._work.at_once)))
 
-    async def _one_after_another(self, left: deque[Entry], for_s: float) -> None:
+    async def _one_after_another(self, left: deque[QuestionEntry], for_s: float) -> None:
         while left:
             at_s = time.monotonic() - self._start
             if for_s and at_s >= for_s:
                 return
             await self._converse(left.popleft(), at_s)
 
-    async def _converse(self, entry: Entry, at_s: float) -> None:
+    async def _converse(self, entry: QuestionEntry, at_s: float) -> None:
         """All turns of one conversation; the first one that fails ends it."""
         ask = self._work.asks[entry.kind]
         messages = self._reader.read(entry)
@@ -140,8 +140,8 @@ class _Clients:
         for turn in range(ask.turns):
             if turn:
                 await self._until(at_s)
-            exchange = Exchange(entry.kind, turn, at_s)
-            answer = Answer(exchange, self._start + at_s)
+            exchange = MeasuredExchange(entry.kind, turn, at_s)
+            answer = MeasuredAnswer(exchange, self._start + at_s)
             await self._ask(self._body(ask, messages), answer)
             self._told.append(exchange)
             if exchange.outcome != "ok":
@@ -152,7 +152,7 @@ class _Clients:
                 messages = b",".join((messages, orjson.dumps(said), orjson.dumps(next_)))
                 at_s += exchange.end_s + ask.think_s
 
-    async def _ask(self, body: bytes, answer: Answer) -> None:
+    async def _ask(self, body: bytes, answer: MeasuredAnswer) -> None:
         exchange, connection = answer.exchange, None
         due = self._start + exchange.at_s
         try:
@@ -175,9 +175,12 @@ class _Clients:
 
     def _body(self, ask: Ask, messages: bytes) -> bytes:
         fields: dict[str, object] = {
-            "model": self._work.target.model, "stream": True, "stream_options": {"include_usage": True},
-            "max_tokens": ask.answer_tokens, "temperature": ask.temperature,
-        }  # fmt: skip
+            "model": self._work.target.model,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "max_tokens": ask.answer_tokens,
+            "temperature": ask.temperature,
+        }
         if ask.never_tokens:
             fields["logit_bias"] = {str(token): -100 for token in ask.never_tokens}
         return orjson.dumps(fields)[:-1] + b',"messages":[' + messages + b"]}"

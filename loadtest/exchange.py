@@ -10,7 +10,7 @@ _END = b"\n\n"
 
 
 @dataclass(slots=True)
-class Exchange:
+class MeasuredExchange:
     """Times in seconds: ``at_s``, when it was to be sent, from the start of the run; all others from ``at_s`` on.
 
     ``gaps_s`` are the times between one event that carries text and the next. ``outcome`` is pessimistic until the answer is
@@ -40,10 +40,10 @@ class Exchange:
         return sum(self.gaps_s) / (self.answer_tokens - 1)
 
 
-class Answer:
+class MeasuredAnswer:
     """Reads the events of one answer. Times are of the clock that ``due`` is of, the moment it was to be sent."""
 
-    def __init__(self, exchange: Exchange, due: float) -> None:
+    def __init__(self, exchange: MeasuredExchange, due: float) -> None:
         self.exchange = exchange
         self.text: list[str] = []  # what the model said, for the next turn
         self._due, self._rest, self._last = due, b"", 0.0

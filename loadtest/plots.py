@@ -8,7 +8,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from loadtest.exchange import OK, Exchange
+from loadtest.exchange import OK, MeasuredExchange
 from loadtest.scenario import Slo
 from loadtest.sweep import Sweep
 
@@ -17,7 +17,7 @@ _COLOURS = ("#3b82f6", "#f59e0b", "#10b981", "#ef4444", "#a855f7", "#14b8a6")
 _MOST_POINTS = 5000  # an SVG with every gap of a long run would be no page
 
 
-def over_time(exchanges: Sequence[Exchange]) -> str:
+def over_time(exchanges: Sequence[MeasuredExchange]) -> str:
     """First token and whole request against the time each was to be sent; errors on the axis."""
 
     def draw(axes: Axes) -> None:
@@ -75,7 +75,7 @@ def rates(sweep: Sweep, slo: Slo) -> str:
     return _svg(draw, "rate-sweep")
 
 
-def _thinned(exchanges: list[Exchange]) -> list[Exchange]:
+def _thinned(exchanges: list[MeasuredExchange]) -> list[MeasuredExchange]:
     return exchanges[:: max(1, len(exchanges) // _MOST_POINTS)]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from loadtest.faults import WrongUsage
+from loadtest.errors import WrongUsage
 
 BUILT_IN = Path(__file__).parent / "scenarios"
 
@@ -18,7 +18,7 @@ _AT_MOST = ("_ms", "errors_share")
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Images(_Table):
@@ -64,7 +64,7 @@ class Slo(_Table):
     share: Annotated[float, Field(gt=0, lt=1)] = 0.99
 
 
-class Part(_Table):
+class MixPart(_Table):
     """One part of a mixed scenario: another scenario's name, and its weight."""
 
     of: str
@@ -77,7 +77,7 @@ class Scenario(_Table):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     description: str
     ask: Ask | None = None
-    mix: list[Part] = []
+    mix: list[MixPart] = []
     load: Load = Load()
     slo: Slo = Slo()
     goals: dict[Annotated[str, Field(pattern=r"^[a-z0-9_]+$")], float] = {}

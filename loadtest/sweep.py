@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from loadtest.figures import Step
+from loadtest.statistics import Step
 
 CLOSE = 1.06  # the two rates between which the bound lies are this close at the end
 

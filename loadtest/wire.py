@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 
 import httptools
 
-from loadtest.exchange import Answer
-from loadtest.faults import WrongUsage
+from loadtest.errors import WrongUsage
+from loadtest.exchange import MeasuredAnswer
 
 _SAID_BYTES = 300
 
 
 @dataclass(frozen=True)
-class Target:
+class ServerTarget:
     """Where requests go: ``url`` is http://, https://, or unix:/path of a socket. ``key`` is sent as a bearer."""
 
     url: str
@@ -46,12 +46,12 @@ class Target:
         return "\r\n".join(lines).encode()
 
 
-class Connection(asyncio.Protocol):
+class LoadConnection(asyncio.Protocol):
     """One connection, one exchange at a time."""
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
-        self._answer: Answer | None = None
+        self._answer: MeasuredAnswer | None = None
         self._ended: asyncio.Future[None] | None = None
         self._wrong: list[bytes] = []
         self._now = 0.0
@@ -62,7 +62,7 @@ class Connection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         self.usable = True
 
-    async def ask(self, request: bytes, answer: Answer) -> None:
+    async def ask(self, request: bytes, answer: MeasuredAnswer) -> None:
         """Send a request; returns when its answer ended, in whatever way."""
         self._answer, self._wrong = answer, []
         self._ended = asyncio.get_running_loop().create_future()
@@ -113,17 +113,17 @@ class Connection(asyncio.Protocol):
             self._ended.set_result(None)
 
 
-class Connections:
+class LoadConnections:
     """All connections of one process: a free one is taken, else one is opened, as many as there are exchanges."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: ServerTarget) -> None:
         self._parts = urlsplit(target.url)
-        self._free: list[Connection] = []
+        self._free: list[LoadConnection] = []
         self._tls = None
         if self._parts.scheme == "https":
             self._tls = ssl.create_default_context(cafile=target.certificates or None)
 
-    async def take(self) -> Connection:
+    async def take(self) -> LoadConnection:
         """Raises OSError where none can be opened."""
         while self._free:
             connection = self._free.pop()
@@ -131,14 +131,14 @@ class Connections:
                 return connection
         loop = asyncio.get_running_loop()
         if self._parts.scheme == "unix":
-            _, connection = await loop.create_unix_connection(Connection, self._parts.path)
+            _, connection = await loop.create_unix_connection(LoadConnection, self._parts.path)
         else:
             port = self._parts.port or (443 if self._tls else 80)
             host = self._parts.hostname or ""
-            _, connection = await loop.create_connection(Connection, host, port, ssl=self._tls)
+            _, connection = await loop.create_connection(LoadConnection, host, port, ssl=self._tls)
         return connection
 
-    def give_back(self, connection: Connection) -> None:
+    def give_back(self, connection: LoadConnection) -> None:
         if connection.usable:
             self._free.append(connection)
 

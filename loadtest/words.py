@@ -5,7 +5,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from loadtest.faults import WrongUsage
+from loadtest.errors import WrongUsage
 
 _TEXT = (
     "the of and to in is that it was for on are as with they at be this from have or by one had not but what all were when we"

@@ -77,7 +77,7 @@ def prepare(
     print(f"next: make serve PROFILE=glm-4v-9b MODEL={target}")
 
 
-def _plan(chosen: settings.Settings) -> profile.Profile:
+def _plan(chosen: settings.EngineSettings) -> profile.Profile:
     plan = profile.load(chosen.profile)
     return plan.with_model(chosen.model.absolute()) if chosen.model else plan
 
@@ -88,7 +88,7 @@ def _for_this_machine(plan: profile.Profile) -> profile.Profile:
 
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> int:
-    """Run the command line; the exit status as in the README's table. ``program`` is what usage lines call it."""
+    """Run the command line; the exit status as in docs/reference/exit-codes.md. ``program`` is what usage lines call it."""
     try:
         status = app(args=arguments, prog_name=program, standalone_mode=False)
     except ServeError as error:

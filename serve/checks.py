@@ -9,7 +9,7 @@ from pathlib import Path
 
 from serve import machine, weights
 from serve.errors import ServeError
-from serve.estimate import estimate
+from serve.memory_estimate import estimate
 from serve.profile import Profile
 
 DRIVER_FOR_CUDA_13 = 580

@@ -7,6 +7,7 @@ Ctrl-C in the terminal reaches none of them.
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 from collections import deque
@@ -14,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from serve.profile import Profile
-from serve.settings import Settings
+from serve.settings import EngineSettings
 
 # What an engine may inherit. VLLM_* is left out on purpose: only the profile says how vLLM runs.
 _INHERITED = ("PATH", "HOME", "USER", "LANG", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "CC", "CXX")
@@ -31,6 +32,13 @@ _NO_NETWORK = {
 }
 _LINE_LIMIT_BYTES = 1 << 20
 KILL_GRACE_S = 10.0
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def printable(line: str) -> str:
+    """The line without colours, and with all else that could steer a terminal escaped: a request's words may stand in it."""
+    plain = _COLOUR.sub("", line)
+    return "".join(letter if letter.isprintable() or letter == "\t" else ascii(letter)[1:-1] for letter in plain)
 
 
 def environment(profile: Profile, home: Path, ours: Mapping[str, str]) -> dict[str, str]:
@@ -47,7 +55,7 @@ def environment(profile: Profile, home: Path, ours: Mapping[str, str]) -> dict[s
     return {**kept, **_NO_NETWORK, **caches, "PYTHONUNBUFFERED": "1", **profile.environment}
 
 
-def command(profile: Profile, settings: Settings) -> list[str]:
+def command(profile: Profile, settings: EngineSettings) -> list[str]:
     """The engine's command line."""
     return [
         sys.executable,
@@ -68,7 +76,7 @@ def command(profile: Profile, settings: Settings) -> list[str]:
     ]
 
 
-class Engine:
+class EngineProcess:
     """A started engine process. ``last_lines`` are its newest lines of output, for the error that explains its end."""
 
     def __init__(self, process: asyncio.subprocess.Process, echo: Callable[[str], None]) -> None:
@@ -78,7 +86,7 @@ class Engine:
         self._reader = asyncio.create_task(self._pass_on())
 
     @classmethod
-    async def start(cls, profile: Profile, settings: Settings, echo: Callable[[str], None]) -> "Engine":
+    async def start(cls, profile: Profile, settings: EngineSettings, echo: Callable[[str], None]) -> "EngineProcess":
         """Start the process. ``echo`` is handed every line of its output."""
         process = await asyncio.create_subprocess_exec(
             *command(profile, settings),
@@ -132,7 +140,7 @@ class Engine:
                 continue
             if not raw:
                 return
-            line = raw.decode(errors="replace").rsplit("\r", 1)[-1].rstrip()
+            line = printable(raw.decode(errors="replace").rsplit("\r", 1)[-1].rstrip())
             if line:
                 self.last_lines.append(line)
                 self._echo(line)

@@ -21,7 +21,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True)
-class Proof:
+class IsolationProof:
     """What the kernel says of a process's network: whether its namespace is not ours, the namespace's inode number, its
     interfaces, and packets that found no route out (``Ip`` and ``Ip6 OutNoRoutes``)."""
 
@@ -57,13 +57,13 @@ def die_with_parent(signal: int) -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def prove(pid: int) -> Proof:
+def prove(pid: int) -> IsolationProof:
     """Read the network namespace of a process from /proc. Raises OSError if the process is gone."""
     process = Path(f"/proc/{pid}")
     theirs = os.stat(process / "ns/net").st_ino
     lines = (process / "net/dev").read_text().splitlines()[2:]
     interfaces = tuple(sorted(line.partition(":")[0].strip() for line in lines))
-    return Proof(theirs != os.stat("/proc/self/ns/net").st_ino, theirs, interfaces, _no_routes(process))
+    return IsolationProof(theirs != os.stat("/proc/self/ns/net").st_ino, theirs, interfaces, _no_routes(process))
 
 
 def _no_routes(process: Path) -> int:

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from serve.errors import BadSettings
 
@@ -36,13 +36,31 @@ FORBIDDEN = frozenset(
 )
 # The one plugin of vLLM that VLLM_PLUGINS may name: serve/plugin.py, by its entry point in pyproject.toml.
 PLUGIN = "vitrine"
+MOST_NAME_CHARS = 256
+
+
+def _name_fault(name: str) -> str:
+    if not name.strip() or len(name) > MOST_NAME_CHARS:
+        return f"write 1 to {MOST_NAME_CHARS} characters"
+    return "" if name.isprintable() else "leave out the characters that have no look"
+
+
+def _served_name(name: str) -> str:
+    fault = _name_fault(name)
+    if fault:
+        raise ValueError(fault)
+    return name
+
+
+# As a model is called in requests, in reports and in the audit log.
+ServedName = Annotated[str, AfterValidator(_served_name)]
 
 
 class Needs(BaseModel):
     """What the machine must have. ``gpus`` cards of at least ``gpu_memory_bytes`` each and CUDA compute capability
     ``compute_capability``; ``memory_bytes`` of RAM."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     gpus: int = Field(0, ge=0)
     gpu_memory_bytes: int = Field(0, ge=0)
@@ -60,13 +78,13 @@ class Profile(BaseModel):
     cards of at least that capability.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
     description: str
     demo: str = ""
     model: str
-    served_names: Annotated[list[str], Field(min_length=1)]
+    served_names: Annotated[list[ServedName], Field(min_length=1)]
     device: Literal["cpu", "gpu"]
     flags: dict[FlagName, FlagValue] = {}
     capability_flags: dict[Annotated[str, Field(pattern=r"^\d+\.\d$")], dict[FlagName, FlagValue]] = {}
@@ -76,6 +94,9 @@ class Profile(BaseModel):
     def with_model(self, model: Path) -> "Profile":
         """The same profile for the model in another folder; its folder's name is added to the served names."""
         names = [*self.served_names, *({model.name} - set(self.served_names))]
+        fault = _name_fault(model.name)
+        if fault:
+            raise BadSettings(f"model folder {str(model)!r} gives the model its name, which can't be used: {fault}")
         # What is said of the profile's own model need not be true of this one.
         return self.model_copy(update={"model": str(model), "served_names": names, "demo": ""})
 

@@ -17,10 +17,10 @@ PREFIX = "VITRINE_ENGINE_"
 FILE = Path("vitrine.toml")
 
 
-class Settings(BaseModel):
+class EngineSettings(BaseModel):
     """Every setting of one engine's supervisor with its default. Times in seconds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     home: Path = Path(".vitrine")
     """The state folder, for all processes: `VITRINE_HOME`, or `home` in `vitrine.toml`."""
@@ -47,7 +47,7 @@ class Settings(BaseModel):
         return self.folder / "engine.sock"
 
 
-def read(**overrides: Any) -> Settings:
+def read(**overrides: Any) -> EngineSettings:
     """Settings from overrides that are not None, environment and file, in that order of strength.
 
     Raises BadSettings naming key, value and what was expected.
@@ -73,12 +73,12 @@ def read(**overrides: Any) -> Settings:
             given["home"] = (variable, value)
     given |= {name: (f"--{name}", value) for name, value in overrides.items() if value is not None}
     try:
-        return Settings.model_validate({name: value for name, (_, value) in given.items()})
+        return EngineSettings.model_validate({name: value for name, (_, value) in given.items()})
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         name = str(fault["loc"][0])
         source = given[name][0] if name in given else name
         if fault["type"] == "extra_forbidden":
-            known = ", ".join(sorted(Settings.model_fields))
+            known = ", ".join(sorted(EngineSettings.model_fields))
             raise BadSettings(f"unknown setting {source}; known names are {known}") from None
         raise BadSettings(f"{source} = {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}") from None

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from serve.isolation import Proof
+from serve.isolation import IsolationProof
 
 SCHEMA = 1
 
@@ -40,7 +40,7 @@ class State:
     message: str = ""
     pid: int = 0
     manifest_root: str = ""
-    namespace: Proof | None = None
+    namespace: IsolationProof | None = None
     started_at_s: float = 0.0
     ready_since_s: float | None = None
     restarts: int = 0

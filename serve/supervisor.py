@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from serve import manifest, probe
-from serve.engine import KILL_GRACE_S, Engine
+from serve import model_manifest, probe
+from serve.engine import KILL_GRACE_S, EngineProcess
 from serve.errors import NeverServed, ServeError
 from serve.isolation import prove
 from serve.profile import Profile
-from serve.settings import Settings
+from serve.settings import EngineSettings
 from serve.state import Phase, State, StateFile
 
 DEATH_NOTICE_S = 1.0
@@ -66,7 +66,7 @@ class Supervisor:
     def __init__(
         self,
         profile: Profile,
-        settings: Settings,
+        settings: EngineSettings,
         echo: Callable[[str], None],
         backoff: Backoff | None = None,
         pace: Pace | None = None,
@@ -128,7 +128,7 @@ class Supervisor:
         self._settings.socket.unlink(missing_ok=True)  # vLLM does not remove a stale one, and can't bind over it
         self._echo(f"starting vLLM with profile {self._profile.name}")
         started = time.monotonic()
-        engine = await Engine.start(self._profile, self._settings, self._echo)
+        engine = await EngineProcess.start(self._profile, self._settings, self._echo)
         self._state.write(phase=Phase.LOADING, pid=engine.pid, started_at_s=time.time(), message="loading the model")
         stop = asyncio.create_task(self._stop.wait())
         end = asyncio.create_task(engine.ended())
@@ -146,7 +146,7 @@ class Supervisor:
             end.cancel()
             self._settings.socket.unlink(missing_ok=True)
 
-    async def _load(self, engine: Engine, stop: asyncio.Task[bool], end: asyncio.Task[int]) -> bool:
+    async def _load(self, engine: EngineProcess, stop: asyncio.Task[bool], end: asyncio.Task[int]) -> bool:
         """Wait until the engine is ready. False if asked to stop, or if it died and may be tried again."""
         ready = asyncio.create_task(self._become_ready(engine))
         try:
@@ -181,10 +181,12 @@ class Supervisor:
         assert error is not None
         raise error
 
-    async def _become_ready(self, engine: Engine) -> None:
+    async def _become_ready(self, engine: EngineProcess) -> None:
         stopped = threading.Event()
         cache = self._settings.home / "cache" / "manifests.json"
-        root = asyncio.create_task(asyncio.to_thread(manifest.root, Path(self._profile.model), cache, stopped.is_set))
+        root = asyncio.create_task(
+            asyncio.to_thread(model_manifest.root, Path(self._profile.model), cache, stopped.is_set)
+        )
         try:
             await self._probe_until_ready(engine, root)
         finally:
@@ -194,7 +196,7 @@ class Supervisor:
             if not root.cancelled():
                 root.exception()  # seen: what mattered of it was raised above
 
-    async def _probe_until_ready(self, engine: Engine, root: asyncio.Task[str]) -> None:
+    async def _probe_until_ready(self, engine: EngineProcess, root: asyncio.Task[str]) -> None:
         started = progress = time.monotonic()
         while not await probe.healthy(self._settings.socket):
             if time.monotonic() - progress >= self._pace.progress_s:
@@ -214,11 +216,15 @@ class Supervisor:
         # With the word of it, not after: who reads that may ask us to stop in the same moment, and is then served to the end.
         self._served = True
         self._state.write(
-            phase=Phase.READY, message="", ready_since_s=time.time(), namespace=proof, manifest_root=manifest_root,
+            phase=Phase.READY,
+            message="",
+            ready_since_s=time.time(),
+            namespace=proof,
+            manifest_root=manifest_root,
             max_model_len=max_model_len,
-        )  # fmt: skip
+        )
 
-    async def _guard(self, engine: Engine, stop: asyncio.Task[bool], end: asyncio.Task[int]) -> None:
+    async def _guard(self, engine: EngineProcess, stop: asyncio.Task[bool], end: asyncio.Task[int]) -> None:
         """Return when the engine has ended, hangs, or is to stop. Meanwhile say what the kernel says of its network."""
         failures = 0
         while failures < self._pace.health_failures:
@@ -245,7 +251,7 @@ class Supervisor:
             self._echo(f"WARNING {more} packets of the engine tried to leave its network and found no way out")
         self._state.write(namespace=proof)
 
-    async def _finish(self, engine: Engine) -> None:
+    async def _finish(self, engine: EngineProcess) -> None:
         asked = self._stop.is_set()
         if asked and engine.exit_status is None and self._served:
             self._state.write(phase=Phase.STOPPING, message="letting running requests finish")

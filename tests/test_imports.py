@@ -17,20 +17,31 @@ ROOMS = ("vitrine", "serve", "gateway", "loadtest", "dashboards", "miniature", "
 MAY_IMPORT: dict[str, set[str]] = {
     "serve": set(),
     "serve.__main__": {
-        "serve.chatglm", "serve.checks", "serve.errors", "serve.machine", "serve.profile", "serve.settings",
+        "serve.chatglm",
+        "serve.checks",
+        "serve.errors",
+        "serve.machine",
+        "serve.profile",
+        "serve.settings",
         "serve.supervisor",
     },
     "serve.supervisor": {
-        "serve.engine", "serve.errors", "serve.isolation", "serve.manifest", "serve.probe", "serve.profile",
-        "serve.settings", "serve.state",
+        "serve.engine",
+        "serve.errors",
+        "serve.isolation",
+        "serve.model_manifest",
+        "serve.probe",
+        "serve.profile",
+        "serve.settings",
+        "serve.state",
     },
     "serve.engine": {"serve.profile", "serve.settings"},
     "serve.launcher": {"serve.errors", "serve.isolation"},
     "serve.plugin": set(),  # vLLM loads it, in the engine's processes
-    "serve.checks": {"serve.errors", "serve.estimate", "serve.machine", "serve.profile", "serve.weights"},
-    "serve.estimate": {"serve.weights"},  # pure
+    "serve.checks": {"serve.errors", "serve.memory_estimate", "serve.machine", "serve.profile", "serve.weights"},
+    "serve.memory_estimate": {"serve.weights"},  # pure
     "serve.weights": {"serve.errors"},
-    "serve.manifest": {"serve.errors"},
+    "serve.model_manifest": {"serve.errors"},
     "serve.probe": {"serve.errors"},
     "serve.profile": {"serve.errors"},
     "serve.settings": {"serve.errors"},
@@ -40,7 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "serve.errors": set(),
     "serve.install": set(),  # runs before anything is installed
     "serve.miniature": set(),  # says where old commands went
-}  # fmt: skip
+}
 
 # Every room of the gateway, the ledger's rooms and the files beside them, and what each imports: no more, and no less.
 ROOMS_OF_THE_GATEWAY: dict[str, set[str]] = {
@@ -54,55 +65,112 @@ ROOMS_OF_THE_GATEWAY: dict[str, set[str]] = {
     "ledger.client": {"ledger.errors", "ledger.format", "ledger.readers", "ledger.settings"},
     "ledger.service": {"ledger.client", "ledger.errors", "ledger.format", "ledger.readers", "ledger.storage"},
     "ledger.commands": {
-        "ledger.client", "ledger.errors", "ledger.format", "ledger.readers", "ledger.service", "ledger.settings", "ledger.storage",
+        "ledger.client",
+        "ledger.errors",
+        "ledger.format",
+        "ledger.readers",
+        "ledger.service",
+        "ledger.settings",
+        "ledger.storage",
     },
     "ledger.bench": set(),  # says where the old command went
-    "ledger.__main__": {"ledger.commands", "ledger.errors"},
+    "ledger.__main__": {"ledger.commands", "ledger.errors", "ledger.format"},
     "settings": set(),
-    "telemetry": {"front", "ledger.client", "ledger.errors"},
+    "command_line": {"ledger.format"},
+    "telemetry": {"front", "ledger.client", "ledger.errors", "ledger.format"},
     "images": {"door", "front"},
-    "keys": {"front", "ledger.client", "ledger.errors", "ledger.settings", "settings"},
-    "engines": {"front", "ledger.client", "ledger.errors", "ledger.settings", "settings", "telemetry"},
+    "keys": {"command_line", "front", "ledger.client", "ledger.errors", "ledger.format", "ledger.settings", "settings"},
+    "engines": {
+        "command_line",
+        "front",
+        "ledger.client",
+        "ledger.errors",
+        "ledger.format",
+        "ledger.settings",
+        "settings",
+        "telemetry",
+    },
     "people": {"front", "keys"},
     "relay": {"door", "engines", "front", "keys", "ledger.client", "ledger.errors", "telemetry"},
     "routes": {
-        "door", "engines", "front", "images", "keys", "ledger.client", "ledger.errors", "ledger.format", "ledger.readers", "people",
-        "relay", "telemetry",
+        "door",
+        "engines",
+        "front",
+        "images",
+        "keys",
+        "ledger.client",
+        "ledger.errors",
+        "ledger.format",
+        "ledger.readers",
+        "people",
+        "relay",
+        "telemetry",
     },
     "app": {"routes"},
     "wiring": {
-        "door", "engines", "front", "images", "keys", "ledger.client", "ledger.settings", "people", "relay", "routes", "settings",
+        "door",
+        "engines",
+        "front",
+        "images",
+        "keys",
+        "ledger.client",
+        "ledger.settings",
+        "people",
+        "relay",
+        "routes",
+        "settings",
         "telemetry",
     },
     "worker": {
-        "app", "engines", "front", "keys", "ledger.client", "ledger.errors", "ledger.settings", "routes", "settings", "telemetry",
+        "app",
+        "command_line",
+        "engines",
+        "front",
+        "keys",
+        "ledger.client",
+        "ledger.errors",
+        "ledger.settings",
+        "routes",
+        "settings",
+        "telemetry",
         "wiring",
     },
     "workers": {"engines", "settings", "telemetry", "worker"},
     "__main__": {
-        "app", "engines", "keys", "ledger.errors", "ledger.settings", "settings", "telemetry", "wiring", "worker", "workers",
+        "app",
+        "command_line",
+        "engines",
+        "keys",
+        "ledger.errors",
+        "ledger.settings",
+        "settings",
+        "telemetry",
+        "wiring",
+        "worker",
+        "workers",
     },
-}  # fmt: skip
+}
 
 # A module with the only packages besides Python's own that it may import: the one who reads it alone must be able to run it.
 PURE: dict[str, set[str]] = {
     "gateway.door.image_tokens": set(),
-    "gateway.door.limits": set(),
-    "gateway.door.paths": set(),
+    "gateway.door.body_limits": set(),
+    "gateway.door.field_paths": set(),
     "gateway.engines.affinity": set(),
     "gateway.engines.health": set(),
     "gateway.front.proxies": set(),
-    "gateway.images.worker": {"PIL"},
+    "gateway.images.reencode_worker": {"PIL"},
     "gateway.keys.token": set(),
-    "gateway.ledger.format.identity": set(),
+    "gateway.ledger.format.record_id": set(),
     "gateway.ledger.format.merkle": set(),
+    "gateway.ledger.format.printable": {"orjson"},
     "gateway.ledger.readers.verify_proof": {"cryptography"},
     "gateway.ledger.service.rate_limits": set(),
     "gateway.ledger.service.refusal_rollup": set(),
 }
 
 # A folder, or a module, with the only one of ours that it may import: itself.
-ALONE = ("gateway.door", "gateway.ledger", "gateway.images.worker", "serve.chatglm")
+ALONE = ("gateway.door", "gateway.ledger", "gateway.images.reencode_worker", "serve.chatglm")
 # The engine's own packages are imported by those that become an engine, or that make its models.
 HEAVY = ("vllm", "torch", "transformers", "tokenizers", "safetensors")
 MAY_BE_HEAVY = ("serve.launcher", "serve.plugin", "serve.chatglm", "miniature", "loadtest")
@@ -264,27 +332,57 @@ def test_the_table_names_no_module_that_is_gone() -> None:
     ("path", "text", "fault"),
     [
         ("gateway/app.py", "import serve.state", "gateway.app imports serve.state: the rooms meet over sockets"),
-        ("loadtest/x.py", "from gateway import chat", "loadtest.x imports gateway: the rooms meet over sockets"),
-        ("dashboards/x.py", "import gateway.settings", "dashboards.x imports gateway.settings: the rooms meet over sockets"),
+        ("loadtest/x.py", "from gateway import app", "loadtest.x imports gateway: the rooms meet over sockets"),
+        (
+            "dashboards/x.py",
+            "import gateway.settings",
+            "dashboards.x imports gateway.settings: the rooms meet over sockets",
+        ),
         ("vitrine/x.py", "import gateway.keys", "vitrine.x imports gateway.keys: the rooms meet over sockets"),
         ("miniature/x.py", "import serve.probe", "miniature.x imports serve.probe: the rooms meet over sockets"),
         ("loadtest/x.py", "from bench import report", "loadtest.x imports bench: the rooms meet over sockets"),
         ("bench/x.py", "import gateway.errors, serve.probe, torch", "bench.x imports torch, an engine's package"),
-        ("serve/manifest.py", "from serve import probe", "serve.manifest imports serve.probe"),
-        ("serve/manifest.py", "from . import probe", "serve.manifest imports serve.probe"),
-        ("serve/manifest.py", "def f():\n    from .probe import fault", "serve.manifest imports serve.probe"),
-        ("serve/manifest.py", "import serve.probe as p", "serve.manifest imports serve.probe"),
+        ("serve/model_manifest.py", "from serve import probe", "serve.model_manifest imports serve.probe"),
+        ("serve/model_manifest.py", "from . import probe", "serve.model_manifest imports serve.probe"),
+        (
+            "serve/model_manifest.py",
+            "def f():\n    from .probe import fault",
+            "serve.model_manifest imports serve.probe",
+        ),
+        ("serve/model_manifest.py", "import serve.probe as p", "serve.model_manifest imports serve.probe"),
         ("serve/new.py", "", "serve.new is not in the table"),
         ("serve/probe.py", "import torch.cuda", "serve.probe imports torch.cuda, an engine's package"),
-        ("gateway/door/a.py", "from gateway.errors import X", "gateway.door.a imports gateway.errors: gateway.door stands alone"),
-        ("gateway/door/a/b.py", "from ... import errors", "gateway.door.a.b imports gateway.errors: gateway.door stands alone"),
-        ("gateway/ledger/x.py", "from gateway import app", "gateway.ledger.x imports gateway.app: gateway.ledger stands alone"),
-        ("serve/chatglm/folder.py", "import serve.errors", "serve.chatglm.folder imports serve.errors: serve.chatglm stands alone"),
+        (
+            "gateway/door/a.py",
+            "from gateway.errors import X",
+            "gateway.door.a imports gateway.errors: gateway.door stands alone",
+        ),
+        (
+            "gateway/door/a/b.py",
+            "from ... import errors",
+            "gateway.door.a.b imports gateway.errors: gateway.door stands alone",
+        ),
+        (
+            "gateway/ledger/x.py",
+            "from gateway import app",
+            "gateway.ledger.x imports gateway.app: gateway.ledger stands alone",
+        ),
+        (
+            "serve/chatglm/folder.py",
+            "import serve.errors",
+            "serve.chatglm.folder imports serve.errors: serve.chatglm stands alone",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_house_with_a_wrong_import_is_caught(tmp_path: Path, path: str, text: str, fault: str) -> None:
-    files = {"gateway/errors.py": "", "serve/probe.py": "", "gateway/door/__init__.py": "", "gateway/ledger/__init__.py": "",
-             "serve/chatglm/__init__.py": "", path: text}  # fmt: skip
+    files = {
+        "gateway/errors.py": "",
+        "serve/probe.py": "",
+        "gateway/door/__init__.py": "",
+        "gateway/ledger/__init__.py": "",
+        "serve/chatglm/__init__.py": "",
+        path: text,
+    }
     if "loadtest" not in path:
         files["gateway/app.py"] = files.get("gateway/app.py", "")
     for name, content in files.items():
@@ -298,8 +396,13 @@ def loaded(program: str, home: Path | None = None) -> set[str]:
     environment = {**os.environ, **({"VITRINE_HOME": str(home)} if home else {})}
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; {program}; print(*sys.modules, file=sys.stderr)"],
-        cwd=TOP, env=environment, capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
+        cwd=TOP,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     return set(done.stderr.split())
 
 

@@ -15,8 +15,8 @@ from tests.support.ports import free_port
 from tests.support.process import TOP, Process, clean_environment
 from vitrine import processes
 from vitrine.__main__ import COMPLETION, HandedOn, main
-from vitrine.hand_on import NotInstalled, group_of, module_of
-from vitrine.rooms import OWN_FIRST, OWN_LAST, ROOMS, Room
+from vitrine.dispatch import NotInstalled, group_of, module_of
+from vitrine.subcommands import OWN_FIRST, OWN_LAST, ROOMS, Room
 
 FAILED, UNREADABLE, WRONG_USAGE, BAD_SETTINGS = 1, 13, 64, 78
 # Programs of developers, which are started with ``python -m``.
@@ -312,9 +312,11 @@ def test_the_procfile_of_deploy_is_the_one_that_is_shipped() -> None:
 def test_up_starts_all_three_from_any_folder_and_ends_with_the_first_fault(folder: Path) -> None:
     """An engine that cannot start takes the ledger and the gateway with it, and its status is the command's."""
     settings = {
-        "VITRINE_ENGINE_PROFILE": "nosuch", "VITRINE_HOME": str(folder / "home"),
-        "VITRINE_PORT": str(free_port()), "VITRINE_METRICS_PORT": str(free_port()),
-    }  # fmt: skip
+        "VITRINE_ENGINE_PROFILE": "nosuch",
+        "VITRINE_HOME": str(folder / "home"),
+        "VITRINE_PORT": str(free_port()),
+        "VITRINE_METRICS_PORT": str(free_port()),
+    }
     running = Process("up", env=settings, cwd=folder, program=[str(PROGRAM)])
     assert running.wait(within_s=60) == BAD_SETTINGS, running.output
     for name in ("ledger", "engine", "gateway"):
@@ -327,7 +329,12 @@ def test_the_installed_program_measures_with_processes_of_its_own(folder: Path) 
     """The load generator's processes import the program that started them: they must not start it again."""
     done = subprocess.run(
         [PROGRAM, "loadtest", "ceiling", "text", "--seconds", "0.2"],
-        cwd=folder, env=clean_environment({}), capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        cwd=folder,
+        env=clean_environment({}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert re.match(r"text: [\d,]+ requests/s of ", done.stdout)

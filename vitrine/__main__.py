@@ -9,9 +9,9 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 from vitrine import processes
-from vitrine.hand_on import NotInstalled, group_of, hand_on
-from vitrine.rooms import OWN_FIRST, OWN_LAST, ROOMS, Room
-from vitrine.tree import tree
+from vitrine.dispatch import NotInstalled, group_of, hand_on
+from vitrine.help_text import tree
+from vitrine.subcommands import OWN_FIRST, OWN_LAST, ROOMS, Room
 
 FAILED, WRONG_USAGE = 1, 64
 COMPLETION = "_VITRINE_COMPLETE"  # how the CLI library's shell functions ask for completions

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from vitrine.hand_on import NotInstalled
+from vitrine.dispatch import NotInstalled
 
 PROCFILE = Path(__file__).with_name("Procfile")
 _WAY_OUT = "run `make setup` in a clone, or install the wheel with its extra 'gpu'"

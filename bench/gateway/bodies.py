@@ -34,10 +34,10 @@ def _with_picture() -> bytes:
         file = io.BytesIO()
         Image.frombytes("RGB", (side, side), os.urandom(side * side * 3)).save(file, "JPEG", quality=90)
         url = "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
-        body = _body([
-            {"type": "image_url", "image_url": {"url": url}},
-            {"type": "text", "text": "What is in this picture?"},
-        ], stream=False)  # fmt: skip
+        body = _body(
+            [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "What is in this picture?"}],
+            stream=False,
+        )
         if len(body) <= MEBIBYTE:
             return body
     raise AssertionError("no picture is small enough")

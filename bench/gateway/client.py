@@ -11,7 +11,7 @@ class WrongAnswer(Exception):
     """An answer that is not 200, or no answer at all: nothing can be measured (exit 1)."""
 
 
-class Connection(asyncio.Protocol):
+class BenchConnection(asyncio.Protocol):
     """One keep-alive connection. ``on_bytes`` gets each piece of a body, ``on_end`` follows a whole answer with 200;
     ``fault`` gets the reason when nothing more can come."""
 

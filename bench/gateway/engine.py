@@ -42,20 +42,42 @@ def _chunk(content: bytes) -> bytes:
 def _whole(status: bytes, body: dict[str, object]) -> bytes:
     content = json.dumps(body).encode()
     return b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
-        status, len(content), content,
-    )  # fmt: skip
+        status,
+        len(content),
+        content,
+    )
 
 
 _USAGE = {"prompt_tokens": 21, "completion_tokens": 9, "total_tokens": 30}
 _MESSAGE = {"role": "assistant", "content": "Paris, for more than a thousand years."}
-WHOLE = _whole(b"200 OK", {
-    "id": "chatcmpl-bench", "object": "chat.completion", "created": 1760000000, "model": "glm-4v", "usage": _USAGE,
-    "choices": [{"index": 0, "message": _MESSAGE, "finish_reason": "stop", "logprobs": None}],
-})  # fmt: skip
+WHOLE = _whole(
+    b"200 OK",
+    {
+        "id": "chatcmpl-bench",
+        "object": "chat.completion",
+        "created": 1760000000,
+        "model": "glm-4v",
+        "usage": _USAGE,
+        "choices": [{"index": 0, "message": _MESSAGE, "finish_reason": "stop", "logprobs": None}],
+    },
+)
 # To whoever looks whether the engine lives, and what it serves.
-MODELS = _whole(b"200 OK", {"object": "list", "data": [
-    {"id": "glm-4v", "object": "model", "created": 1760000000, "owned_by": "vllm", "root": "glm-4v", "max_model_len": 65536}
-]})  # fmt: skip
+MODELS = _whole(
+    b"200 OK",
+    {
+        "object": "list",
+        "data": [
+            {
+                "id": "glm-4v",
+                "object": "model",
+                "created": 1760000000,
+                "owned_by": "vllm",
+                "root": "glm-4v",
+                "max_model_len": 65536,
+            }
+        ],
+    },
+)
 ERROR = _whole(b"500 Internal Server Error", {"error": {"message": "as told", "type": "InternalServerError"}})
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
 WORD = _chunk(
@@ -65,11 +87,13 @@ WORD = _chunk(
 )
 LAST = (
     _chunk(_event([{"index": 0, "delta": {"content": ""}, "logprobs": None, "finish_reason": "stop"}]))
-    + _chunk(_event([], usage=_USAGE)) + _chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
-)  # fmt: skip
+    + _chunk(_event([], usage=_USAGE))
+    + _chunk(b"data: [DONE]\n\n")
+    + b"0\r\n\r\n"
+)
 
 
-class Engine:
+class BenchEngine:
     """``events`` a stream; in the paced way one each ``pause_s``. ``asked`` and ``left`` say when a request came and when its
     connection was closed by the other side."""
 
@@ -85,7 +109,7 @@ class Engine:
         self.left: asyncio.Future[float] | None = None
         self.buffer = memoryview(bytearray(_BUFFER_BYTES))
 
-    async def __aenter__(self) -> "Engine":
+    async def __aenter__(self) -> "BenchEngine":
         loop = asyncio.get_running_loop()
         self._folder.mkdir(parents=True)
         tcp = await loop.create_server(lambda: _Connection(self), "127.0.0.1", 0, backlog=1024)
@@ -93,10 +117,19 @@ class Engine:
         self._servers = [tcp, unix]
         self.port = tcp.sockets[0].getsockname()[1]
         state = {
-            "schema": 1, "number": 0, "phase": "ready", "message": "", "profile": "bench", "served_names": ["glm-4v"],
-            "supervisor_pid": 0, "manifest_root": "", "flags_digest": "", "ready_since_s": 0.0, "started_at_s": 0.0,
+            "schema": 1,
+            "number": 0,
+            "phase": "ready",
+            "message": "",
+            "profile": "bench",
+            "served_names": ["glm-4v"],
+            "supervisor_pid": 0,
+            "manifest_root": "",
+            "flags_digest": "",
+            "ready_since_s": 0.0,
+            "started_at_s": 0.0,
             "max_model_len": 65536,
-        }  # fmt: skip
+        }
         (self._folder / "state.json").write_text(json.dumps(state))
         return self
 
@@ -108,7 +141,7 @@ class Engine:
 class _Connection(asyncio.BufferedProtocol):
     """One connection to the engine; all share one buffer, since each read is parsed before the next."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: BenchEngine) -> None:
         self._engine = engine
         self._parser = httptools.HttpRequestParser(self)
         self._timer: asyncio.Handle | None = None

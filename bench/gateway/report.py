@@ -12,7 +12,7 @@ Rounds = dict[str, dict[str, list[Figures]]]  # target, scenario, one Figures a 
 
 
 @dataclass(frozen=True)
-class Row:
+class ReportRow:
     """One figure: which scenario's, whether it counts from the direct way's, and the bar (an upper one unless ``at_least``)."""
 
     what: str
@@ -24,30 +24,30 @@ class Row:
 
 
 ROWS = (
-    Row("small, 1 at once: added p50, ms", "small at 1", "p50_ms", added=True, bar=1.5),
-    Row("small, 1 at once: added p99, ms", "small at 1", "p99_ms", added=True, bar=4),
-    Row("small, 16 at once: added p50, ms", "small at 16", "p50_ms", added=True),
-    Row("small, 16 at once: added p99, ms", "small at 16", "p99_ms", added=True),
-    Row("small, 64 at once: added p50, ms", "small at 64", "p50_ms", added=True),
-    Row("small, 64 at once: added p99, ms", "small at 64", "p99_ms", added=True),
-    Row("small, 16 at once: requests/s", "small at 16", "per_s", at_least=True, bar=1200),
-    Row("small, 16 at once: CPU, µs a request", "small at 16", "cpu_us"),
-    Row("  of it the ledger's", "small at 16", "cpu_ledger_us"),
-    Row("1 MiB image, 8 at once: requests/s", "images at 8", "per_s", at_least=True, bar=300),
-    Row("1 MiB image, 8 at once: CPU, µs a request", "images at 8", "cpu_us"),
-    Row("one fast stream: events/s", "one fast stream", "per_s", at_least=True, bar=60_000),
-    Row("8 fast streams: events/s", "eight fast streams", "per_s", at_least=True, bar=60_000),
-    Row("8 fast streams: CPU, µs an event", "eight fast streams", "cpu_us"),
-    Row("128 streams at 40/s: added first event p50, ms", "paced streams", "first_p50_ms", added=True, bar=5),
-    Row("128 streams at 40/s: added first event p99, ms", "paced streams", "first_p99_ms", added=True),
-    Row("128 streams at 40/s: largest gap, ms", "paced streams", "gap_ms", bar=100),
-    Row("128 streams at 40/s: gaps over 100 ms", "paced streams", "over_100", bar=0),
-    Row("128 streams at 40/s: gaps over 250 ms", "paced streams", "over_250", bar=0),
-    Row("128 streams at 40/s: CPU, µs an event", "paced streams", "cpu_us", bar=100),
-    Row("client leaves a wait: engine told, ms", "leaves a wait", "most_ms", bar=50),
-    Row("client leaves a stream: engine told, ms", "leaves a stream", "most_ms", bar=50),
-    Row("memory before, MiB", "memory", "before_mib"),
-    Row("memory after, MiB", "memory", "after_mib"),
+    ReportRow("small, 1 at once: added p50, ms", "small at 1", "p50_ms", added=True, bar=1.5),
+    ReportRow("small, 1 at once: added p99, ms", "small at 1", "p99_ms", added=True, bar=4),
+    ReportRow("small, 16 at once: added p50, ms", "small at 16", "p50_ms", added=True),
+    ReportRow("small, 16 at once: added p99, ms", "small at 16", "p99_ms", added=True),
+    ReportRow("small, 64 at once: added p50, ms", "small at 64", "p50_ms", added=True),
+    ReportRow("small, 64 at once: added p99, ms", "small at 64", "p99_ms", added=True),
+    ReportRow("small, 16 at once: requests/s", "small at 16", "per_s", at_least=True, bar=1200),
+    ReportRow("small, 16 at once: CPU, µs a request", "small at 16", "cpu_us"),
+    ReportRow("  of it the ledger's", "small at 16", "cpu_ledger_us"),
+    ReportRow("1 MiB image, 8 at once: requests/s", "images at 8", "per_s", at_least=True, bar=300),
+    ReportRow("1 MiB image, 8 at once: CPU, µs a request", "images at 8", "cpu_us"),
+    ReportRow("one fast stream: events/s", "one fast stream", "per_s", at_least=True, bar=60_000),
+    ReportRow("8 fast streams: events/s", "eight fast streams", "per_s", at_least=True, bar=60_000),
+    ReportRow("8 fast streams: CPU, µs an event", "eight fast streams", "cpu_us"),
+    ReportRow("128 streams at 40/s: added first event p50, ms", "paced streams", "first_p50_ms", added=True, bar=5),
+    ReportRow("128 streams at 40/s: added first event p99, ms", "paced streams", "first_p99_ms", added=True),
+    ReportRow("128 streams at 40/s: largest gap, ms", "paced streams", "gap_ms", bar=100),
+    ReportRow("128 streams at 40/s: gaps over 100 ms", "paced streams", "over_100", bar=0),
+    ReportRow("128 streams at 40/s: gaps over 250 ms", "paced streams", "over_250", bar=0),
+    ReportRow("128 streams at 40/s: CPU, µs an event", "paced streams", "cpu_us", bar=100),
+    ReportRow("client leaves a wait: engine told, ms", "leaves a wait", "most_ms", bar=50),
+    ReportRow("client leaves a stream: engine told, ms", "leaves a stream", "most_ms", bar=50),
+    ReportRow("memory before, MiB", "memory", "before_mib"),
+    ReportRow("memory after, MiB", "memory", "after_mib"),
 )
 METHOD = """\
 added       a way's percentile less the direct way's of the same round; in (parentheses) the direct way's own
@@ -60,7 +60,7 @@ CPU         user and kernel, of all processes that the way has
 memory      resident, of all these processes; before: after a warm-up, after: after everything above"""
 
 
-def figure(rounds: Rounds, target: str, row: Row) -> float | None:
+def figure(rounds: Rounds, target: str, row: ReportRow) -> float | None:
     """The median of a target's rounds; None where it was not measured."""
     own = [one[row.key] for one in rounds.get(target, {}).get(row.scenario, []) if row.key in one]
     if not own:
@@ -124,11 +124,11 @@ def _ratio(ours: float, theirs: float | None) -> str:
     return "–" if not theirs else f"{ours / theirs:.3g}"
 
 
-def _bar(row: Row) -> str:
+def _bar(row: ReportRow) -> str:
     return "" if row.bar is None else f"{'≥' if row.at_least else '≤'} {row.bar:,g}"
 
 
-def _held(row: Row, value: float | None) -> str:
+def _held(row: ReportRow, value: float | None) -> str:
     if row.bar is None or value is None:
         return ""
     return "held" if (value >= row.bar if row.at_least else value <= row.bar) else "MISSED"

@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from bench.gateway import bodies
-from bench.gateway.client import Connection, Events, WrongAnswer
-from bench.gateway.engine import Answers, Engine
+from bench.gateway.client import BenchConnection, Events, WrongAnswer
+from bench.gateway.engine import Answers, BenchEngine
 from loadtest.cores import cpu_s
-from loadtest.processes import Gateway
+from loadtest.system_under_test import Gateway
 
 WARM_S = 0.3
 LEAVES = 10
@@ -26,7 +26,7 @@ Figures = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Target:
+class BenchTarget:
     """Where requests go. ``pids`` are the process trees whose work is counted, by their name."""
 
     name: str
@@ -35,7 +35,7 @@ class Target:
     pids: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, gateway: Gateway) -> "Target":
+    def of(cls, gateway: Gateway) -> "BenchTarget":
         return cls("vitrine", gateway.port, {"authorization": f"Bearer {gateway.key}"}, gateway.pids)
 
     def cpu_s(self) -> dict[str, float]:
@@ -43,12 +43,12 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Scenario:
+class BenchScenario:
     """``seconds`` is how long it takes at full length."""
 
     name: str
     seconds: float
-    measure: Callable[[Target, Engine, float], Awaitable[Figures]]
+    measure: Callable[[BenchTarget, BenchEngine, float], Awaitable[Figures]]
 
 
 def _cpu(before: dict[str, float], after: dict[str, float], count: int) -> Figures:
@@ -61,9 +61,9 @@ def _cpu(before: dict[str, float], after: dict[str, float], count: int) -> Figur
 class _Round:
     """The connections of one measurement, and the first thing that went wrong on any of them."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: BenchTarget) -> None:
         self._target = target
-        self.connections: list[Connection] = []
+        self.connections: list[BenchConnection] = []
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def __aenter__(self) -> "_Round":
@@ -74,9 +74,11 @@ class _Round:
             connection.close()
         await asyncio.sleep(0.02)  # so that the other side sees them go before the next measurement
 
-    async def connect(self) -> Connection:
+    async def connect(self) -> BenchConnection:
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(lambda: Connection(self.fault), "127.0.0.1", self._target.port)
+        _, connection = await loop.create_connection(
+            lambda: BenchConnection(self.fault), "127.0.0.1", self._target.port
+        )
         self.connections.append(connection)
         return connection
 
@@ -95,7 +97,9 @@ class _Round:
             raise WrongAnswer(f"{self._target.name}: no end of the answers within {within_s:.0f} s") from None
 
 
-async def _closed(target: Target, requests: list[bytes], at_once: int, seconds: float) -> tuple[list[float], Figures]:
+async def _closed(
+    target: BenchTarget, requests: list[bytes], at_once: int, seconds: float
+) -> tuple[list[float], Figures]:
     """Each of ``at_once`` connections asks again as soon as it is answered. Latencies in ms, and what else was seen."""
     loop = asyncio.get_running_loop()
     latencies: list[float] = []
@@ -104,7 +108,7 @@ async def _closed(target: Target, requests: list[bytes], at_once: int, seconds: 
         begin_s = loop.time() + WARM_S
         end_s = begin_s + seconds
 
-        def worker(connection: Connection, request: bytes) -> None:
+        def worker(connection: BenchConnection, request: bytes) -> None:
             asked_s = 0.0
 
             def ask() -> None:
@@ -140,8 +144,8 @@ async def _closed(target: Target, requests: list[bytes], at_once: int, seconds: 
     return latencies, {"per_s": len(latencies) / took_s, **_cpu(used_s, after_s, len(latencies))}
 
 
-def small(at_once: int) -> Callable[[Target, Engine, float], Awaitable[Figures]]:
-    async def measure(target: Target, engine: Engine, seconds: float) -> Figures:
+def small(at_once: int) -> Callable[[BenchTarget, BenchEngine, float], Awaitable[Figures]]:
+    async def measure(target: BenchTarget, engine: BenchEngine, seconds: float) -> Figures:
         engine.answers = Answers.WHOLE
         request = bodies.request(bodies.small(), target.headers)
         latencies, figures = await _closed(target, [request], at_once, seconds)
@@ -151,10 +155,10 @@ def small(at_once: int) -> Callable[[Target, Engine, float], Awaitable[Figures]]
     return measure
 
 
-def images(at_once: int) -> Callable[[Target, Engine, float], Awaitable[Figures]]:
+def images(at_once: int) -> Callable[[BenchTarget, BenchEngine, float], Awaitable[Figures]]:
     pictures: list[bytes] = []
 
-    async def measure(target: Target, engine: Engine, seconds: float) -> Figures:
+    async def measure(target: BenchTarget, engine: BenchEngine, seconds: float) -> Figures:
         if not pictures:
             pictures.extend(bodies.pictures(at_once))
         engine.answers = Answers.WHOLE
@@ -165,17 +169,17 @@ def images(at_once: int) -> Callable[[Target, Engine, float], Awaitable[Figures]
     return measure
 
 
-def flood(streams: int) -> Callable[[Target, Engine, float], Awaitable[Figures]]:
+def flood(streams: int) -> Callable[[BenchTarget, BenchEngine, float], Awaitable[Figures]]:
     """Streams as fast as they go; each asks for the next when it ended."""
 
-    async def measure(target: Target, engine: Engine, seconds: float) -> Figures:
+    async def measure(target: BenchTarget, engine: BenchEngine, seconds: float) -> Figures:
         engine.answers, engine.events = Answers.FLOOD, 4000
         request = bodies.request(bodies.small(stream=True), target.headers)
         loop = asyncio.get_running_loop()
         async with _Round(target) as rounds:
             events, counting = 0, False
 
-            def worker(connection: Connection) -> None:
+            def worker(connection: BenchConnection) -> None:
                 counter = Events()
 
                 def pieces(data: bytes) -> None:
@@ -203,7 +207,7 @@ def flood(streams: int) -> Callable[[Target, Engine, float], Awaitable[Figures]]
     return measure
 
 
-async def paced(target: Target, engine: Engine, seconds: float) -> Figures:
+async def paced(target: BenchTarget, engine: BenchEngine, seconds: float) -> Figures:
     """128 streams of 40 events a second that begin one after another within a second."""
     engine.answers, engine.pause_s = Answers.PACED, 1 / PACED_PER_S
     engine.events = max(2, round(seconds * PACED_PER_S))
@@ -214,7 +218,7 @@ async def paced(target: Target, engine: Engine, seconds: float) -> Figures:
     async with _Round(target) as rounds:
         running, events = PACED_STREAMS, 0
 
-        def worker(connection: Connection, delay_s: float) -> None:
+        def worker(connection: BenchConnection, delay_s: float) -> None:
             asked_s = last_s = 0.0
             counter = Events()
 
@@ -248,16 +252,19 @@ async def paced(target: Target, engine: Engine, seconds: float) -> Figures:
         await rounds.wait(1 + seconds + DEADLINE_S)
         after_s = target.cpu_s()
     return {
-        "first_p50_ms": statistics.median(first_ms), "first_p99_ms": statistics.quantiles(first_ms, n=100)[98],
-        "gap_ms": max(gaps_ms), "over_100": sum(gap > 100 for gap in gaps_ms), "over_250": sum(gap > 250 for gap in gaps_ms),
+        "first_p50_ms": statistics.median(first_ms),
+        "first_p99_ms": statistics.quantiles(first_ms, n=100)[98],
+        "gap_ms": max(gaps_ms),
+        "over_100": sum(gap > 100 for gap in gaps_ms),
+        "over_250": sum(gap > 250 for gap in gaps_ms),
         **_cpu(used_s, after_s, events),
-    }  # fmt: skip
+    }
 
 
-def leaving(*, stream: bool) -> Callable[[Target, Engine, float], Awaitable[Figures]]:
+def leaving(*, stream: bool) -> Callable[[BenchTarget, BenchEngine, float], Awaitable[Figures]]:
     """From a client's close until the engine's connection is closed; ``inf`` where that did not happen in ``seconds``."""
 
-    async def measure(target: Target, engine: Engine, seconds: float) -> Figures:
+    async def measure(target: BenchTarget, engine: BenchEngine, seconds: float) -> Figures:
         engine.answers = Answers.BEGUN if stream else Answers.NEVER
         request = bodies.request(bodies.small(stream=stream), target.headers)
         took_ms: list[float] = []
@@ -300,13 +307,13 @@ async def _one_of(asked: asyncio.Event, begun: asyncio.Event, rounds: _Round) ->
 
 
 SCENARIOS = (
-    Scenario("small at 1", 3, small(1)),
-    Scenario("small at 16", 4, small(16)),
-    Scenario("small at 64", 3, small(64)),
-    Scenario("images at 8", 4, images(8)),
-    Scenario("one fast stream", 2, flood(1)),
-    Scenario("eight fast streams", 2, flood(FLOOD_STREAMS)),
-    Scenario("paced streams", 5, paced),
-    Scenario("leaves a wait", 3, leaving(stream=False)),
-    Scenario("leaves a stream", 3, leaving(stream=True)),
+    BenchScenario("small at 1", 3, small(1)),
+    BenchScenario("small at 16", 4, small(16)),
+    BenchScenario("small at 64", 3, small(64)),
+    BenchScenario("images at 8", 4, images(8)),
+    BenchScenario("one fast stream", 2, flood(1)),
+    BenchScenario("eight fast streams", 2, flood(FLOOD_STREAMS)),
+    BenchScenario("paced streams", 5, paced),
+    BenchScenario("leaves a wait", 3, leaving(stream=False)),
+    BenchScenario("leaves a stream", 3, leaving(stream=True)),
 )

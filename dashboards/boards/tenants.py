@@ -1,7 +1,7 @@
 """Tenants: who uses what, and whom a limit stops."""
 
-from dashboards.boards.choices import TENANT, happened, rate
-from dashboards.model import Dashboard, Kind, Panel, Query, Row, Text, both, never
+from dashboards.boards.variables import TENANT, happened, rate
+from dashboards.model import Dashboard, Panel, PanelKind, PanelQuery, PanelRow, Text, both, never
 
 _WHO = 'tenant=~"$tenant"'
 _NOT_WELL = _WHO + ', outcome!="completed"'
@@ -11,86 +11,133 @@ def _used(metric: str, labels: str = "") -> str:
     return f"round(sum by (tenant) (increase({metric}{{{_WHO}{labels}}}[$__range])))"
 
 
-_USE = Row(
+_USE = PanelRow(
     Text("Who uses what?", "谁用了什么？"),
     (
         Panel(
-            Kind.TABLE, Text("Use, over the range that is shown", "用量（所选时间范围）"),
-            Text("Exchanges, tokens, pictures, and requests that a limit refused, by tenant.",
-                 "各租户的问答、token、图片数，以及被限额拒绝的请求数。"),
+            PanelKind.TABLE,
+            Text("Use, over the range that is shown", "用量（所选时间范围）"),
+            Text(
+                "Exchanges, tokens, pictures, and requests that a limit refused, by tenant.",
+                "各租户的问答、token、图片数，以及被限额拒绝的请求数。",
+            ),
             (
-                Query(_used("vitrine_tenant_exchanges_total"), Text("exchanges", "问答")),
-                Query(_used("vitrine_tenant_tokens_total", ', direction="in"'), Text("tokens in", "输入 token")),
-                Query(_used("vitrine_tenant_tokens_total", ', direction="out"'), Text("tokens out", "输出 token")),
-                Query(_used("vitrine_tenant_images_total"), Text("pictures", "图片")),
-                Query(_used("vitrine_tenant_limits_hit_total"), Text("limits hit", "触及限额")),
+                PanelQuery(_used("vitrine_tenant_exchanges_total"), Text("exchanges", "问答")),
+                PanelQuery(_used("vitrine_tenant_tokens_total", ', direction="in"'), Text("tokens in", "输入 token")),
+                PanelQuery(_used("vitrine_tenant_tokens_total", ', direction="out"'), Text("tokens out", "输出 token")),
+                PanelQuery(_used("vitrine_tenant_images_total"), Text("pictures", "图片")),
+                PanelQuery(_used("vitrine_tenant_limits_hit_total"), Text("limits hit", "触及限额")),
             ),
             width=16,
         ),
         Panel(
-            Kind.BARS, Text("Share of the tokens", "token 占比"),
+            PanelKind.BARS,
+            Text("Share of the tokens", "token 占比"),
             Text("Over the range that is shown, both directions.", "所选时间范围内，输入与输出合计。"),
-            (Query(f"topk(10, {_used('vitrine_tenant_tokens_total')} / on () group_left () "
-                   "(sum(increase(vitrine_tenant_tokens_total[$__range])) > 0))", both("{{tenant}}")),),
-            unit="percentunit", highest=1,
+            (
+                PanelQuery(
+                    f"topk(10, {_used('vitrine_tenant_tokens_total')} / on () group_left () "
+                    "(sum(increase(vitrine_tenant_tokens_total[$__range])) > 0))",
+                    both("{{tenant}}"),
+                ),
+            ),
+            unit="percentunit",
+            highest=1,
         ),
         Panel(
-            Kind.TIMESERIES, Text("Exchanges each second", "每秒问答数"),
+            PanelKind.TIMESERIES,
+            Text("Exchanges each second", "每秒问答数"),
             Text("By tenant, however they ended.", "按租户，不论结局。"),
-            (Query(f"sum by (tenant) ({rate('vitrine_tenant_exchanges_total', _WHO)})", both("{{tenant}}")),),
-            unit="reqps", stacked=True,
+            (PanelQuery(f"sum by (tenant) ({rate('vitrine_tenant_exchanges_total', _WHO)})", both("{{tenant}}")),),
+            unit="reqps",
+            stacked=True,
         ),
         Panel(
-            Kind.TIMESERIES, Text("Tokens each second", "每秒 token 数"),
+            PanelKind.TIMESERIES,
+            Text("Tokens each second", "每秒 token 数"),
             Text("By tenant, both directions.", "按租户，输入与输出合计。"),
-            (Query(f"sum by (tenant) ({rate('vitrine_tenant_tokens_total', _WHO)})", both("{{tenant}}")),),
-            unit="suffix: tok/s", stacked=True,
+            (PanelQuery(f"sum by (tenant) ({rate('vitrine_tenant_tokens_total', _WHO)})", both("{{tenant}}")),),
+            unit="suffix: tok/s",
+            stacked=True,
         ),
         Panel(
-            Kind.TIMESERIES, Text("Pictures each second", "每秒图片数"),
+            PanelKind.TIMESERIES,
+            Text("Pictures each second", "每秒图片数"),
             Text("By tenant.", "按租户。"),
-            (Query(f"sum by (tenant) ({rate('vitrine_tenant_images_total', _WHO)})", both("{{tenant}}")),),
-            unit="suffix: img/s", stacked=True,
+            (PanelQuery(f"sum by (tenant) ({rate('vitrine_tenant_images_total', _WHO)})", both("{{tenant}}")),),
+            unit="suffix: img/s",
+            stacked=True,
         ),
     ),
-)  # fmt: skip
+)
 
-_LIMITS = Row(
+_LIMITS = PanelRow(
     Text("Whom does a limit stop?", "谁被限额拦住？"),
     (
         Panel(
-            Kind.TIMESERIES, Text("Limits hit, by tenant", "触及限额，按租户"),
-            Text("Requests that a limit of the tenant or of one of its keys refused (429).",
-                 "被租户限额或其密钥限额拒绝的请求（429）。"),
-            (Query(happened("vitrine_tenant_limits_hit_total", "tenant, limit", _WHO), both("{{tenant}} · {{limit}}")),),
-            quiet=True, unit="reqps", stacked=True,
+            PanelKind.TIMESERIES,
+            Text("Limits hit, by tenant", "触及限额，按租户"),
+            Text(
+                "Requests that a limit of the tenant or of one of its keys refused (429).",
+                "被租户限额或其密钥限额拒绝的请求（429）。",
+            ),
+            (
+                PanelQuery(
+                    happened("vitrine_tenant_limits_hit_total", "tenant, limit", _WHO), both("{{tenant}} · {{limit}}")
+                ),
+            ),
+            quiet=True,
+            unit="reqps",
+            stacked=True,
         ),
         Panel(
-            Kind.TIMESERIES, Text("Limits hit, by whose they are", "触及限额，按归属"),
+            PanelKind.TIMESERIES,
+            Text("Limits hit, by whose they are", "触及限额，按归属"),
             Text("A key's own limit, or its tenant's.", "密钥自身的限额，或所属租户的限额。"),
-            (Query(happened("vitrine_limits_hit_total", "scope, limit"), both("{{scope}} · {{limit}}")),),
-            quiet=True, unit="reqps", stacked=True,
+            (PanelQuery(happened("vitrine_limits_hit_total", "scope, limit"), both("{{scope}} · {{limit}}")),),
+            quiet=True,
+            unit="reqps",
+            stacked=True,
         ),
         Panel(
-            Kind.TIMESERIES, Text("Exchanges that did not end well", "未正常结束的问答"),
+            PanelKind.TIMESERIES,
+            Text("Exchanges that did not end well", "未正常结束的问答"),
             Text("By tenant and outcome.", "按租户与结局。"),
-            (Query(happened("vitrine_tenant_exchanges_total", "tenant, outcome", _NOT_WELL), both("{{tenant}} · {{outcome}}")),),
-            quiet=True, unit="reqps", stacked=True,
+            (
+                PanelQuery(
+                    happened("vitrine_tenant_exchanges_total", "tenant, outcome", _NOT_WELL),
+                    both("{{tenant}} · {{outcome}}"),
+                ),
+            ),
+            quiet=True,
+            unit="reqps",
+            stacked=True,
         ),
         Panel(
-            Kind.STAT, Text("Keys", "密钥"),
+            PanelKind.STAT,
+            Text("Keys", "密钥"),
             Text("API keys by their state.", "API 密钥数，按状态。"),
-            (Query("max by (state) (vitrine_keys)", both("{{state}}")),),
-            unit="none", width=12, height=5,
+            (PanelQuery("max by (state) (vitrine_keys)", both("{{state}}")),),
+            unit="none",
+            width=12,
+            height=5,
         ),
         Panel(
-            Kind.STAT, Text("Shared limits without an answer, 1 h", "共享限额无应答，1 小时"),
-            Text("While the shared limits do not answer, each host's own hold alone.", "共享限额不应答时，各主机仅执行自身限额。"),
-            (Query("sum(increase(vitrine_shared_limits_failures_total[1h]))"),),
-            unit="none", width=12, height=5, decimals=0, steps=never(1),
+            PanelKind.STAT,
+            Text("Shared limits without an answer, 1 h", "共享限额无应答，1 小时"),
+            Text(
+                "While the shared limits do not answer, each host's own hold alone.",
+                "共享限额不应答时，各主机仅执行自身限额。",
+            ),
+            (PanelQuery("sum(increase(vitrine_shared_limits_failures_total[1h]))"),),
+            unit="none",
+            width=12,
+            height=5,
+            decimals=0,
+            steps=never(1),
         ),
     ),
-)  # fmt: skip
+)
 
 TENANTS = Dashboard(
     "tenants",

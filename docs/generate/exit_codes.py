@@ -2,6 +2,7 @@
 
 from docs.generate.language import Language
 from docs.generate.markdown import code, table
+from gateway import command_line
 from gateway import settings as gateway
 from gateway.ledger import errors as ledger_errors
 from loadtest import __main__ as loadtest
@@ -26,7 +27,7 @@ def used() -> set[int]:
     """The codes that the rooms' errors and command lines name."""
     errors = [*vars(serve_errors).values(), *vars(ledger_errors).values()]
     found = {error.exit_code for error in errors if hasattr(error, "exit_code")}
-    return found | {0, serve.WRONG_USAGE, loadtest.WRONG_USAGE, gateway.WRONG_USAGE, gateway.BadSettings.exit_code}
+    return found | {0, serve.WRONG_USAGE, loadtest.WRONG_USAGE, command_line.WRONG_USAGE, gateway.BadSettings.exit_code}
 
 
 def sections(language: Language) -> dict[str, str]:

@@ -22,7 +22,7 @@ from gateway.telemetry.counters import Metrics
 # HEAD, which comes with every GET, and the wildcards of a mounted folder are not ways of asking of their own.
 METHODS = ("POST", "GET", "PUT", "PATCH", "DELETE")
 SESSION = "a session"
-# Whose scopes open a route; all others are open to everybody. tests/gateway/test_http.py asks each with each scope.
+# Whose scopes open a route; all others are open to everybody. tests/gateway/routes/test_http.py asks each with each scope.
 SCOPES: dict[str, tuple[str, ...]] = {
     "POST /v1/chat/completions": ("inference",),
     "GET /v1/models": ("inference",),

@@ -19,7 +19,7 @@ from serve import settings as serve
 
 ROOMS: tuple[tuple[str, str, str, type[BaseModel]], ...] = (
     ("gateway settings", gateway.PREFIX, "", gateway.Settings),
-    ("engine settings", serve.PREFIX, "engine.", serve.Settings),
+    ("engine settings", serve.PREFIX, "engine.", serve.EngineSettings),
     ("ledger settings", ledger.PREFIX, "ledger.", ledger.LedgerSettings),
 )
 _HEAD = ("environment", "`vitrine.toml`", "default", "may be", "meaning")

@@ -8,6 +8,8 @@
 All refusals are DoorErrors. This package imports nothing else of the gateway.
 """
 
+from gateway.door.body_limits import DoorLimits
+from gateway.door.chat_schema import chat_schema
 from gateway.door.engine_request import engine_body
 from gateway.door.errors import (
     BadImage,
@@ -15,21 +17,22 @@ from gateway.door.errors import (
     BadValue,
     DoorError,
     ForgedToken,
-    OverLimit,
-    TooLarge,
+    OverBound,
+    OverBytes,
     UnknownField,
     Unsupported,
 )
+from gateway.door.hints import SDK_FIELDS
 from gateway.door.image import Image
 from gateway.door.image_tokens import GLM_4V_9B_IMAGE_TOKENS, image_tokens
-from gateway.door.limits import DoorLimits
-from gateway.door.openapi import chat_schema
 from gateway.door.parsing import parse_chat
 from gateway.door.remote_url import BadURL, RemoteURL, parse_remote_url
 from gateway.door.request import ChatRequest, digest_images
+from gateway.door.unknown_fields import named
 
 __all__ = [
     "GLM_4V_9B_IMAGE_TOKENS",
+    "SDK_FIELDS",
     "BadImage",
     "BadSyntax",
     "BadURL",
@@ -39,15 +42,16 @@ __all__ = [
     "DoorLimits",
     "ForgedToken",
     "Image",
-    "OverLimit",
+    "OverBound",
+    "OverBytes",
     "RemoteURL",
-    "TooLarge",
     "UnknownField",
     "Unsupported",
     "chat_schema",
     "digest_images",
     "engine_body",
     "image_tokens",
+    "named",
     "parse_chat",
     "parse_remote_url",
 ]

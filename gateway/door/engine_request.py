@@ -5,16 +5,22 @@ from typing import Any
 
 import msgspec
 
+from gateway.door.engine_messages import wire_message
 from gateway.door.image import Image
-from gateway.door.messages import wire_message
 from gateway.door.request import ChatRequest
 
-# Fields that mean to the engine what they mean to OpenAI, and go on as they came.
+# Fields that mean to the engine what they mean to the client, and go on as they came. They touch no other caller.
 PASSED = (
-    "temperature",
     "top_p",
     "frequency_penalty",
     "presence_penalty",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "min_tokens",
+    "ignore_eos",
+    "stop_token_ids",
+    "skip_special_tokens",
     "seed",
     "stop",
     "logprobs",
@@ -47,10 +53,16 @@ def engine_body(request: ChatRequest, served_name: str, cache_salt: str, image_u
     }
     if request.stream:
         written["stream_options"] = {"include_usage": True}
+        if request.continuous_usage:
+            written["stream_options"]["continuous_usage_stats"] = True
     if request.max_tokens is not None:
         written["max_completion_tokens"] = request.max_tokens
     if request.thinking is not None:
         written["chat_template_kwargs"] = {"enable_thinking": request.thinking}
+    if body.continue_final_message:
+        written["continue_final_message"], written["add_generation_prompt"] = True, False
+    if request.temperature is not None:
+        written["temperature"] = request.temperature
     for name in PASSED:
         value = getattr(body, name)
         if value is not None:

@@ -2,18 +2,18 @@
 
 DoorError                status, code, param, message
 ├── BadSyntax       400  not one strict JSON object
-├── UnknownField    400  a field that nobody here understands
+├── UnknownField    400  a field that must not be ignored: a slip, or one whose absence would show
 ├── BadValue        400  a field with the wrong type or value
 ├── Unsupported     400  a part of OpenAI's API that this service does not have
 ├── ForgedToken     400  a control token where only text may stand
 ├── BadImage        400  an image that is broken, animated, of another format, or not sent inline
-├── OverLimit       400  more, longer, larger in number than the limits allow
-└── TooLarge        413  more bytes than the limits allow
+├── OverBound       400  more, longer, larger in number than the limits allow
+└── OverBytes        413  more bytes than the limits allow
 """
 
 from typing import ClassVar
 
-from gateway.door.paths import printable
+from gateway.door.field_paths import printable
 
 
 class DoorError(Exception):
@@ -30,6 +30,7 @@ class DoorError(Exception):
         self.status = self.default_status if status is None else status
         self.code = self.default_code if code is None else code
         self.param = param
+        self.ignored: tuple[str, ...] = ()  # names that were ignored before the refusal
 
 
 class BadSyntax(DoorError):
@@ -56,11 +57,11 @@ class BadImage(DoorError):
     default_code = "invalid_image"
 
 
-class OverLimit(DoorError):
+class OverBound(DoorError):
     default_code = "over_limit"
 
 
-class TooLarge(DoorError):
+class OverBytes(DoorError):
     default_status = 413
     default_code = "too_large"
 

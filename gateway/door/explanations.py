@@ -5,11 +5,10 @@ from typing import Any
 
 import msgspec
 
-from gateway.door.errors import BadValue, DoorError, UnknownField, Unsupported, quoted
-from gateway.door.hints import UNKNOWN, hint_for_field, hint_for_value
-from gateway.door.paths import Place, look_up, path
+from gateway.door.errors import BadValue, DoorError, Unsupported
+from gateway.door.field_paths import Place, look_up, path
+from gateway.door.hints import hint_for_field, hint_for_value
 
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 _NOT_ONE_OF = re.compile(r"Invalid (enum )?value .*", re.DOTALL)
@@ -19,12 +18,6 @@ def explain(error: msgspec.ValidationError, tree: dict[str, Any]) -> DoorError:
     """The refusal for `error`, raised for the body whose plain objects are `tree`."""
     reason, place = _split(str(error))
     param = path(place)
-    if found := _UNKNOWN.fullmatch(reason):
-        name = found[1]
-        where = f" in {param}" if param else ""
-        way_out = UNKNOWN.get(name, "Leave it out; docs/api.md lists the fields that pass.")
-        at = path((*place, name))
-        return UnknownField(f"The field {quoted(name)}{where} is not accepted. {way_out}", param=at)
     if found := _MISSING.fullmatch(reason):
         at = path((*place, found[1]))
         return BadValue(f"`{at}` is missing. Send it.", code="missing_parameter", param=at)

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 import msgspec
 import pybase64
 
+from gateway.door.body_limits import DoorLimits
 from gateway.door.data_url import split_data_url
-from gateway.door.errors import BadImage, OverLimit, TooLarge, quoted
-from gateway.door.image_headers import Header, ImageFault, read_header
-from gateway.door.limits import DoorLimits
+from gateway.door.errors import BadImage, OverBound, OverBytes, quoted
+from gateway.door.image_headers import Header, ImageFault, Steps, TooManySteps, read_header
 from gateway.door.remote_url import RemoteURL, remote_url
 
 _TYPES = frozenset({"image/jpeg", "image/png", "image/webp", "image/gif"})
@@ -26,16 +26,28 @@ _ALIASES = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-png
 
 
 class Image:
-    """An image part. Until `digest` was called, `data`, `width`, `height` and `sha256` are empty.
+    """An image part. Until `digest_images` was called, `data`, `width`, `height`, `decoding` and `sha256` are empty.
 
     `shown` is (width, height) of what the engine sees, `identity` the bytes that name it: the client's SHA-256 as long as
-    it is the client's own picture.
+    it is the client's own picture. `decoding` is what decoding it costs: pixels times scans.
     """
 
     __slots__ = (
-        "_payload", "_raw", "data", "detail", "height", "identity", "path", "remote", "sha256", "shown", "size_bytes", "type",
+        "_payload",
+        "_raw",
+        "data",
+        "decoding",
+        "detail",
+        "height",
+        "identity",
+        "path",
+        "remote",
+        "sha256",
+        "shown",
+        "size_bytes",
+        "type",
         "width",
-    )  # fmt: skip
+    )
 
     def __init__(self, raw: msgspec.Raw, detail: str | None, path: str, may_be_remote: bool = False) -> None:
         self.path = path
@@ -43,6 +55,7 @@ class Image:
         self.data = b""
         self.width = 0
         self.height = 0
+        self.decoding = 0
         self.sha256 = b""
         self.shown = (0, 0)
         self.identity = b""
@@ -73,10 +86,13 @@ class Image:
         self.data = data
         self.size_bytes = len(data)
 
-    def digest(self, limits: DoorLimits) -> None:
-        """Decodes the base64, checks header and limits, and digests the decoded bytes. Raises DoorError."""
+    def digest(self, limits: DoorLimits, steps: Steps) -> None:
+        """Decodes the base64, checks header and limits, and digests the decoded bytes. Raises DoorError.
+
+        `steps` are those of all images of the request.
+        """
         data = self._decoded() if self.remote is None else self._fetched()
-        header = self._header(data)
+        header = self._header(data, steps)
         self._check_size(header, limits)
         if self.remote is not None:
             self.type = header.type
@@ -84,17 +100,18 @@ class Image:
         self.data = data
         self.size_bytes = len(data)
         self.width, self.height = header.width, header.height
+        self.decoding = header.width * header.height * header.scans
         self.sha256 = self.identity = hashlib.sha256(data).digest()
         self.shown = (header.width, header.height)
 
-    def show(self, data: bytes, budget: int) -> None:
+    def show(self, data: bytes, budget: int, limits: DoorLimits) -> None:
         """From now on the engine sees `data`: this picture encoded anew in at most `budget` pixels. Raises BadImage.
 
         `data` is not trusted: it is a JPEG or PNG within the budget, or it is refused. After `digest`; `data` is let go.
         """
         try:
-            header = read_header(data)
-        except ImageFault:
+            header = read_header(data, Steps(limits.image_steps, limits.image_steps))
+        except (ImageFault, TooManySteps):
             header = None
         if header is None or header.type not in _MADE or header.width * header.height > budget:
             raise BadImage("The image can't be decoded. Save it again.", param=self.path)
@@ -140,11 +157,19 @@ class Image:
             param=self.path,
         )
 
-    def _header(self, data: bytes) -> Header:
+    def _header(self, data: bytes, steps: Steps) -> Header:
+        steps.next_image()
         try:
-            header = read_header(data)
+            header = read_header(data, steps)
         except ImageFault as fault:
             raise BadImage(f"The image {fault}.", param=self.path) from None
+        except TooManySteps as fault:
+            whose = "the images have" if fault.together else "it has"
+            raise OverBound(
+                f"The image's file can't be read: {whose} too many small parts (chunks, blocks or segments), more than "
+                f"{fault.limit} steps. Save it again, as a usual JPEG or PNG.",
+                param=self.path,
+            ) from None
         if self.remote is None and header.type != self.type:
             raise BadImage(
                 f"The image is declared as {self.type}, but it is {header.type}. Name its real type in the data URL.",
@@ -157,35 +182,46 @@ class Image:
         long, short = max(wide, high), min(wide, high)
         size = f"The image has {wide}x{high} pixels"
         if wide * high > limits.image_pixels:
-            raise OverLimit(
+            raise OverBound(
                 f"{size}, {wide * high} in all; the limit is {limits.image_pixels}. Scale it down.", param=self.path
             )
         if long > limits.image_side_max:
-            raise OverLimit(f"{size}; a side may have at most {limits.image_side_max}. Scale it down.", param=self.path)
+            raise OverBound(f"{size}; a side may have at most {limits.image_side_max}. Scale it down.", param=self.path)
         if short < limits.image_side_min:
-            raise OverLimit(f"{size}; a side must have at least {limits.image_side_min}. Scale it up.", param=self.path)
+            raise OverBound(f"{size}; a side must have at least {limits.image_side_min}. Scale it up.", param=self.path)
         if long > short * limits.image_aspect:
-            raise OverLimit(
+            raise OverBound(
                 f"{size}; the longer side may be at most {limits.image_aspect} times the shorter. Crop it.",
                 param=self.path,
             )
 
 
 def check_payloads(images: Sequence[Image], limits: DoorLimits) -> None:
-    """Count and bytes, from the length of the base64 alone. Raises OverLimit (400) or TooLarge (413)."""
+    """Count and bytes, from the length of the base64 alone. Raises OverBound (400) or OverBytes (413)."""
     if len(images) > limits.images:
-        raise OverLimit(
+        raise OverBound(
             f"The request has {len(images)} images; the limit is {limits.images}. Send fewer.", param="messages"
         )
     for image in images:
         if image.size_bytes > limits.image_bytes:
-            raise TooLarge(
+            raise OverBytes(
                 f"The image has {image.size_bytes} bytes; the limit is {limits.image_bytes}. Scale or compress it.",
                 param=image.path,
             )
     total = sum(image.size_bytes for image in images)
     if total > limits.images_bytes:
-        raise TooLarge(
+        raise OverBytes(
             f"The images have {total} bytes together; the limit is {limits.images_bytes}. Send fewer or smaller ones.",
+            param="messages",
+        )
+
+
+def check_decoding(images: Sequence[Image], limits: DoorLimits) -> None:
+    """What it costs to decode them, all together. After `digest`. Raises OverBound (400)."""
+    total = sum(image.decoding for image in images)
+    if total > limits.images_decoding:
+        raise OverBound(
+            f"Decoding the images takes {total} pixels times scans; the limit is {limits.images_decoding}. "
+            f"Scale them down, send fewer, or save progressive JPEGs as usual ones.",
             param="messages",
         )

@@ -1,5 +1,6 @@
 """From bytes to a ChatRequest: strict syntax, typed parse, limits, control tokens, in this order; it never does I/O."""
 
+import codecs
 import json
 import secrets
 from collections.abc import Iterator
@@ -7,17 +8,18 @@ from typing import Any
 
 import msgspec
 
+from gateway.door.body_limits import DoorLimits
+from gateway.door.chat_body import AssistantMessage, ChatBody, ImagePart, JsonSchemaFormat, UserMessage
 from gateway.door.control_tokens import Piece, check_pieces
-from gateway.door.errors import BadSyntax, BadValue, OverLimit, TooLarge
+from gateway.door.engine_messages import message_texts
+from gateway.door.errors import BadSyntax, BadValue, DoorError, OverBound, OverBytes
 from gateway.door.explanations import explain
 from gateway.door.image import Image, check_payloads
-from gateway.door.limits import DoorLimits
-from gateway.door.messages import message_texts
-from gateway.door.model import AssistantMessage, ChatBody, ImagePart, JsonSchemaFormat, UserMessage
+from gateway.door.json_schema_limits import check_schema, texts
 from gateway.door.parameters import check_choices, effective_max_tokens, effective_thinking, effective_tools
 from gateway.door.request import ChatRequest
-from gateway.door.schema import check_schema, texts
 from gateway.door.syntax import check_syntax, check_text, cut_base64, values_at_most
+from gateway.door.unknown_fields import UnknownFields
 
 _decoder = msgspec.json.Decoder(ChatBody)
 # Stands where a payload was; drawn anew by each process, so that no client can write it.
@@ -27,13 +29,30 @@ _STAND_IN = b"!" + secrets.token_hex(16).encode() + b"!"
 def parse_chat(body: bytes, limits: DoorLimits) -> ChatRequest:
     """A request for `POST /v1/chat/completions`. Cheap (no base64 is decoded): call `digest_images` in a thread next.
 
-    Keeps `body` alive, since images are views of it. Raises DoorError.
+    Keeps `body` alive, since images are views of it. Raises DoorError, with the names that were ignored until then.
     """
-    if len(body) > limits.body_bytes:
-        raise TooLarge(f"The body has {len(body)} bytes; the limit is {limits.body_bytes}. Send a smaller one.")
-    tree = check_syntax(body, depth=limits.depth, text_bytes=limits.text_bytes, values=limits.values)
+    unknown = UnknownFields(limits)
     try:
-        chat = _decode(body)
+        return _parse(body, limits, unknown)
+    except DoorError as error:
+        error.ignored = unknown.names
+        raise
+
+
+def _parse(body: bytes, limits: DoorLimits, unknown: UnknownFields) -> ChatRequest:
+    if len(body) > limits.body_bytes:
+        raise OverBytes(f"The body has {len(body)} bytes; the limit is {limits.body_bytes}. Send a smaller one.")
+    if body.startswith(codecs.BOM_UTF8):
+        body = body[len(codecs.BOM_UTF8) :]
+    tree = check_syntax(
+        body,
+        depth=limits.depth,
+        text_bytes=limits.text_bytes,
+        values=limits.values,
+        extreme_numbers=limits.extreme_numbers,
+    )
+    try:
+        chat = _decode(body, unknown)
     except msgspec.ValidationError as error:
         raise explain(error, tree) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -53,26 +72,35 @@ def parse_chat(body: bytes, limits: DoorLimits) -> ChatRequest:
         thinking=effective_thinking(chat),
         tools=tools,
         tool_choice=tool_choice,
+        ignored=unknown.names,
     )
 
 
-def _decode(body: bytes) -> ChatBody:
+def _decode(body: bytes, unknown: UnknownFields) -> ChatBody:
     """The typed body. Its images are views of `body`; that they are not read byte by byte saves a third of the parse."""
     skeleton, cuts = cut_base64(body, _STAND_IN)
-    chat = _decoder.decode(skeleton)
-    taken = 0
+    chat = _read(skeleton, unknown)
+    taken: set[int] = set()
     for part in _image_parts(chat):
         head, mark, number = bytes(part.image_url.url)[:-1].rpartition(_STAND_IN)
         if mark:
-            # Marks are numbered in their order: one that is missing here stands in some text, which must be read as it is.
-            if number != b"%08d" % taken or taken == len(cuts):
-                return _decoder.decode(body)
-            start, end = cuts[taken]
-            taken += 1
-            msgspec.structs.force_setattr(
-                part.image_url, "url", msgspec.Raw(memoryview(body)[start - len(head) : end + 1])
-            )
-    return chat if taken == len(cuts) else _decoder.decode(body)
+            start, end = cuts[int(number)]
+            taken.add(int(number))
+            url = memoryview(body)[start - len(head) : end + 1]
+            if url[: len(head)] != head:  # its escapes were written otherwise in the second reading
+                url = memoryview(b"".join((head, body[start : end + 1])))
+            msgspec.structs.force_setattr(part.image_url, "url", msgspec.Raw(url))
+    # A payload that stands in no image is missing in some text, which must be read as it is; or in a field left out.
+    return chat if len(taken) == len(cuts) else _read(body, unknown)
+
+
+def _read(body: bytes, unknown: UnknownFields) -> ChatBody:
+    """An ordinary body is read once. One that the types refuse is read again without nulls and without unknown fields."""
+    try:
+        return _decoder.decode(body)
+    except msgspec.ValidationError:
+        plain = unknown.without(msgspec.json.decode(body))
+    return _decoder.decode(msgspec.json.encode(plain))
 
 
 def _image_parts(chat: ChatBody) -> Iterator[ImagePart]:
@@ -85,7 +113,7 @@ def _check_messages(chat: ChatBody, limits: DoorLimits) -> None:
     if not chat.messages:
         raise BadValue("`messages` is empty. Send at least one.", param="messages")
     if len(chat.messages) > limits.messages:
-        raise OverLimit(
+        raise OverBound(
             f"The request has {len(chat.messages)} messages; the limit is {limits.messages}. Send fewer.",
             param="messages",
         )
@@ -100,7 +128,7 @@ def _check_messages(chat: ChatBody, limits: DoorLimits) -> None:
         chars += sum(map(len, message_texts(message)))
         if isinstance(message, AssistantMessage) and message.tool_calls:
             if len(message.tool_calls) > limits.tool_calls:
-                raise OverLimit(
+                raise OverBound(
                     f"The message has {len(message.tool_calls)} tool calls; the limit is {limits.tool_calls}.",
                     param=f"messages[{index}].tool_calls",
                 )
@@ -108,11 +136,11 @@ def _check_messages(chat: ChatBody, limits: DoorLimits) -> None:
                 chars += len(call.function.arguments)
                 values += values_at_most(call.function.arguments.encode(), limits.values)
     if parts > limits.parts:
-        raise OverLimit(f"The messages have {parts} parts; the limit is {limits.parts}. Send fewer.", param="messages")
+        raise OverBound(f"The messages have {parts} parts; the limit is {limits.parts}. Send fewer.", param="messages")
     if values > limits.values:
-        raise OverLimit(f"The tool calls have more than {limits.values} values in their arguments.", param="messages")
+        raise OverBound(f"The tool calls have more than {limits.values} values in their arguments.", param="messages")
     if chars > limits.text_chars:
-        raise OverLimit(
+        raise OverBound(
             f"The messages have {chars} characters; the limit is {limits.text_chars}. Send less text.", param="messages"
         )
 

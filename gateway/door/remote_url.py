@@ -68,7 +68,7 @@ def remote_url(raw: msgspec.Raw, path: str) -> RemoteURL | None:
         return None
     try:
         text = msgspec.json.decode(raw, type=str)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):  # what looks like base64 was not read as UTF-8 before
         return None
     if not text.lower().startswith(("http:", "https:")):
         return None

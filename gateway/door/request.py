@@ -6,16 +6,21 @@ from typing import Any
 
 import msgspec
 
-from gateway.door.image import Image, check_payloads
-from gateway.door.limits import DoorLimits
-from gateway.door.messages import message_texts, wire_message
-from gateway.door.model import AssistantMessage, ChatBody, FunctionTool, TextPart, UserMessage
+from gateway.door.body_limits import DoorLimits
+from gateway.door.chat_body import AssistantMessage, ChatBody, FunctionTool, TextPart, UserMessage
+from gateway.door.engine_messages import message_texts, wire_message
+from gateway.door.errors import DoorError
+from gateway.door.image import Image, check_decoding, check_payloads
+from gateway.door.image_headers import Steps
 from gateway.door.parameters import ToolChoiceValue
 
 
 @dataclass(eq=False)
 class ChatRequest:
-    """`images` in the order of the conversation; `max_tokens` and `thinking` as in effect (None: the default)."""
+    """`images` in the order of the conversation; `max_tokens` and `thinking` as in effect (None: the default).
+
+    `ignored`: names of the client's fields that were left out, in their order, as the client wrote them.
+    """
 
     body: ChatBody
     limits: DoorLimits
@@ -24,6 +29,7 @@ class ChatRequest:
     thinking: bool | None
     tools: tuple[FunctionTool, ...]
     tool_choice: ToolChoiceValue | None
+    ignored: tuple[str, ...] = ()
 
     @property
     def model(self) -> str:
@@ -37,6 +43,16 @@ class ChatRequest:
     def include_usage(self) -> bool:
         """Whether the client asked for the usage event of a stream."""
         return self.body.stream_options is not None and bool(self.body.stream_options.include_usage)
+
+    @property
+    def continuous_usage(self) -> bool:
+        """Whether the client asked for usage in every event. As with vLLM, it must ask for the usage event, too."""
+        return self.include_usage and bool(self.body.stream_options and self.body.stream_options.continuous_usage_stats)
+
+    @property
+    def temperature(self) -> float | None:
+        """The temperature in effect: `do_sample: false` is 0, whatever else was sent."""
+        return 0.0 if self.body.do_sample is False else self.body.temperature
 
     @property
     def remote(self) -> tuple[Image, ...]:
@@ -107,12 +123,22 @@ class ChatRequest:
         return found
 
 
-def digest_images(request: ChatRequest) -> None:
-    """Decodes, checks and digests all images of `request`. Slow: run it in a thread. Raises DoorError."""
-    if request.remote:
-        check_payloads(request.images, request.limits)  # once more: only now it is known how much they are
-    for image in request.images:
-        image.digest(request.limits)
+def digest_images(request: ChatRequest) -> Steps:
+    """Decodes, checks and digests all images of `request`. Slow: run it in a thread. Raises DoorError.
+
+    Returns the steps that reading the files took.
+    """
+    steps = Steps(request.limits.image_steps, request.limits.images_steps)
+    try:
+        if request.remote:
+            check_payloads(request.images, request.limits)  # once more: only now it is known how much they are
+        for image in request.images:
+            image.digest(request.limits, steps)
+        check_decoding(request.images, request.limits)
+    except DoorError as error:
+        error.ignored = request.ignored
+        raise
+    return steps
 
 
 def _digested(image: Image) -> dict[str, Any]:

@@ -8,38 +8,42 @@ quotes nor backslashes, so the structure of what remains is the structure of the
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.door.errors import BadSyntax, OverLimit, TooLarge
-from gateway.door.paths import find, path
+from gateway.door.errors import BadSyntax, OverBound, OverBytes
+from gateway.door.field_paths import find, path
 
 _MARK = b";base64,"
 _WORTH_CUTTING_BYTES = 1024
 _MOST_MARKS = 4096  # no honest body has so many; what is left over counts as text
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 _INT_CHARS = 20
+_EXTREME_CHARS = len("1e-300")
+_PLAIN_CHARS, _SMALLEST_PLAIN, _LARGEST_PLAIN = 40, 1e-280, 1e280
 
 
-def check_syntax(body: bytes, *, depth: int, text_bytes: int, values: int) -> dict[str, Any]:
+def check_syntax(body: bytes, *, depth: int, text_bytes: int, values: int, extreme_numbers: int) -> dict[str, Any]:
     """The body as plain objects, long base64 payloads left out: for finding a fault's place, never for the engine.
 
-    Raises BadSyntax (400) for all that is not one strict JSON object in UTF-8, OverLimit (400) for more than `depth`
-    levels or `values` values, TooLarge (413) for more than `text_bytes` bytes besides base64.
+    Raises BadSyntax (400) for all that is not one strict JSON object in UTF-8, OverBound (400) for more than `depth`
+    levels, `values` values or `extreme_numbers` extreme numbers, OverBytes (413) for more than `text_bytes` bytes besides base64.
     """
     skeleton = without_base64(body)
     if len(skeleton) > text_bytes:
-        raise TooLarge(
+        raise OverBytes(
             f"The body has {len(skeleton)} bytes besides its images; the limit is {text_bytes}. Send less text."
         )
     if values_at_most(skeleton, values) > values:
-        raise OverLimit(f"The body has more than {values} values. Send fewer, or larger ones.")
+        raise OverBound(f"The body has more than {values} values. Send fewer, or larger ones.")
     try:
         text = skeleton.decode("utf-8")
     except UnicodeDecodeError as error:
         raise BadSyntax(f"The body is not UTF-8 (near byte {error.start}). Encode it as UTF-8.") from None
     try:
-        tree = _DECODER.decode(text)
+        few = len(text) < _EXTREME_CHARS * extreme_numbers
+        tree = (_DECODER if few else _decoder(_Floats(extreme_numbers).read)).decode(text)
     except RecursionError:
         raise _too_deep(depth) from None
     except json.JSONDecodeError as error:
@@ -48,7 +52,8 @@ def check_syntax(body: bytes, *, depth: int, text_bytes: int, values: int) -> di
         raise BadSyntax(tree.reason, param=path((tree.name,)))
     if not isinstance(tree, dict):
         raise BadSyntax("The body is JSON, but not an object. Send an object with `model` and `messages`.")
-    _check_tree(tree, depth)
+    # Decoded UTF-8 has no half of a pair: only an escape can write one.
+    _check_tree(tree, depth, may_be_halved="\\ud" in text or "\\uD" in text)
     return tree
 
 
@@ -140,16 +145,43 @@ def _float(digits: str) -> float | _Fault:
     return number if number - number == 0 else _Fault("The number does not fit in a double. Send a smaller one.")
 
 
+class _Floats:
+    """Reads the numbers with a point or an exponent of one body, and counts the extreme ones.
+
+    A reader that has to be exact takes ten or twenty microseconds for one of them: msgspec, and the engine too.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = self._left = most
+
+    def read(self, digits: str) -> float | _Fault:
+        number = _float(digits)
+        if isinstance(number, _Fault):
+            return number
+        if len(digits) > _PLAIN_CHARS or not (_SMALLEST_PLAIN < abs(number) < _LARGEST_PLAIN or number == 0):
+            self._left -= 1
+            if self._left < 0:
+                raise OverBound(
+                    f"The body has more than {self._most} numbers of over {_PLAIN_CHARS} characters or beyond "
+                    f"{_SMALLEST_PLAIN:g} to {_LARGEST_PLAIN:g}. Round them."
+                )
+        return number
+
+
 def _constant(name: str) -> _Fault:
     return _Fault(f"{name} is not JSON. Send a number or null.")
 
 
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_object, parse_int=_int, parse_float=_float, parse_constant=_constant, strict=True
-)
+def _decoder(read_float: Callable[[str], float | _Fault]) -> json.JSONDecoder:
+    return json.JSONDecoder(
+        object_pairs_hook=_object, parse_int=_int, parse_float=read_float, parse_constant=_constant, strict=True
+    )
 
 
-def _check_tree(tree: dict[str, Any], depth: int) -> None:
+_DECODER = _decoder(_float)
+
+
+def _check_tree(tree: dict[str, Any], depth: int, *, may_be_halved: bool) -> None:
     level: list[Any] = [tree]
     reached = 0
     while level:
@@ -161,11 +193,11 @@ def _check_tree(tree: dict[str, Any], depth: int) -> None:
             values: Any = node
             if isinstance(node, dict):
                 values = node.values()
-                if any(map(_halved, node)):
+                if may_be_halved and any(map(_halved, node)):
                     raise _half(path(find(tree, node)))
             for value in values:
                 if isinstance(value, str):
-                    if _halved(value):
+                    if may_be_halved and _halved(value):
                         raise _half(path(find(tree, value)))
                 elif isinstance(value, dict | list):
                     below.append(value)
@@ -189,5 +221,5 @@ def _half(param: str | None = None) -> BadSyntax:
     return BadSyntax("A string has half of a surrogate pair (\\ud800 to \\udfff). Send whole characters.", param=param)
 
 
-def _too_deep(depth: int) -> OverLimit:
-    return OverLimit(f"The body nests deeper than {depth} levels. Send it flatter.")
+def _too_deep(depth: int) -> OverBound:
+    return OverBound(f"The body nests deeper than {depth} levels. Send it flatter.")

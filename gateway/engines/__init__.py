@@ -1,1 +1,1 @@
-"""Where a request goes: the engines of this host, which of them are ready, and the hop to one of them."""
+"""Where a request goes: the engines of this host, which of them are ready, and the connections to them."""

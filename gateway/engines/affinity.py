@@ -52,9 +52,16 @@ def choose(
 
 
 def choose_and_say(
-    policy: Policy, key: bytes, loads: Mapping[str, int], weights: Mapping[str, float], cost: int, *, turn: int = 0,
-    slack: float = SLACK, light_tokens: int = LIGHT_TOKENS,
-) -> tuple[str, RoutingReason]:  # fmt: skip
+    policy: Policy,
+    key: bytes,
+    loads: Mapping[str, int],
+    weights: Mapping[str, float],
+    cost: int,
+    *,
+    turn: int = 0,
+    slack: float = SLACK,
+    light_tokens: int = LIGHT_TOKENS,
+) -> tuple[str, RoutingReason]:
     """What `choose` chooses, and why."""
     names = sorted(loads)
     if policy is Policy.ROUND_ROBIN:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import httptools
 
 from gateway.engines.endpoint import Endpoint
+from gateway.front.resolver import Resolver
 
 # Shorter than vLLM's own 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE): a request must not meet a connection that is being closed.
 KEEP_ALIVE_S = 4.0
@@ -25,15 +26,15 @@ MOST_UNREAD_BYTES = 512 << 10
 SEND_BUFFER_BYTES = 4 << 20  # a picture goes to an engine of this host in one write
 
 
-class Broke(Exception):
+class ConnectionBroken(Exception):
     """The engine hung up, or said what is not HTTP."""
 
 
-class NotReached(Exception):
+class ConnectFailed(Exception):
     """Nobody takes a connection there."""
 
 
-class EngineResponse(asyncio.Protocol):
+class EngineConnection(asyncio.Protocol):
     """One connection, and the answer that it carries: ``head``, then ``chunk`` until nothing comes, then ``release``."""
 
     def __init__(self, connections: "EngineConnections") -> None:
@@ -46,12 +47,12 @@ class EngineResponse(asyncio.Protocol):
         self._unread_bytes = self._head_bytes = 0
         self._paused = self._asked = self._whole = self._keeps = False
         self._error: Exception | None = None
-        self._silence_s = self._until_s = self._since_s = 0.0
+        self._silence_s = self._until_s = self._since_s = self._came_s = self._latest_s = 0.0
         self.status = 0
         self.kept_since_s = 0.0
 
     async def head(self) -> int:
-        """The answer's status. Raises Broke, or TimeoutError like every wait here."""
+        """The answer's status. Raises ConnectionBroken, or TimeoutError like every wait here."""
         while not self.status:
             await self._wait()
         return self.status
@@ -62,6 +63,11 @@ class EngineResponse(asyncio.Protocol):
             if self._whole:
                 return b""
             await self._wait()
+        # What has lain here was not waited for: a client that reads slowly must not make its engine look slow.
+        now_s = self._loop.time()
+        self._until_s = min(self._until_s + now_s - self._came_s, self._latest_s)
+        if now_s > self._until_s:
+            raise TimeoutError  # nobody looks while there is always something
         piece = self._pieces.popleft() if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
         self._unread_bytes = 0
@@ -71,12 +77,12 @@ class EngineResponse(asyncio.Protocol):
         return piece
 
     async def read(self, most_bytes: int, take: Callable[[int], None] = lambda _: None) -> bytes:
-        """The whole answer, joined once. Raises Broke if it is longer; ``take`` is told of each piece and may raise."""
+        """The whole answer, joined once. Raises ConnectionBroken if it is longer; ``take`` is told of each piece and may raise."""
         pieces, size = [], 0
         while piece := await self.chunk():
             size += len(piece)
             if size > most_bytes:
-                raise Broke("its answer has no end")
+                raise ConnectionBroken("its answer has no end")
             take(len(piece))
             pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -91,9 +97,13 @@ class EngineResponse(asyncio.Protocol):
             self.abort()
 
     def ask(self, request: bytes, body: bytes, silence_s: float, answer_s: float) -> None:
-        """Send a request; its answer may be silent for ``silence_s`` at a time and take ``answer_s`` in all."""
+        """Send a request; its answer may be silent for ``silence_s`` at a time, and be waited for ``answer_s`` in all.
+
+        With the time in which nobody took what was there it has twice that.
+        """
         self._asked = True
         self._silence_s, self._until_s = silence_s, self._loop.time() + answer_s
+        self._latest_s = self._until_s + answer_s
         if len(body) < SEND_BUFFER_BYTES >> 6:
             self._transport.write(request + body)
         else:
@@ -124,10 +134,10 @@ class EngineResponse(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._keeps = False
-            self._fail(Broke("what came is not HTTP/1.1"))
+            self._fail(ConnectionBroken("what came is not HTTP/1.1"))
             return
         if not self.status and self._head_bytes > MOST_HEAD_BYTES:
-            self._fail(Broke("its head has no end"))
+            self._fail(ConnectionBroken("its head has no end"))
             return
         if self._unread_bytes > MOST_UNREAD_BYTES and not self._paused:
             self._paused = True
@@ -136,7 +146,7 @@ class EngineResponse(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.forget(self)
-        self._fail(Broke("it hung up"))
+        self._fail(ConnectionBroken("it hung up"))
 
     # What the parser calls
 
@@ -147,6 +157,8 @@ class EngineResponse(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         if not self._whole:
+            if not self._pieces:
+                self._came_s = self._loop.time()
             self._pieces.append(body)
             self._unread_bytes += len(body)
 
@@ -181,11 +193,11 @@ class EngineResponse(asyncio.Protocol):
 class EngineConnections:
     """The connections to one engine, as many as it is asked questions at once. Use on one event loop only."""
 
-    def __init__(self, endpoint: Endpoint, tls: ssl.SSLContext | None) -> None:
-        self._endpoint = endpoint
+    def __init__(self, endpoint: Endpoint, tls: ssl.SSLContext | None, resolver: Resolver) -> None:
+        self._endpoint, self._resolver = endpoint, resolver
         self._tls = tls
-        self._kept: list[EngineResponse] = []
-        self._all: set[EngineResponse] = set()
+        self._kept: list[EngineConnection] = []
+        self._all: set[EngineConnection] = set()
         self._look: asyncio.TimerHandle | None = None
         self._closed = False
         parts = urlsplit(endpoint.origin)
@@ -199,70 +211,70 @@ class EngineConnections:
 
     async def ask(
         self, method: str, path: str, body: bytes = b"", *, silence_s: float, answer_s: float
-    ) -> EngineResponse:
-        """Send a request; its answer is the caller's, who releases it. Raises NotReached."""
-        hop = self._take() or await self._connect()
+    ) -> EngineConnection:
+        """Send a request; its answer is the caller's, who releases it. Raises ConnectFailed."""
+        connection = self._take() or await self._connect()
         head = b"%b %b HTTP/1.1\r\n%b" % (method.encode(), path.encode(), self._head)
         if body:
             head += b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
-        hop.ask(head + b"\r\n", body, silence_s, answer_s)
-        return hop
+        connection.ask(head + b"\r\n", body, silence_s, answer_s)
+        return connection
 
     def close(self) -> None:
         """Cut all connections."""
         self._closed = True
-        for hop in list(self._all):
-            hop.abort()
+        for connection in list(self._all):
+            connection.abort()
         if self._look is not None:
             self._look.cancel()
 
-    def keep(self, hop: EngineResponse) -> None:
-        hop.kept_since_s = asyncio.get_running_loop().time()
-        self._kept.append(hop)
+    def keep(self, connection: EngineConnection) -> None:
+        connection.kept_since_s = asyncio.get_running_loop().time()
+        self._kept.append(connection)
 
-    def forget(self, hop: EngineResponse) -> None:
-        self._all.discard(hop)
-        if hop in self._kept:
-            self._kept.remove(hop)
+    def forget(self, connection: EngineConnection) -> None:
+        self._all.discard(connection)
+        if connection in self._kept:
+            self._kept.remove(connection)
 
-    def _take(self) -> EngineResponse | None:
+    def _take(self) -> EngineConnection | None:
         """The connection that was used last: it is the least likely to have been closed."""
         if not self._kept:
             return None
-        hop = self._kept.pop()
-        if asyncio.get_running_loop().time() - hop.kept_since_s < KEEP_ALIVE_S:
-            return hop
-        hop.abort()
+        connection = self._kept.pop()
+        if asyncio.get_running_loop().time() - connection.kept_since_s < KEEP_ALIVE_S:
+            return connection
+        connection.abort()
         return None
 
-    async def _connect(self) -> EngineResponse:
+    async def _connect(self) -> EngineConnection:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 if self._endpoint.path:
-                    transport, hop = await loop.create_unix_connection(
-                        lambda: EngineResponse(self), str(self._endpoint.path)
+                    transport, connection = await loop.create_unix_connection(
+                        lambda: EngineConnection(self), str(self._endpoint.path)
                     )
                     own = transport.get_extra_info("socket")
                     own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
                 else:
-                    _, hop = await loop.create_connection(
-                        lambda: EngineResponse(self), self._host, self._port, ssl=self._tls
+                    _, connection = await self._resolver.connect(
+                        lambda: EngineConnection(self), self._host, self._port, self._tls
                     )
         except (OSError, TimeoutError) as error:
-            raise NotReached(str(error)) from None
-        self._all.add(hop)
+            raise ConnectFailed(str(error)) from None
+        self._all.add(connection)
         if self._closed:
-            hop.abort()
+            connection.abort()
         elif self._look is None:
             self._look = loop.call_later(LOOK_EVERY_S, self._look_at_all)
-        return hop
+        return connection
 
     def _look_at_all(self) -> None:
         loop = asyncio.get_running_loop()
         now_s = loop.time()
         while self._kept and now_s - self._kept[0].kept_since_s > KEEP_ALIVE_S:
             self._kept[0].abort()
-        for hop in self._all:
-            hop.look(now_s)
+        for connection in self._all:
+            connection.look(now_s)
         self._look = loop.call_later(LOOK_EVERY_S, self._look_at_all) if self._all else None

@@ -6,15 +6,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from gateway.engines import certificate, probe
-from gateway.engines.connections import Broke, EngineConnections, EngineResponse, NotReached
+from gateway.engines import certificate_expiry, probe
+from gateway.engines.connections import ConnectFailed, ConnectionBroken, EngineConnection, EngineConnections
 from gateway.engines.endpoint import Endpoint
 from gateway.engines.health import Health
-from gateway.engines.queue import Bounds, Queue
+from gateway.engines.queue import Queue, QueueBounds
 from gateway.engines.shared_load import SharedLoad
 from gateway.engines.state_file import EngineState
 from gateway.front.errors import BadRequest, EngineBroke, TimedOut, Unreachable
-from gateway.telemetry.catalogue import Standing
+from gateway.front.resolver import Resolver
+from gateway.telemetry.catalogue import HealthState
 
 _LOOK_EVERY_S, _LOOK_AGAIN_S, _LOOK_TIMEOUT_S = 600.0, 10.0, 5.0
 
@@ -36,14 +37,22 @@ class Engine:
     """
 
     def __init__(
-        self, name: str, endpoint: Endpoint, *, bounds: Bounds, load: SharedLoad, care: ProbePlan,
-        state: EngineState | None = None, tls: ssl.SSLContext | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        endpoint: Endpoint,
+        *,
+        bounds: QueueBounds,
+        load: SharedLoad,
+        care: ProbePlan,
+        resolver: Resolver,
+        state: EngineState | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.name, self.endpoint, self.state = name, endpoint, state
         self.draining = False
         self.queue = Queue(name, bounds, load)
-        self._care, self._tls = care, tls
-        self._connections = EngineConnections(endpoint, tls)
+        self._care, self._tls, self._resolver = care, tls, resolver
+        self._connections = EngineConnections(endpoint, tls, resolver)
         self.health = Health(
             proven=state is not None, probe_every_s=care.probe_every_s, slow_start_s=care.slow_start_s, now_s=_now_s()
         )
@@ -77,13 +86,13 @@ class Engine:
         """Why it can't be asked now, or nothing."""
         if self.state and not self.state.ready:
             return self.state.phase + (f", {self.state.message}" if self.state.message else "")
-        if self.health.standing in (Standing.UNPROVEN, Standing.EJECTED):
+        if self.health.standing in (HealthState.UNPROVEN, HealthState.EJECTED):
             return f"{self.health.standing}, {self.health.why}"
         return "draining" if self.draining else ""
 
     @property
     def suspect(self) -> bool:
-        return self.health.standing is Standing.SUSPECT
+        return self.health.standing is HealthState.SUSPECT
 
     def follow(self, state: EngineState) -> None:
         """Take what its supervisor says now."""
@@ -105,7 +114,7 @@ class Engine:
             if self.state is None:
                 self._models = await probe.models(self._connections, timeout_s)
             await probe.token(self._connections, self.served_names[0], timeout_s)
-        except probe.NoProof as error:
+        except probe.ProbeFailed as error:
             self.health.probed(str(error), _now_s())
             return False
         self.health.probed("", _now_s())
@@ -116,14 +125,14 @@ class Engine:
 
     async def look_at_certificate(self) -> None:
         """Remember until when its certificate is good. Never raises."""
-        found = await certificate.ends_at_s(self.endpoint, self._tls, _LOOK_TIMEOUT_S)
+        found = await certificate_expiry.ends_at_s(self.endpoint, self._tls, _LOOK_TIMEOUT_S, self._resolver)
         self.certificate_ends_s = found or self.certificate_ends_s
         self._next_look_s = _now_s() + (_LOOK_EVERY_S if found else _LOOK_AGAIN_S)
 
     @asynccontextmanager
     async def post(
         self, path: str, body: bytes, *, silence_timeout_s: float, answer_timeout_s: float
-    ) -> AsyncIterator[EngineResponse]:
+    ) -> AsyncIterator[EngineConnection]:
         """POST a JSON body; the answer, whose body is still to be read. It is cut on leaving unless read to its end.
 
         The engine may stay silent for ``silence_timeout_s`` at any point and take ``answer_timeout_s`` in all. What goes
@@ -131,21 +140,21 @@ class Engine:
         Raises Unreachable if nobody takes the connection, EngineBroke if it hung up, TimedOut if it said nothing in time.
         """
         try:
-            hop = await self._connections.ask(
+            answer = await self._connections.ask(
                 "POST", path, body, silence_s=silence_timeout_s, answer_s=answer_timeout_s
             )
             try:
-                await hop.head()
-                yield hop
+                await answer.head()
+                yield answer
             finally:
-                hop.release()
-        except NotReached:
+                answer.release()
+        except ConnectFailed:
             self.health.failed("nobody listens there", _now_s(), unreachable=True)
             raise Unreachable("the engine is not reachable; try again soon", retry_after_s=5) from None
         except TimeoutError:
             self.health.failed("it took too long", _now_s())
             raise TimedOut("the engine took too long; try again, or ask for a shorter answer") from None
-        except (Broke, OSError):
+        except (ConnectionBroken, OSError):
             self.health.failed("it broke off", _now_s())
             raise EngineBroke("the engine broke off; try again") from None
         except EngineBroke as error:

@@ -8,7 +8,7 @@ A suspect is passed over while others are there, and is still asked when it is t
 request. Only a probe of our own, or a connection that nobody takes, ejects.
 """
 
-from gateway.telemetry.catalogue import Standing
+from gateway.telemetry.catalogue import HealthState
 
 FAILURES = 3  # in a row
 FIRST_PAUSE_S = 1.0
@@ -21,7 +21,7 @@ class Health:
 
     def __init__(self, *, proven: bool, probe_every_s: float, slow_start_s: float, now_s: float) -> None:
         """``proven``: somebody else vouches for it (its supervisor), so it serves at once."""
-        self.standing = Standing.SERVING if proven else Standing.UNPROVEN
+        self.standing = HealthState.SERVING if proven else HealthState.UNPROVEN
         self.why = "" if proven else "not asked yet"
         self._every_s, self._slow_s = probe_every_s, slow_start_s
         self._failures = 0
@@ -32,8 +32,8 @@ class Health:
     def succeeded(self, now_s: float) -> None:
         """It answered somebody."""
         self._failures = 0
-        if self.standing in (Standing.SERVING, Standing.SUSPECT):
-            self.standing, self.why = Standing.SERVING, ""
+        if self.standing in (HealthState.SERVING, HealthState.SUSPECT):
+            self.standing, self.why = HealthState.SERVING, ""
             self._next_probe_s = now_s + self._every_s
 
     def failed(self, why: str, now_s: float, *, unreachable: bool = False) -> None:
@@ -41,24 +41,24 @@ class Health:
         self._failures += 1
         if unreachable:
             self._eject(why, now_s)
-        elif self._failures >= FAILURES and self.standing is Standing.SERVING:
-            self.standing, self.why = Standing.SUSPECT, why
+        elif self._failures >= FAILURES and self.standing is HealthState.SERVING:
+            self.standing, self.why = HealthState.SUSPECT, why
             self._next_probe_s = now_s
 
     def probed(self, fault: str, now_s: float) -> None:
         """A probe ended; ``fault`` is empty if it was answered as it should be."""
         if fault:
             self._failures += 1
-            patient = self.standing is Standing.SERVING and self._failures < FAILURES
+            patient = self.standing is HealthState.SERVING and self._failures < FAILURES
             if patient:
                 self._next_probe_s = now_s + FIRST_PAUSE_S
             else:
                 self._eject(fault, now_s)
             return
-        if self.standing is Standing.EJECTED:
+        if self.standing is HealthState.EJECTED:
             self.came_back(now_s)
         self._failures, self._pause_s = 0, FIRST_PAUSE_S
-        self.standing, self.why = Standing.SERVING, ""
+        self.standing, self.why = HealthState.SERVING, ""
         self._next_probe_s = now_s + self._every_s
 
     def came_back(self, now_s: float) -> None:
@@ -75,7 +75,7 @@ class Health:
         return FIRST_WEIGHT + (1.0 - FIRST_WEIGHT) * (now_s - self._since_s) / self._slow_s
 
     def _eject(self, why: str, now_s: float) -> None:
-        if self.standing is Standing.EJECTED:
+        if self.standing is HealthState.EJECTED:
             self._pause_s = min(LONGEST_PAUSE_S, self._pause_s * 2)
-        self.standing, self.why = Standing.EJECTED, why
+        self.standing, self.why = HealthState.EJECTED, why
         self._next_probe_s = now_s + self._pause_s

@@ -18,11 +18,12 @@ from gateway.engines import roster
 from gateway.engines.affinity import Policy, choose_and_say
 from gateway.engines.endpoint import Endpoint, parse
 from gateway.engines.engine import Engine, ProbePlan
-from gateway.engines.observer import NoObserver, PoolObserver
-from gateway.engines.queue import Bounds
+from gateway.engines.pool_observer import NoObserver, PoolObserver
+from gateway.engines.queue import QueueBounds
 from gateway.engines.shared_load import SharedLoad
 from gateway.engines.state_file import EngineState, read
 from gateway.front.errors import NotFound, Unavailable
+from gateway.front.resolver import Resolver
 from gateway.telemetry.catalogue import RoutingReason
 
 WATCH_INTERVAL_S = 0.25
@@ -33,7 +34,7 @@ class PoolPlan:
     """What a pool is made of. ``home`` has the state files and the roster; ``listed`` are engines that a setting names."""
 
     home: Path
-    bounds: Bounds
+    bounds: QueueBounds
     load: SharedLoad
     policy: Policy = Policy.AFFINITY
     care: ProbePlan = field(default_factory=ProbePlan)
@@ -54,6 +55,7 @@ class Pool:
         self._probes: dict[Engine, asyncio.Task[bool]] = {}
         self._looks: dict[Engine, asyncio.Task[None]] = {}
         self._turn = 0
+        self._resolver = Resolver()
 
     def outbound(self) -> tuple[str, ...]:
         """Where requests may go beyond this host, as far as is known now."""
@@ -137,7 +139,7 @@ class Pool:
         return self.engines[name]
 
     @property
-    def bounds(self) -> Bounds:
+    def bounds(self) -> QueueBounds:
         """What may work at one engine, of all workers, and what may wait for it in one."""
         return self._plan.bounds
 
@@ -174,7 +176,14 @@ class Pool:
     def _add(self, name: str, endpoint: Endpoint, state: EngineState | None) -> None:
         plan = self._plan
         self.engines[name] = Engine(
-            name, endpoint, bounds=plan.bounds, load=plan.load, care=plan.care, state=state, tls=plan.tls
+            name,
+            endpoint,
+            bounds=plan.bounds,
+            load=plan.load,
+            care=plan.care,
+            resolver=self._resolver,
+            state=state,
+            tls=plan.tls,
         )
 
     def _read_roster(self) -> None:

@@ -2,13 +2,14 @@
 
 import msgspec
 
-from gateway.engines.connections import Broke, EngineConnections, NotReached
+from gateway.engines.connections import ConnectFailed, ConnectionBroken, EngineConnections
+from gateway.ledger.format.printable import MOST_MODEL_CHARS, text_fault
 
 _QUESTION = "?"
 _MOST_ANSWER_BYTES = 1 << 20
 
 
-class NoProof(Exception):
+class ProbeFailed(Exception):
     """The engine did not do what it should; the text says what it did."""
 
 
@@ -31,19 +32,23 @@ class _Completion(msgspec.Struct):
 
 
 async def models(connections: EngineConnections, timeout_s: float) -> list[Model]:
-    """What it says that it serves, at least one model. Raises NoProof."""
+    """What it says that it serves, at least one model. Raises ProbeFailed."""
     body = await _answer(connections, "GET", "/v1/models", b"", timeout_s)
     try:
         found = msgspec.json.decode(body, type=_Models).data
-    except msgspec.DecodeError:
-        raise NoProof("its list of models was not understood") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise ProbeFailed("its list of models was not understood") from None
     if not found:
-        raise NoProof("it serves no model")
+        raise ProbeFailed("it serves no model")
+    for model in found:
+        fault = text_fault(model.id, MOST_MODEL_CHARS)
+        if fault:
+            raise ProbeFailed(f"the name of its model {model.id[:MOST_MODEL_CHARS]!r} can't be used: {fault}")
     return found
 
 
 async def token(connections: EngineConnections, model: str, timeout_s: float) -> None:
-    """Ask for one token of ``model``. Raises NoProof if it does not come, or from another model."""
+    """Ask for one token of ``model``. Raises ProbeFailed if it does not come, or from another model."""
     question = {
         "model": model,
         "max_tokens": 1,
@@ -53,24 +58,24 @@ async def token(connections: EngineConnections, model: str, timeout_s: float) ->
     body = await _answer(connections, "POST", "/v1/chat/completions", msgspec.json.encode(question), timeout_s)
     try:
         completion = msgspec.json.decode(body, type=_Completion)
-    except msgspec.DecodeError:
-        raise NoProof("its answer was not understood") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise ProbeFailed("its answer was not understood") from None
     if completion.model != model:
-        raise NoProof("it answered with another model than it was asked for")
+        raise ProbeFailed("it answered with another model than it was asked for")
     if completion.usage.completion_tokens < 1:
-        raise NoProof("it answered without a token")
+        raise ProbeFailed("it answered without a token")
 
 
 async def _answer(connections: EngineConnections, method: str, path: str, body: bytes, timeout_s: float) -> bytes:
     try:
-        hop = await connections.ask(method, path, body, silence_s=timeout_s, answer_s=timeout_s)
+        answer = await connections.ask(method, path, body, silence_s=timeout_s, answer_s=timeout_s)
         try:
-            if await hop.head() != 200:
-                raise NoProof(f"it answered with status {hop.status}")
-            return await hop.read(_MOST_ANSWER_BYTES)
+            if await answer.head() != 200:
+                raise ProbeFailed(f"it answered with status {answer.status}")
+            return await answer.read(_MOST_ANSWER_BYTES)
         finally:
-            hop.release()
+            answer.release()
     except TimeoutError:
-        raise NoProof("it did not answer in time") from None
-    except (Broke, NotReached) as error:
-        raise NoProof(f"it could not be asked ({error})") from None
+        raise ProbeFailed("it did not answer in time") from None
+    except (ConnectionBroken, ConnectFailed) as error:
+        raise ProbeFailed(f"it could not be asked ({error})") from None

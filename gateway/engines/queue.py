@@ -1,29 +1,28 @@
 """Who is asked next: a bounded number of exchanges works at one engine, the rest waits here, fairly by caller; asks nobody.
 
-Deficit round robin (Shreedhar and Varghese, 1996): callers take turns, each turn is worth as many tokens, and what a
-turn leaves over is kept. So one caller's thousand questions delay another's single one by a turn, not by a thousand.
+Callers take turns (gateway/front/fair_scheduler.py), and each turn is worth as many tokens.
 """
 
 import asyncio
 import time
-from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 
 from gateway.engines.shared_load import SharedLoad
 from gateway.front.errors import GatewayError, OverLimit, Unavailable
+from gateway.front.fair_scheduler import DeficitRoundRobin, Waiter
 
 TURN_TOKENS = 1024
 RETRY_AFTER_S = 5
 LOOK_AGAIN_S = 0.02
 
 
-class Evicted(Exception):
+class EngineRemoved(Exception):
     """The engine went away while one waited for it: nothing was asked, another engine may be."""
 
 
 @dataclass(frozen=True)
-class Bounds:
+class QueueBounds:
     """How much may work and wait at one engine. ``tokens``: text and pictures of the prompts and the answers' bounds."""
 
     exchanges: int
@@ -33,47 +32,31 @@ class Bounds:
     wait_s: float
 
 
-@dataclass(eq=False)
-class Waiter:
-    key: str
-    tokens: int
-    turn: asyncio.Future[None]
-
-
-@dataclass
-class CallerLine:
-    """One caller's waiters, oldest first, and the tokens that its turns have left over."""
-
-    waiters: deque[Waiter] = field(default_factory=deque)
-    credit: int = 0
-
-
 class Queue:
     """One worker's queue for one engine. ``exchanges`` and ``tokens`` are this worker's at work, ``waiting`` and
     ``waiting_tokens`` are not yet. The bounds hold for all workers together. One event loop owns it."""
 
-    def __init__(self, engine: str, bounds: Bounds, load: SharedLoad) -> None:
+    def __init__(self, engine: str, bounds: QueueBounds, load: SharedLoad) -> None:
         self._engine, self._bounds, self._load = engine, bounds, load
         self.exchanges = self.tokens = self.waiting = self.waiting_tokens = 0
         self._looking = False
         self._working: dict[str, int] = {}
-        self._lines: dict[str, CallerLine] = {}
-        self._round: deque[str] = deque()
+        self._rounds = DeficitRoundRobin(TURN_TOKENS)
         self._closed = False
 
-    def turn(self, key: str, tokens: int, since_s: float) -> "Turn":
+    def turn(self, key: str, tokens: int, since_s: float) -> "QueueTurn":
         """Hold a place at the engine; gives the seconds that were waited since ``since_s`` (monotonic), elsewhere included.
 
-        Raises Unavailable, Evicted, or OverLimit where the queue is full of the caller's own requests. Cancelled while it
+        Raises Unavailable, EngineRemoved, or OverLimit where the queue is full of the caller's own requests. Cancelled while it
         waits, it leaves nothing behind.
         """
-        return Turn(self, key, tokens, since_s)
+        return QueueTurn(self, key, tokens, since_s)
 
     async def enter(self, key: str, tokens: int, since_s: float) -> None:
         """Wait for a place; who got it gives it back with ``leave``."""
         if self._closed:
             raise _closing()
-        if self._round or not self._fits(tokens):
+        if self._rounds or not self._fits(tokens):
             await self._wait(key, tokens, since_s)
         else:
             self._take(key, tokens)
@@ -94,13 +77,12 @@ class Queue:
 
     def evict(self) -> None:
         """Send away all who wait: another engine may take them."""
-        self._send_away(Evicted())
+        self._send_away(EngineRemoved())
 
     def _send_away(self, why: Exception) -> None:
-        for line in self._lines.values():
-            for waiter in line.waiters:
-                if not waiter.turn.done():
-                    waiter.turn.set_exception(why)
+        for waiter in self._rounds:
+            if not waiter.turn.done():
+                waiter.turn.set_exception(why)
 
     async def _wait(self, key: str, tokens: int, since_s: float) -> None:
         waiter = self._line_up(key, tokens)
@@ -119,18 +101,13 @@ class Queue:
             self._admit()
 
     def _line_up(self, key: str, tokens: int) -> Waiter:
-        line = self._lines.get(key)
-        if line is not None and len(line.waiters) >= self._bounds.waiting_per_key:
+        if self._rounds.waiting(key) >= self._bounds.waiting_per_key:
             raise OverLimit(
                 "too many requests of this API key wait already; send fewer at once", retry_after_s=RETRY_AFTER_S
             )
         if self.waiting >= self._bounds.waiting:
             self._make_room(key)
-        waiter = Waiter(key, tokens, asyncio.get_running_loop().create_future())
-        if line is None:
-            line = self._lines[key] = CallerLine()
-            self._round.append(key)
-        line.waiters.append(waiter)
+        waiter = self._rounds.add(key, tokens)
         self.waiting += 1
         self.waiting_tokens += tokens
         self._load.add(self._engine, waiting=1)
@@ -139,7 +116,7 @@ class Queue:
 
     def _look_again(self) -> None:
         """Room that another worker gives back is not told to us: while anybody waits, look."""
-        if not self._looking and self._round:
+        if not self._looking and self._rounds:
             self._looking = True
             asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._look)
 
@@ -150,29 +127,22 @@ class Queue:
 
     def _make_room(self, key: str) -> None:
         """The longest line gives up its newest waiter for a caller who has fewer; raises where there is none."""
-        longest, line = max(self._lines.items(), key=lambda item: len(item[1].waiters))
-        mine = len(self._lines[key].waiters) if key in self._lines else 0
-        newest = next((waiter for waiter in reversed(line.waiters) if not waiter.turn.done()), None)
-        if newest is None or len(line.waiters) <= mine + 1:
+        longest, waiters = self._rounds.longest()
+        newest = next((waiter for waiter in reversed(waiters) if not waiter.turn.done()), None)
+        if newest is None or len(waiters) <= self._rounds.waiting(key) + 1:
             raise self._refusal(key, "too many requests wait already")
         newest.turn.set_exception(self._refusal(longest, "too many requests wait already"))
         self._forget(newest)
 
     def _admit(self) -> None:
         """Give turns while there is room. Who is next but too large for the room that is left is waited for."""
-        while self._round and not self._closed:
-            key = self._round[0]
-            line = self._lines[key]
-            waiter = line.waiters[0]
-            if waiter.tokens > line.credit:
-                line.credit += TURN_TOKENS
-                self._round.rotate(-1)
-                continue
-            if not self._fits(waiter.tokens):
+        while not self._closed:
+            waiter = self._rounds.next()
+            if waiter is None or not self._fits(waiter.cost):
                 return
-            line.credit -= waiter.tokens
+            self._rounds.pay(waiter)
             if not waiter.turn.done():
-                self._take(key, waiter.tokens)
+                self._take(waiter.key, waiter.cost)
                 waiter.turn.set_result(None)
             self._forget(waiter)
 
@@ -206,19 +176,13 @@ class Queue:
             del self._working[key]
 
     def _forget(self, waiter: Waiter) -> None:
-        line = self._lines.get(waiter.key)
-        if line is None or waiter not in line.waiters:
-            return
-        line.waiters.remove(waiter)
-        self.waiting -= 1
-        self.waiting_tokens -= waiter.tokens
-        self._load.add(self._engine, waiting=-1)
-        if not line.waiters:
-            del self._lines[waiter.key]
-            self._round.remove(waiter.key)
+        if self._rounds.remove(waiter):
+            self.waiting -= 1
+            self.waiting_tokens -= waiter.cost
+            self._load.add(self._engine, waiting=-1)
 
     def _refusal(self, key: str, why: str) -> GatewayError:
-        mine = self._working.get(key, 0) + (len(self._lines[key].waiters) if key in self._lines else 0)
+        mine = self._working.get(key, 0) + self._rounds.waiting(key)
         if mine > 1 and 2 * mine > self.exchanges + self.waiting:
             return OverLimit(f"{why}, and most are of this API key; send fewer at once", retry_after_s=RETRY_AFTER_S)
         return Unavailable(
@@ -226,7 +190,7 @@ class Queue:
         )
 
 
-class Turn:
+class QueueTurn:
     """A place at the engine for the length of a block. A class, since a generator costs each request a hundredth."""
 
     def __init__(self, queue: Queue, key: str, tokens: int, since_s: float) -> None:

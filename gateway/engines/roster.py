@@ -61,6 +61,13 @@ def check(name: str, entry: RosterEntry, where: str) -> None:
         raise BadRoster(f"{where}: {name}: {error}") from None
 
 
+def check_new(name: str, url: str, where: str) -> None:
+    """Raises BadRoster for what can't be an engine's, or an address with characters that have no look."""
+    check(name, RosterEntry(url), where)
+    if not url.isprintable():
+        raise BadRoster(f"{where}: {name}: {url!r} has characters that have no look; leave them out")
+
+
 def listed(text: str) -> dict[str, RosterEntry]:
     """The entries of a setting: ``NAME=URL`` pairs between spaces or commas. Raises BadRoster."""
     entries = {}
@@ -68,8 +75,10 @@ def listed(text: str) -> dict[str, RosterEntry]:
         name, separator, url = pair.partition("=")
         if not separator:
             raise BadRoster(f"{pair!r} is no pair; write NAME=URL, as in gpu-1=https://gpu-1:8000")
+        if name in entries:
+            raise BadRoster(f"engines: {name} is there twice; give each engine a name of its own")
         entries[name] = RosterEntry(url)
-        check(name, entries[name], "engines")
+        check_new(name, url, "engines")
     return entries
 
 

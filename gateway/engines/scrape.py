@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from gateway.engines import roster
 from gateway.engines.endpoint import Endpoint, parse
 from gateway.engines.state_file import read_all
+from gateway.front.resolver import Resolver
 from gateway.telemetry.exporter import PATH, NotScraped
 
 DEADLINE_S = 5.0  # Prometheus itself waits ten seconds
@@ -25,8 +26,15 @@ _HOST = re.compile(r"[A-Za-z0-9.-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
 class EngineScraper:
     """The engines that may be scraped, as the files say now. Any thread may ask."""
 
-    def __init__(self, home: Path, listed: Mapping[str, roster.RosterEntry], tls: ssl.SSLContext | None) -> None:
-        self._home, self._listed, self._tls = home, listed, tls
+    def __init__(
+        self,
+        home: Path,
+        listed: Mapping[str, roster.RosterEntry],
+        tls: ssl.SSLContext | None,
+        deadline_s: float = DEADLINE_S,
+    ) -> None:
+        self._home, self._listed, self._tls, self._deadline_s = home, listed, tls, deadline_s
+        self._resolver = Resolver()
 
     def endpoints(self) -> dict[str, Endpoint]:
         """All of them by name: those of this host that were ever started, and those of others."""
@@ -50,16 +58,16 @@ class EngineScraper:
 
     def fetch(self, name: str) -> bytes:
         """The engine's metrics, as Prometheus' text. Raises KeyError for a name that is none, and NotScraped."""
-        return _fetch(self.endpoints()[name], self._tls)
+        return _fetch(self.endpoints()[name], self._tls, self._resolver, self._deadline_s)
 
 
-def _fetch(endpoint: Endpoint, tls: ssl.SSLContext | None) -> bytes:
-    until_s = time.monotonic() + DEADLINE_S
+def _fetch(endpoint: Endpoint, tls: ssl.SSLContext | None, resolver: Resolver, deadline_s: float) -> bytes:
+    until_s = time.monotonic() + deadline_s
     parts = urlsplit(endpoint.origin)
     connection = http.client.HTTPConnection(parts.hostname or "engine", parts.port)
     try:
         # Held here too: the connection lets go of its socket as soon as it knows that the answer is the last one.
-        ours = connection.sock = _opened(endpoint, tls, until_s)
+        ours = connection.sock = _opened(endpoint, tls, until_s, resolver)
         with _cut_at(until_s, ours):
             connection.request("GET", PATH)
             answer = connection.getresponse()
@@ -68,7 +76,7 @@ def _fetch(endpoint: Endpoint, tls: ssl.SSLContext | None) -> bytes:
             body = answer.read(MOST_BYTES + 1)
         # What was cut can look like an end: a head without its rest, a body that goes on until the connection closes.
         if answer.length or len(body) > MOST_BYTES or time.monotonic() >= until_s:
-            raise NotScraped(f"its metrics were not there within {DEADLINE_S:g} s, or are over {MOST_BYTES:,} bytes")
+            raise NotScraped(f"its metrics were not there within {deadline_s:g} s, or are over {MOST_BYTES:,} bytes")
     except (OSError, http.client.HTTPException) as error:
         raise NotScraped(f"it could not be asked ({type(error).__name__})") from None
     finally:
@@ -76,16 +84,17 @@ def _fetch(endpoint: Endpoint, tls: ssl.SSLContext | None) -> bytes:
     return body
 
 
-def _opened(endpoint: Endpoint, tls: ssl.SSLContext | None, until_s: float) -> socket.socket:
-    """A connection that was made before the moment, whatever number of addresses a name has. Raises OSError."""
+def _opened(endpoint: Endpoint, tls: ssl.SSLContext | None, until_s: float, resolver: Resolver) -> socket.socket:
+    """A connection that was made before the moment, however slow the name server is. Raises OSError."""
     if endpoint.path is not None:
         return _connected(socket.AF_UNIX, str(endpoint.path), until_s)
     parts = urlsplit(endpoint.origin)
     host = parts.hostname or ""
     failed = OSError("the name has no address")
-    for family, _, _, _, address in socket.getaddrinfo(host, parts.port, type=socket.SOCK_STREAM):
+    for address in resolver.wait_for(host, _left(until_s)):
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
         try:
-            ours = _connected(family, address, until_s)
+            ours = _connected(family, (address, parts.port), until_s)
             if parts.scheme != "https":
                 return ours
             ours.settimeout(_left(until_s))

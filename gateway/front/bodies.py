@@ -9,6 +9,9 @@ from gateway.front.disconnects import ClientLeft
 from gateway.front.errors import BadRequest, GatewayError, TooLarge, TooSlow, Unavailable
 from gateway.front.request_state import state_of
 
+# A piece of a body is an object of 40 bytes and a place in a list besides what it carries: smaller ones are joined as they come.
+SMALL_PIECE_BYTES, JOINED_BYTES = 4 << 10, 64 << 10
+
 
 class MemoryBudget:
     """How many bytes are in memory in all: of bodies that arrive, wait or are being answered, and of whole answers."""
@@ -49,7 +52,8 @@ class BodyBuffer:
 
     def __init__(self, room: MemoryShare, most_bytes: int) -> None:
         self._room, self._most_bytes, self._size = room, most_bytes, 0
-        self.parts: list[bytes] = []
+        self._parts: list[bytes] = []
+        self._small = bytearray()  # what came last, in small pieces
         self.fault: GatewayError | None = None
 
     def take(self, part: bytes) -> bool:
@@ -62,8 +66,24 @@ class BodyBuffer:
         except GatewayError as error:
             self.fault = error
             return False
-        self.parts.append(part)
+        if len(part) < SMALL_PIECE_BYTES:
+            self._small += part
+            if len(self._small) >= JOINED_BYTES:
+                self._join_small()
+        else:
+            self._join_small()
+            self._parts.append(part)
         return True
+
+    def whole(self) -> bytes:
+        """All that came, joined once."""
+        self._join_small()
+        return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+
+    def _join_small(self) -> None:
+        if self._small:
+            self._parts.append(bytes(self._small))
+            self._small = bytearray()
 
 
 async def read_body(scope: Scope, receive: Receive, room: MemoryShare, most_bytes: int, timeout_s: float) -> bytes:
@@ -76,29 +96,28 @@ async def read_body(scope: Scope, receive: Receive, room: MemoryShare, most_byte
         raise too_large(most_bytes)
     # What is announced is not reserved: nobody holds memory by promising.
     room.check(int(announced) if announced.isdigit() else 0)
-    intake = BodyBuffer(room, most_bytes)
+    buffer = BodyBuffer(room, most_bytes)
     connection = state_of(scope).connection
     whole: bytes | None = connection.whole_body(scope)
     if whole is not None:
         if connection.left:
             raise ClientLeft
-        if not intake.take(whole):
-            assert intake.fault is not None
-            raise intake.fault
+        if not buffer.take(whole):
+            assert buffer.fault is not None
+            raise buffer.fault
         return whole
     try:
         async with asyncio.timeout(timeout_s):
-            with connection.pieces_to(intake, scope):
+            with connection.pieces_to(buffer, scope):
                 more = True
                 while more:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise ClientLeft
                     more = message.get("more_body", False)
-                    if intake.fault is not None:
-                        raise intake.fault
-            parts = intake.parts
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+                    if buffer.fault is not None:
+                        raise buffer.fault
+            return buffer.whole()
     except TimeoutError:
         raise TooSlow(
             f"the request body did not arrive within {timeout_s:g} s; send it faster, or smaller pictures"

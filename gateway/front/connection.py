@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from gateway.front import errors
+from gateway.front import errors, upgrades
 from gateway.front.errors import BadRequest, GatewayError, HeadTooLarge, Unavailable
 from gateway.front.request_state import KEY, BodySink, RequestState
 
@@ -23,6 +23,8 @@ MOST_PIPELINED = 16
 MOST_FRAMING_BYTES = (
     64 << 10
 )  # of chunk sizes, chunk extensions and trailers, beside as many bytes as the body itself has
+# A chunk costs as much time as a thousand bytes of a body: so many are free, and one more for each so many bytes of the body.
+FREE_CHUNKS, CHUNK_BYTES = 16_384, 128
 LAST_MOMENT_S = 0.5
 MOST_LEFTOVER_BYTES = 8 << 20  # of a body that nobody wants any more, read so that the client gets to read our answer
 _ONCE = frozenset(
@@ -37,11 +39,21 @@ _REASONS = {
 }
 
 
-class Refused(Exception):
+class HeadRefused(Exception):
     """Raised inside a parser's callback: the head can't pass."""
 
 
-class Manager(Protocol):
+class _UntilTheEnd(int):
+    """The length of an answer that nobody counts: never too short, and nothing is missing at its end."""
+
+    def __lt__(self, _: int) -> bool:
+        return False
+
+    def __sub__(self, _: int) -> "_UntilTheEnd":
+        return self
+
+
+class ConnectionListener(Protocol):
     """Who keeps all connections of a worker, and is told what becomes of each."""
 
     def arrived(self, connection: "ClientConnection") -> bool:
@@ -58,19 +70,21 @@ class Manager(Protocol):
 
 class ClientConnection(HttpToolsProtocol):
     """Times are the event loop's. ``waiting_since_s`` is None while a request is being answered, ``head_since_s`` unless a head
-    has begun, ``stuck_since_s`` unless the client does not read, ``ending_since_s`` unless the last byte was written."""
+    has begun, ``stuck_since_s`` unless the client does not read, ``slow_since_s`` unless it has not once read this answer in time,
+    ``ending_since_s`` unless the last byte was written."""
 
-    def __init__(self, manager: Manager, *arguments: Any, **named: Any) -> None:
+    def __init__(self, manager: ConnectionListener, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._manager = manager
         self._refusal: GatewayError | None = None
         self._running: RequestResponseCycle | None = None
         self._leftover = False
-        self._intake: tuple[BodySink, RequestResponseCycle] | None = None
+        self._sink: tuple[BodySink, RequestResponseCycle] | None = None
         self._leftover_bytes = 0
         self._overhead_bytes = 0  # came since the last whole head or message and are no body: a head, framing, trailers
-        self._body_bytes = self._trailers = 0  # of the message that arrives
+        self._body_bytes = self._chunks = self._trailers = 0  # of the message that arrives
         self._head_is_whole = False  # of that message
+        self._offer_is_ignored = False  # whether that message's head has just been read with an Upgrade
         self._deaf = False  # whether what comes now is dropped unread
         self.asked = False  # whether a whole head ever came
         self.left = False  # whether the client is gone
@@ -78,6 +92,7 @@ class ClientConnection(HttpToolsProtocol):
         self.waiting_since_s: float | None = None
         self.head_since_s: float | None = None
         self.stuck_since_s: float | None = None
+        self.slow_since_s: float | None = None
         self.ending_since_s: float | None = None
 
     @property
@@ -92,6 +107,11 @@ class ClientConnection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.left = True
+        # uvicorn tells the request that came last. With others behind it, the one that is answered would write to nobody for ever.
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
+        self.pipeline.clear()
         self._manager.left(self)
         super().connection_lost(exc)
         if self.on_left is not None:
@@ -99,6 +119,7 @@ class ClientConnection(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         self.stuck_since_s = self.loop.time()
+        self.slow_since_s = self.slow_since_s or self.stuck_since_s
         super().pause_writing()
 
     def resume_writing(self) -> None:
@@ -114,7 +135,7 @@ class ClientConnection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._overhead_bytes += len(data)  # on_body takes its part away
         try:
-            self.parser.feed_data(data)
+            self._parse(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self.refuse(self._refusal or _bad("this is not HTTP/1.1 as RFC 9112 has it; send a well-formed request"))
         else:
@@ -127,14 +148,33 @@ class ClientConnection(HttpToolsProtocol):
                             f"chunks and trailers take over {MOST_FRAMING_BYTES:,} bytes more than the body; send larger chunks"
                         )
                     )
+                elif self._chunks > FREE_CHUNKS + self._body_bytes // CHUNK_BYTES:
+                    self.refuse(_bad(f"the body has over {FREE_CHUNKS:,} chunks that are small; send larger chunks"))
             elif self._overhead_bytes > MOST_HEAD_BYTES:
                 self.refuse(_head_too_large())
+
+    def _parse(self, data: bytes) -> None:
+        """Give the parser all of it. Raises HttpParserError, or HttpParserUpgrade for an upgrade that is not ignored."""
+        while True:
+            try:
+                return self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                if not self._offer_is_ignored:
+                    raise
+                head = upgrades.head_without_offer(
+                    self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers
+                )
+                # The old parser takes what follows for the next request's head. A new one reads it as this one's body.
+                data = data[upgrade.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+                self.parser.feed_data(head)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.head_since_s = self.loop.time()
-        self._head_is_whole = False
-        self._body_bytes = self._trailers = 0
+        self._head_is_whole = self._offer_is_ignored = False
+        self._body_bytes = self._chunks = self._trailers = 0
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -154,6 +194,9 @@ class ClientConnection(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade() and upgrades.is_ignored(self.parser.get_method(), self.headers):
+            self._offer_is_ignored = True  # the same head comes again, without the offer
+            return
         if len(self.pipeline) >= MOST_PIPELINED:
             self._refuse_head(_bad("too many requests were sent before their answers; wait for some"))
         fault = self._fault_of_head()
@@ -166,14 +209,20 @@ class ClientConnection(HttpToolsProtocol):
         self._manager.asked(self)
         super().on_headers_complete()
         self.scope["state"][KEY] = RequestState(self)
+        if self.scope["http_version"] == "1.0":
+            # HTTP/1.0 knows no chunks: an answer without a length ends with its connection.
+            self.cycle.chunked_encoding, self.cycle.expected_content_length = False, _UntilTheEnd()
+
+    def on_chunk_header(self) -> None:
+        self._chunks += 1
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
         self._overhead_bytes = max(0, self._overhead_bytes - len(body))
-        if self._intake is None or self._intake[1] is not self.cycle:
+        if self._sink is None or self._sink[1] is not self.cycle:
             super().on_body(body)
-        elif not self._intake[0].take(body):
-            self._intake = None
+        elif not self._sink[0].take(body):
+            self._sink = None
             self.cycle.message_event.set()
 
     def whole_body(self, scope: object) -> bytes | None:
@@ -188,8 +237,8 @@ class ClientConnection(HttpToolsProtocol):
         return body
 
     @contextlib.contextmanager
-    def pieces_to(self, intake: BodySink, scope: object) -> Iterator[None]:
-        """In this block the body of ``scope``'s request goes to ``intake``, with what came before; its reader is woken at the
+    def pieces_to(self, sink: BodySink, scope: object) -> Iterator[None]:
+        """In this block the body of ``scope``'s request goes to ``sink``, with what came before; its reader is woken at the
         body's end or at a fault. The reader bounds what comes, so that reading is not paused."""
         cycle = self._running
         assert cycle is not None
@@ -198,16 +247,18 @@ class ClientConnection(HttpToolsProtocol):
         cycle.body = bytearray()
         if cycle.more_body and not cycle.response_complete:
             cycle.message_event.clear()
-            self._intake = intake, cycle
-        if early and not intake.take(early):
-            self._intake = None
+            self._sink = sink, cycle
+        if early and not sink.take(early):
+            self._sink = None
             cycle.message_event.set()
         try:
             yield
         finally:
-            self._intake = None
+            self._sink = None
 
     def on_message_complete(self) -> None:
+        if self._offer_is_ignored:
+            return  # only of the head: the message comes again, with its body
         self._head_is_whole = False
         self._overhead_bytes = 0
         super().on_message_complete()
@@ -215,6 +266,7 @@ class ClientConnection(HttpToolsProtocol):
             self._wait()
 
     def on_response_complete(self) -> None:
+        self.slow_since_s = self.stuck_since_s
         if self._leftover and not self.transport.is_closing():
             # The client still sends what nobody wants. Closed now, it would meet a reset instead of its answer.
             self.end_softly()
@@ -294,7 +346,7 @@ class ClientConnection(HttpToolsProtocol):
 
     def _refuse_head(self, error: GatewayError) -> None:
         self._refusal = error
-        raise Refused
+        raise HeadRefused
 
     def _fault_of_head(self) -> str:
         """What of a head readers may understand differently, or an empty text."""
@@ -312,7 +364,7 @@ class ClientConnection(HttpToolsProtocol):
         if version not in ("1.0", "1.1"):
             return "only HTTP/1.0 and HTTP/1.1 are spoken here"
         if self.parser.should_upgrade():
-            return "no other protocol is spoken here; leave out Upgrade and CONNECT"
+            return "no other protocol is spoken here; leave out CONNECT and Upgrade, and read streams as server-sent events"
         if twice:
             return f"the header {twice.decode()} was sent more than once; send it once"
         if version == "1.1" and b"host" not in values:

@@ -19,24 +19,26 @@ SOFT_END_S = 5.0
 
 @dataclass(frozen=True)
 class ConnectionBounds:
-    """``head_s``: until a head is whole. ``idle_s``: between requests. ``stall_s``: while a client does not read its answer."""
+    """``head_s``: until a head is whole. ``idle_s``: between requests. ``stall_s``: while a client does not read its answer;
+    ``answer_s``: until it has read one, since it was first late."""
 
     connections: int
     per_address: int
     head_s: float
     idle_s: float
     stall_s: float
+    answer_s: float
 
 
-class Gauge(Protocol):
+class ConnectionGauge(Protocol):
     def set(self, value: float) -> None: ...
 
 
-class Observer(Protocol):
+class ConnectionMetrics(Protocol):
     """Who counts what becomes of connections."""
 
     @property
-    def connections(self) -> Gauge: ...
+    def connections(self) -> ConnectionGauge: ...
 
     def refuse(self, error: GatewayError) -> None: ...
 
@@ -46,7 +48,7 @@ class Observer(Protocol):
 class ConnectionManager:
     """All connections of one worker. One event loop owns it."""
 
-    def __init__(self, bounds: ConnectionBounds, proxies: TrustedProxies, observer: Observer) -> None:
+    def __init__(self, bounds: ConnectionBounds, proxies: TrustedProxies, observer: ConnectionMetrics) -> None:
         self._bounds, self._proxies, self._observer = bounds, proxies, observer
         self._all: set[ClientConnection] = set()
         self._waiting: dict[ClientConnection, None] = {}  # without a request, longest first
@@ -100,8 +102,12 @@ class ConnectionManager:
             ending_s, stuck_s = connection.ending_since_s, connection.stuck_since_s
             if ending_s is None and connection.transport.is_closing():
                 connection.ending_since_s = now_s  # closed, with bytes that the client does not take
-            if (ending_s is not None and now_s - ending_s > SOFT_END_S) or (
-                stuck_s is not None and now_s - stuck_s > self._bounds.stall_s
+            # Reading a little now and then ends each stall, and would hold an engine's place or an answer's memory for days.
+            slow_s = connection.slow_since_s
+            if (
+                (ending_s is not None and now_s - ending_s > SOFT_END_S)
+                or (stuck_s is not None and now_s - stuck_s > self._bounds.stall_s)
+                or (slow_s is not None and now_s - slow_s > self._bounds.answer_s)
             ):
                 connection.transport.abort()
 

@@ -6,7 +6,7 @@ The connection says so itself: a task that awaits ``receive()`` for each exchang
 import asyncio
 from types import TracebackType
 
-from gateway.front.request_state import ClientConnection
+from gateway.front.request_state import ConnectionView
 
 
 class ClientLeft(Exception):
@@ -19,7 +19,7 @@ class DisconnectGuard:
     Enter it after the body was read. Set ``over`` before the last send: from then on leaving is the usual end.
     """
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: ConnectionView) -> None:
         self._connection = connection
         self._why: Exception | None = None
         self.over = False

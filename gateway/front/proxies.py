@@ -5,9 +5,12 @@ What stands further left came from the client and may be anything.
 """
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+MOST_HOPS = 32  # proxies of ours between a client and us
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+# All of IPv4, the same as a socket for both kinds gives it, and all of IPv6 that is public.
+_EVERYBODY: tuple[Network, ...] = tuple(map(ipaddress.ip_network, ("0.0.0.0/0", "::ffff:0:0/96", "2000::/3")))
 
 
 class TrustedProxies:
@@ -18,6 +21,11 @@ class TrustedProxies:
         listed = [name.strip() for name in names.split(",") if name.strip()]
         self._unix = "unix" in listed
         self._networks: list[Network] = [ipaddress.ip_network(name) for name in listed if name != "unix"]
+        for whole in _EVERYBODY:
+            if any(_covers(network, whole) for network in _joined(self._networks)):
+                raise ValueError(
+                    f"it trusts everybody (all of {whole}), so anybody could name any client's address; list your own proxies"
+                )
 
     def trusts(self, address: str) -> bool:
         if address == "unix":
@@ -35,7 +43,10 @@ class TrustedProxies:
         if not self.trusts(peer):
             return peer
         client = peer
-        for word in reversed(",".join(forwarded).split(",")):
+        # So many from the right and no more: to understand an address takes microseconds, and a head has room for thousands.
+        for word in reversed(",".join(forwarded).rsplit(",", MOST_HOPS)[-MOST_HOPS:]):
+            if "%" in word:
+                return client  # a zone, which may be any text, means nothing on another machine
             try:
                 client = str(ipaddress.ip_address(word.strip()))
             except ValueError:
@@ -43,3 +54,16 @@ class TrustedProxies:
             if not self.trusts(client):
                 return client
         return client
+
+
+def _joined(networks: Iterable[Network]) -> Iterator[Network]:
+    """The same networks with neighbours as one: 0.0.0.0/1 and 128.0.0.0/1 are all of IPv4."""
+    listed = list(networks)
+    yield from ipaddress.collapse_addresses(net for net in listed if isinstance(net, ipaddress.IPv4Network))
+    yield from ipaddress.collapse_addresses(net for net in listed if isinstance(net, ipaddress.IPv6Network))
+
+
+def _covers(network: Network, other: Network) -> bool:
+    return (
+        network.version == other.version and other.network_address in network and network.prefixlen <= other.prefixlen
+    )

@@ -30,17 +30,22 @@ class Shutdown:
 
     def end_running(self) -> None:
         """Their time is over: each ends with an error that its client sees and a record."""
-        for presence in list(self.running):
-            presence.stop(TimedOut("the gateway is shutting down and can't wait for the end of this answer; ask again"))
+        for guard in list(self.running):
+            guard.stop(TimedOut("the gateway is shutting down and can't wait for the end of this answer; ask again"))
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which after the signal goes on accepting, to say that it is shutting_down, until the last answer ended."""
+    """uvicorn's server, which after the signal goes on accepting, to say that it is shutting down, until the last answer ended."""
 
     def __init__(
-        self, config: uvicorn.Config, end: Shutdown, close_queues: Callable[[], None], drain_s: float, linger_s: float,
+        self,
+        config: uvicorn.Config,
+        end: Shutdown,
+        close_queues: Callable[[], None],
+        drain_s: float,
+        linger_s: float,
         say: Callable[[], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """At most ``drain_s`` for what runs, at least ``linger_s`` for who has not heard yet. ``say``: connections are accepted."""
         super().__init__(config)
         self._end, self._close_queues, self._say = end, close_queues, say

@@ -2,6 +2,7 @@
 
 For each hop, in this order: the origin is on the list; its host is looked up, once; all its addresses are permitted; the
 connection goes to these very addresses, so that a second answer of the DNS can't lead elsewhere. A redirect is a new hop.
+Each place has a resolver's thread and connections of its own: one that is silent delays no other.
 Nothing of the caller goes along: no cookies, no credentials, no headers.
 """
 
@@ -20,11 +21,12 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from gateway.door import ChatRequest, DoorLimits, Image, RemoteURL, parse_remote_url
 from gateway.front.bodies import MemoryShare
 from gateway.front.errors import BadRequest, GatewayError, TooLarge
-from gateway.images.allowlist import Address, Allowlist, as_address
+from gateway.front.resolver import LookupTimeout, Resolver
+from gateway.images.allowlist import Address, AllowedOrigin, Allowlist, as_address
 
 REDIRECTS = 3
 AT_ONCE_PER_REQUEST = 4
-AT_ONCE = 32
+AT_ONCE_PER_PLACE = 32
 _CHUNK_BYTES = 64 << 10
 _MOVED = (301, 302, 303, 307, 308)
 _HEADERS = {
@@ -33,26 +35,20 @@ _HEADERS = {
     "User-Agent": "vitrine",
 }
 
-LookUp = Callable[[str, int], Awaitable[Sequence[str]]]
+LookUp = Callable[[str], Awaitable[Sequence[str]]]
 
 
-class Unfetched(Exception):
+class FetchFailed(Exception):
     """The text ends a sentence that begins with "the picture can't be fetched:"."""
 
 
-async def look_up(host: str, port: int) -> Sequence[str]:
-    """All addresses of ``host``, as the system answers. Raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
-
-
 class Fetcher:
-    """One worker's. ``look_up`` is asked once for each hop."""
+    """One worker's. ``look_up`` is asked once for each hop; without it, a resolver of the fetcher's own."""
 
-    def __init__(self, allowlist: Allowlist, timeout_s: float, look_up: LookUp = look_up) -> None:
-        self._allowlist, self._timeout_s, self._look_up = allowlist, timeout_s, look_up
+    def __init__(self, allowlist: Allowlist, timeout_s: float, look_up: LookUp | None = None) -> None:
+        self._allowlist, self._timeout_s, self._look_up = allowlist, timeout_s, look_up or Resolver().look_up
         self._tls = ssl.create_default_context()
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._turns = {origin: asyncio.Semaphore(AT_ONCE_PER_PLACE) for origin in allowlist.origins}
 
     async def fetch(self, request: ChatRequest, room: MemoryShare) -> None:
         """Give each remote image of ``request`` its bytes; one that is named twice is fetched once.
@@ -78,11 +74,11 @@ class Fetcher:
     ) -> None:
         path = images[0].path
         try:
-            async with asyncio.timeout_at(end_s), turns, self._turns:
+            async with asyncio.timeout_at(end_s), turns:
                 data = await self._follow(url, _Account(share, path, len(images)))
         except TimeoutError:
             raise _failed(f"it did not arrive within {self._timeout_s:g} s", path) from None
-        except Unfetched as why:
+        except FetchFailed as why:
             raise _failed(str(why), path) from None
         except (aiohttp.ClientError, OSError):
             # Not the error's own words: they name addresses.
@@ -92,29 +88,32 @@ class Fetcher:
 
     async def _follow(self, url: RemoteURL, account: "_Account") -> bytes:
         for _ in range(1 + REDIRECTS):
-            answer = await self._ask(url, await self._addresses(url), account)
+            place = self._allowlist.find(url)
+            if place is None:
+                raise FetchFailed("its host is not one that this service fetches from; send it inline, as a data URL")
+            async with self._turns[place.origin]:
+                answer = await self._ask(url, await self._addresses(url, place), account)
             if isinstance(answer, bytes):
                 return answer
             url = answer
-        raise Unfetched(f"it was redirected more than {REDIRECTS} times")
+        raise FetchFailed(f"it was redirected more than {REDIRECTS} times")
 
-    async def _addresses(self, url: RemoteURL) -> list[Address]:
+    async def _addresses(self, url: RemoteURL, place: AllowedOrigin) -> list[Address]:
         """Where the host of ``url`` is, all of it permitted."""
-        place = self._allowlist.find(url)
-        if place is None:
-            raise Unfetched("its host is not one that this service fetches from; send it inline, as a data URL")
         literal = as_address(url.host)
         if literal is None:
             try:
-                found = [ipaddress.ip_address(name) for name in await self._look_up(url.host, url.port)]
+                found = [ipaddress.ip_address(name) for name in await self._look_up(url.host)]
+            except LookupTimeout:
+                raise FetchFailed("the name server of its host does not answer") from None
             except (OSError, ValueError):
-                raise Unfetched("its host has no address") from None
+                raise FetchFailed("its host has no address") from None
         else:
             found = [literal]
         if not found:
-            raise Unfetched("its host has no address")
+            raise FetchFailed("its host has no address")
         if not all(map(place.permits, found)):
-            raise Unfetched("its host is at an address that is not permitted")
+            raise FetchFailed("its host is at an address that is not permitted")
         return found
 
     async def _ask(self, url: RemoteURL, addresses: list[Address], account: "_Account") -> "bytes | RemoteURL":
@@ -122,16 +121,23 @@ class Fetcher:
         connector = aiohttp.TCPConnector(
             resolver=_Pinned(addresses), use_dns_cache=False, force_close=True, ssl=self._tls
         )
-        async with aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=False,
-            timeout=aiohttp.ClientTimeout(total=None), headers=_HEADERS,
-        ) as session, session.get(yarl.URL(str(url), encoded=True), allow_redirects=False) as answer:  # fmt: skip
+        async with (
+            aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=False,
+                timeout=aiohttp.ClientTimeout(total=None),
+                headers=_HEADERS,
+            ) as session,
+            session.get(yarl.URL(str(url), encoded=True), allow_redirects=False) as answer,
+        ):
             if answer.status in _MOVED:
                 return _moved(url, answer.headers.get("Location", ""))
             if answer.status != 200:
-                raise Unfetched(f"its server answered with status {answer.status}")
+                raise FetchFailed(f"its server answered with status {answer.status}")
             if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
-                raise Unfetched("its server sent it compressed, though it was asked not to")
+                raise FetchFailed("its server sent it compressed, though it was asked not to")
             account.announce(answer.content_length or 0)
             parts = []
             async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
@@ -160,13 +166,16 @@ class _Account:
         limits = self._share.limits
         if self._size_bytes + size_bytes > limits.image_bytes:
             raise TooLarge(
-                f"the picture has more than {limits.image_bytes:,} bytes; scale or compress it", param=self._path, code="too_large"
-            )  # fmt: skip
+                f"the picture has more than {limits.image_bytes:,} bytes; scale or compress it",
+                param=self._path,
+                code="too_large",
+            )
         if self._share.size_bytes + size_bytes * self._copies > limits.images_bytes:
             raise TooLarge(
                 f"the pictures have more than {limits.images_bytes:,} bytes together; send fewer or smaller ones",
-                param="messages", code="too_large",
-            )  # fmt: skip
+                param="messages",
+                code="too_large",
+            )
         self._share.room.check(_in_base64(size_bytes * self._copies))
 
     def take(self, size_bytes: int) -> None:
@@ -187,11 +196,15 @@ class _Pinned(AbstractResolver):
     ) -> list[ResolveResult]:
         return [
             ResolveResult(
-                hostname=host, host=str(address), port=port, proto=0, flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+                hostname=host,
+                host=str(address),
+                port=port,
+                proto=0,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
                 family=socket.AF_INET if address.version == 4 else socket.AF_INET6,
             )
             for address in self._addresses
-        ]  # fmt: skip
+        ]
 
     async def close(self) -> None:
         pass
@@ -206,7 +219,7 @@ def _moved(url: RemoteURL, location: str) -> RemoteURL:
     try:
         return parse_remote_url(urljoin(str(url), location))
     except ValueError:
-        raise Unfetched("it was redirected to what is no URL") from None
+        raise FetchFailed("it was redirected to what is no URL") from None
 
 
 def _failed(why: str, path: str) -> GatewayError:

@@ -13,6 +13,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from gateway.command_line import run_command
 from gateway.keys.allowance import UNLIMITED, Allowance
 from gateway.keys.caller import Key, Scope
 from gateway.keys.recorded_changes import RecordedChanges
@@ -20,8 +21,9 @@ from gateway.keys.store import KeyStore, StoreError, Subject
 from gateway.ledger.client.async_client import LedgerClient
 from gateway.ledger.errors import BadSettings as BadLedgerSettings
 from gateway.ledger.errors import LedgerUnavailable
+from gateway.ledger.format.printable import MOST_NAME_CHARS, name_fault, printable
 from gateway.ledger.settings import read_settings
-from gateway.settings import read, run_command
+from gateway.settings import BadSettings, read
 
 T = TypeVar("T")
 
@@ -35,6 +37,14 @@ class LedgerAway(Exception):
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="API keys: who may enter.")
 
+
+def _new_name(name: str) -> str:
+    fault = name_fault(name)
+    if fault:
+        raise typer.BadParameter(f"{name!r} can't be used: {fault}")
+    return name
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Bound = Annotated[str | None, typer.Option(help="A number; `none` for no limit; `default` for what the settings say.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print the key alone.")]
@@ -43,8 +53,8 @@ KeyId = Annotated[str, typer.Argument(help="The key's id, as `list` shows it.")]
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Option(help="Whose key it is, for people.")],
-    tenant: Annotated[str, typer.Option(help="Tenants share nothing in the engine.")] = "default",
+    name: Annotated[str, typer.Option(help="Whose key it is, for people.", callback=_new_name)],
+    tenant: Annotated[str, typer.Option(help="Tenants share nothing in the engine.", callback=_new_name)] = "default",
     scope: Annotated[list[Scope] | None, typer.Option(help="What it may be used for; repeat for several.")] = None,
     expires: Annotated[str | None, typer.Option(help="For how long it is good: 90d, 12h, 30m.")] = None,
     quiet: Quiet = False,
@@ -67,8 +77,9 @@ def list_keys(as_json: Json = False) -> None:
     print(f"{'key id':<22}{'name':<18}{'tenant':<14}{'scopes':<22}{'state':<9}{'made':<18}expires")
     for key in keys:
         scopes = ",".join(sorted(key.scopes))
+        name, tenant = printable(key.name), printable(key.tenant)
         print(
-            f"{key.key_id:<22}{key.name[:16]:<18}{key.tenant[:12]:<14}{scopes:<22}{key.state(now_s):<9}"
+            f"{key.key_id:<22}{name[:16]:<18}{tenant[:12]:<14}{scopes:<22}{key.state(now_s):<9}"
             f"{_time(key.created_at_s):<18}{_time(key.expires_at_s)}"
         )
 
@@ -106,12 +117,17 @@ def limit(
     """Change or show how much a key, or a tenant, may use. It holds from the next request on."""
     if (key_id is None) == (tenant is None):
         raise typer.BadParameter("name a key or --tenant, one of them")
+    if tenant is not None and tenant.startswith("."):
+        raise typer.BadParameter(f"{tenant!r} is no tenant: names that begin with a dot are Vitrine's own")
     scope: Subject = "key" if tenant is None else "tenant"
     subject = key_id or tenant or ""
     given = {
-        "requests_per_min": requests_per_min, "tokens_per_min": tokens_per_min, "tokens_per_day": tokens_per_day,
-        "concurrent": concurrent, "images_per_min": images_per_min,
-    }  # fmt: skip
+        "requests_per_min": requests_per_min,
+        "tokens_per_min": tokens_per_min,
+        "tokens_per_day": tokens_per_day,
+        "concurrent": concurrent,
+        "images_per_min": images_per_min,
+    }
     changed = {name: _bound(text) for name, text in given.items() if text is not None}
     if not changed:
         _show_allowance(subject, _store().allowance(scope, subject), as_json)
@@ -126,7 +142,7 @@ def _show_allowance(subject: str, allowance: Allowance, as_json: bool) -> None:
     if as_json:
         print(json.dumps(said))
         return
-    print("\n".join([subject, *(f"  {name:<18}{value}" for name, value in said.items())]))
+    print("\n".join([printable(subject), *(f"  {name:<18}{value}" for name, value in said.items())]))
 
 
 def _bound(text: str) -> int | None:
@@ -146,7 +162,9 @@ def _change(change: Callable[[RecordedChanges], Awaitable[T]]) -> T:
 
     async def run() -> T:
         async with await LedgerClient.connect(read_settings().socket_path, wait_s=LEDGER_DEADLINE_S) as ledger:
-            return await change(RecordedChanges(_store(), ledger, by=f"command line, {getpass.getuser()}"))
+            # The name may come from the environment, and may be anything.
+            by = printable(getpass.getuser())[:MOST_NAME_CHARS]
+            return await change(RecordedChanges(_store(), ledger, by=f"command line, {by}"))
 
     try:
         return asyncio.run(run())
@@ -160,7 +178,8 @@ def _show_new(text: str, key: Key, quiet: bool, as_json: bool) -> None:
     elif as_json:
         print(json.dumps({"key": text, **_table(key)}, indent=1))
     else:
-        print(f"{text}\n\n{key.key_id} for {key.name} of tenant {key.tenant}. It is shown this once: keep it safe.")
+        whose = printable(f"{key.key_id} for {key.name} of tenant {key.tenant}")
+        print(f"{text}\n\n{whose}. It is shown this once: keep it safe.")
 
 
 def _table(key: Key) -> dict[str, object]:
@@ -180,7 +199,9 @@ def _seconds(text: str) -> float:
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> int:
     """Run the command line; its exit status. ``program`` is what usage lines call it."""
-    return run_command(app, LedgerAway, StoreError, BadLedgerSettings, arguments=arguments, program=program)
+    return run_command(
+        app, BadSettings, LedgerAway, StoreError, BadLedgerSettings, arguments=arguments, program=program
+    )
 
 
 if __name__ == "__main__":

@@ -21,8 +21,9 @@ def authenticate(store: KeyStore, limiter: SignInLimiter, ip: str, authorization
             # Asked only after the key was looked up: a good key from the same address must not be locked out.
             error = OverLimit(
                 "too many keys that are not valid came from this address; check the key, and wait",
-                code="too_many_failed_logins", retry_after_s=wait_s,
-            )  # fmt: skip
+                code="too_many_failed_logins",
+                retry_after_s=wait_s,
+            )
             error.headers += [(b"connection", b"close"), (b"x-should-retry", b"false")]
             raise error
         # Unknown, revoked and expired keys answer alike, or the 401 becomes an oracle.

@@ -107,9 +107,14 @@ class KeyStore:
         """Make a key. Returns the key itself, which nobody can read again, and what is kept of it."""
         text = token.make()
         key = Key(
-            key_id="key_" + secrets.token_hex(8), name=name, tenant=tenant, scopes=frozenset(scopes),
-            created_at_s=time.time(), expires_at_s=expires_at_s, revoked_at_s=None,
-        )  # fmt: skip
+            key_id="key_" + secrets.token_hex(8),
+            name=name,
+            tenant=tenant,
+            scopes=frozenset(scopes),
+            created_at_s=time.time(),
+            expires_at_s=expires_at_s,
+            revoked_at_s=None,
+        )
         self._insert(text, key)
         return text, key
 
@@ -199,10 +204,16 @@ class KeyStore:
         self._db.execute(
             "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                key.key_id, token.digest(text), key.name, key.tenant, " ".join(sorted(key.scopes)),
-                key.created_at_s, key.expires_at_s, key.revoked_at_s,
+                key.key_id,
+                token.digest(text),
+                key.name,
+                key.tenant,
+                " ".join(sorted(key.scopes)),
+                key.created_at_s,
+                key.expires_at_s,
+                key.revoked_at_s,
             ),
-        )  # fmt: skip
+        )
 
 
 _ALL_NULL = (None,) * len(BOUNDS)

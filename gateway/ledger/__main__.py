@@ -9,6 +9,7 @@ import typer
 
 from gateway.ledger.commands import check, export, receipts, retain, run, search
 from gateway.ledger.errors import EXIT_FAILED, EXIT_USAGE, BadSettings, LedgerError
+from gateway.ledger.format.printable import printable
 
 MODULES = (run, check, receipts, search, export, retain)
 
@@ -30,14 +31,14 @@ def main(arguments: list[str] | None = None, program: str = "python -m gateway.l
     try:
         make_app()(args=arguments, prog_name=program)
     except LedgerError as error:
-        typer.echo(f"{type(error).__name__}: {error}", err=True)
+        typer.echo(printable(f"{type(error).__name__}: {error}"), err=True)
         return error.exit_code
     except BrokenPipeError:
         sys.stderr.close()
         return EXIT_FAILED
     except OSError as error:
         # The world's fault, outside the writer's own path: a folder we may not write is a setting to change.
-        typer.echo(f"{type(error).__name__}: {error.filename or ''} {error.strerror}", err=True)
+        typer.echo(printable(f"{type(error).__name__}: {error.filename or ''} {error.strerror}"), err=True)
         return BadSettings.exit_code if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) else EXIT_FAILED
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else EXIT_FAILED

@@ -8,7 +8,7 @@ LedgerError (1)
 ├── Unreadable (13)           not a ledger, a newer version, or a file that cannot be read
 ├── LogBroken (1)             a write or a sync failed: the process must end, never retry
 ├── LogBusy (1)               another writer holds the log
-├── NotFound (1)              no such record
+├── RecordNotFound (1)              no such record
 └── LedgerUnavailable (1)     no durable answer in time (what a client of the ledger process sees)
     └── LedgerRefused (1)     the ledger understood and said no; asking again will not help
 """
@@ -55,7 +55,7 @@ class LogBusy(LedgerError):
     pass
 
 
-class NotFound(LedgerError):
+class RecordNotFound(LedgerError):
     pass
 
 

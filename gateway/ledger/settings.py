@@ -18,7 +18,9 @@ PREFIX = "VITRINE_LEDGER_"
 class LedgerSettings(BaseSettings):
     """Defaults live here and nowhere else. Sizes in bytes, times as their names say."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     home: Path = Field(default=Path(".vitrine"), validation_alias="VITRINE_HOME")
     """The state folder, for all processes: `VITRINE_HOME`."""

@@ -13,7 +13,7 @@ from gateway.keys.store import KeyStore
 from gateway.people import browser_origin
 from gateway.people.browser_origin import HttpScope
 from gateway.people.directory import Directory
-from gateway.people.person import Group, Person, admitted, likeness, person_id
+from gateway.people.person import Group, Person, accepted_name, admitted, likeness, person_id
 from gateway.people.sessions import Session, Sessions, csrf_of
 
 PEOPLE = ".people"  # a tenant that nobody can be of; its secret makes people's ids
@@ -47,9 +47,7 @@ class PeopleAuthentication:
             fault.who = person.person_id
             raise fault
         secret, allowance = self.keys.tenant(person.tenant)
-        return Caller(
-            person.person_id, person.name, person.tenant, person.scopes, secret, person.allowance, allowance
-        )  # fmt: skip
+        return Caller(person.person_id, person.name, person.tenant, person.scopes, secret, person.allowance, allowance)
 
     def session(self, scope: HttpScope) -> tuple[str, Session]:
         """The cookie's token and session, whatever page asks. Raises Unauthenticated."""
@@ -105,8 +103,9 @@ class PeopleAuthentication:
         if wait_s:
             refused = OverLimit(
                 "you signed in too often within a minute; wait, and let the browser keep this site's cookie",
-                code="too_many_sign_ins", retry_after_s=wait_s,
-            )  # fmt: skip
+                code="too_many_sign_ins",
+                retry_after_s=wait_s,
+            )
             refused.who = person.person_id
             raise refused
 
@@ -130,8 +129,9 @@ class PeopleAuthentication:
         self.addresses.take_back(ip)  # what is refused here learned nothing, and must not make the wait longer
         refused = OverLimit(
             "too many wrong passwords were sent; check name and password, and wait",
-            code="too_many_failed_logins", retry_after_s=wait_s,
-        )  # fmt: skip
+            code="too_many_failed_logins",
+            retry_after_s=wait_s,
+        )
         refused.who = who
         raise refused
 
@@ -142,7 +142,8 @@ class PeopleAuthentication:
     def _named(self, scope: HttpScope) -> str | None:
         if not self.name_header or not self.proxies.trusts(browser_origin.peer_of(scope)):
             return None
-        return _readable(browser_origin.header(scope, self.name_header))
+        name = _readable(browser_origin.header(scope, self.name_header))
+        return None if name is None else accepted_name(name)
 
     def _by_proxy(self, scope: HttpScope) -> Person | None:
         name = self._named(scope)

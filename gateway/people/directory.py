@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.people.browser_origin import is_local
+from gateway.people.person import MOST_NAME_CHARS, accepted_name
 
 MOST_AT_ONCE = 4
 _PROGRAM = Path(__file__).with_name("directory_process.py")
@@ -110,7 +111,12 @@ class Directory:
             raise DirectoryAway(f"{self._plan.url} did not answer within {self._plan.timeout_s:g} s") from None
         match said.get("is"):
             case "known":
-                return DirectoryEntry(str(said["name"]), tuple(map(str, said["groups"])))
+                name = accepted_name(str(said["name"]))
+                if name is None:
+                    raise DirectoryAway(
+                        f"{self._plan.url} names somebody {str(said['name'])[:MOST_NAME_CHARS]!r}, which can't be used as a name"
+                    )
+                return DirectoryEntry(name, tuple(map(str, said["groups"])))
             case "wrong":
                 return None
         raise DirectoryAway(f"{self._plan.url}: {said.get('text')}")
@@ -119,9 +125,14 @@ class Directory:
 async def _ask(question: bytes) -> Mapping[str, Any]:
     # LDAPNOINIT: no file or variable of this machine may switch the check of certificates off.
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-I", str(_PROGRAM), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL, env={"LDAPNOINIT": "1", "PATH": os.environ.get("PATH", "")},
-    )  # fmt: skip
+        sys.executable,
+        "-I",
+        str(_PROGRAM),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env={"LDAPNOINIT": "1", "PATH": os.environ.get("PATH", "")},
+    )
     try:
         out, _ = await process.communicate(question)
     finally:

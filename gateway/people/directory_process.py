@@ -99,9 +99,7 @@ def _filled(pattern: str, **values: str) -> str:
 
 def escaped(value: str) -> str:
     r"""A value inside a filter (RFC 4515): all but plain letters and digits escaped. The library's own writes NUL as ``\0``."""
-    return "".join(
-        chr(byte) if chr(byte).isalnum() and byte < 128 else f"\\{byte:02x}" for byte in value.encode()
-    )  # fmt: skip
+    return "".join(chr(byte) if chr(byte).isalnum() and byte < 128 else f"\\{byte:02x}" for byte in value.encode())
 
 
 if __name__ == "__main__":

@@ -36,6 +36,12 @@ class Person:
     allowance: Allowance
 
 
+def accepted_name(name: str) -> str | None:
+    """The name that a directory or a proxy gives, in Unicode's composed form; None for one that can't be shown or recorded."""
+    name = unicodedata.normalize("NFC", name)
+    return name if name.strip() and len(name) <= MOST_NAME_CHARS and name.isprintable() else None
+
+
 def person_id(secret: bytes, name: str) -> str:
     """The same for every spelling that a directory takes for the same name; nobody without the secret can guess names with it."""
     return "user_" + hmac.digest(secret, _plain(name).encode(), hashlib.sha256)[:8].hex()
@@ -55,9 +61,7 @@ def admitted(name: str, groups: Iterable[str], mapping: Iterable[Group], secret:
     theirs = {_normal(group) for group in groups}
     for entry in mapping:
         if _normal(entry.group) in theirs:
-            return Person(
-                person_id(secret, name), name, entry.tenant, entry.scopes, entry.allowance
-            )  # fmt: skip
+            return Person(person_id(secret, name), name, entry.tenant, entry.scopes, entry.allowance)
     return None
 
 

@@ -105,11 +105,20 @@ class Sessions:
         self._db.execute(
             "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                _digest(token), session.session_id, person.person_id, person.name, person.tenant,
-                " ".join(sorted(person.scopes)), json.dumps(asdict(person.allowance)), session.via,
-                self._rules, now_s, now_s, session.ends_at_s,
+                _digest(token),
+                session.session_id,
+                person.person_id,
+                person.name,
+                person.tenant,
+                " ".join(sorted(person.scopes)),
+                json.dumps(asdict(person.allowance)),
+                session.via,
+                self._rules,
+                now_s,
+                now_s,
+                session.ends_at_s,
             ),
-        )  # fmt: skip
+        )
         return token
 
     def find(self, token: str) -> Session | None:

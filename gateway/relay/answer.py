@@ -73,25 +73,25 @@ class EventSplitter:
 
     def feed(self, chunk: bytes) -> bytes:
         """The whole events that are there now, as they came; empty if there are none. Raises EngineBroke over the limit."""
-        if not self._tail:
-            end = chunk.rfind(_SEPARATOR) + len(_SEPARATOR)
-            if end == len(chunk):
-                return chunk
-            block = chunk
-        else:
-            # What came before has no end of an event in it; one may lie across the seam.
-            looked = len(self._tail) - 1
+        # What came before has no end of an event in it; one may lie across the seam.
+        looked = max(0, len(self._tail) - 1)
+        whole = chunk
+        if self._tail:
             self._tail += chunk
-            end = self._tail.rfind(_SEPARATOR, looked) + len(_SEPARATOR)
-            block = bytes(self._tail) if end >= len(_SEPARATOR) else b""
-        if end < len(_SEPARATOR):
+            whole = bytes(self._tail) if self._tail.find(_SEPARATOR, looked) >= 0 else b""
+        found = whole.rfind(_SEPARATOR)
+        if found < 0:
             if not self._tail:
                 self._tail += chunk
             if len(self._tail) > MAX_EVENT_BYTES:
                 raise EngineBroke("the engine sent an event without end; try again")
             return b""
-        self._tail = bytearray(block[end:])
-        return block[:end]
+        end = found + len(_SEPARATOR)
+        if end == len(whole):
+            self._tail.clear()
+            return whole
+        self._tail = bytearray(whole[end:])
+        return whole[:end]
 
 
 class Progress(enum.Enum):
@@ -106,7 +106,8 @@ def read_events(block: bytes, answer: Answer, *, with_usage: bool) -> tuple[byte
     """Add a block of whole events to what is known of the answer; what of it the client may have, and whether it goes on.
 
     Only what was understood as a part of an answer is passed on. The closing ``[DONE]`` is held back: it may only follow the
-    durable record. The usage event goes to a client that asked for it. Anything else, an engine's error event in whatever
+    durable record. The usage event goes to a client that asked for it; usage in other events is of one choice and not
+    noted. Anything else, an engine's error event in whatever
     spelling, is held back with all that follows it, since its text is the engine's own.
     """
     events = block.split(_SEPARATOR)
@@ -114,6 +115,10 @@ def read_events(block: bytes, answer: Answer, *, with_usage: bool) -> tuple[byte
     kept: list[bytes] = []
     progress = Progress.GOES_ON
     for event in events:
+        if b"\n" in event or b"\r" in event:
+            # vLLM writes each event on one line. In JSON a line's end may be a blank, and a client would read something else.
+            progress = Progress.BROKE
+            break
         if event.startswith(b":"):
             continue  # a comment, which keeps a connection alive
         data = event.removeprefix(b"data:").removeprefix(b" ")
@@ -122,6 +127,8 @@ def read_events(block: bytes, answer: Answer, *, with_usage: bool) -> tuple[byte
             break
         completion = _decoded(data) if event.startswith(b"data:") else None
         if completion is None or not completion.is_answer:
+            if completion is not None and bytes(completion.error) != b"null":
+                answer.error = bytes(completion.error)
             progress = Progress.BROKE
             break
         _note(completion, answer)
@@ -154,7 +161,8 @@ def _note(completion: Completion, answer: Answer) -> None:
             _note_said(said, answer)
         if choice.finish_reason:
             answer.finish = choice.finish_reason
-    if completion.usage is not None:
+    # Beside the choices of an event stands what one choice has used so far: less than the whole answer costs.
+    if completion.usage is not None and not any(choice.delta for choice in completion.choices):
         answer.prompt_tokens = completion.usage.prompt_tokens
         answer.completion_tokens = completion.usage.completion_tokens
 

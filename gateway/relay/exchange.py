@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from gateway.door import ChatRequest
 from gateway.keys.caller import Caller
-from gateway.relay.stages import StageTimes
+from gateway.relay.stage_times import StageTimes
 from gateway.telemetry.catalogue import Outcome
 from gateway.telemetry.ended_exchange import EndedExchange
 
@@ -17,6 +17,7 @@ CLIENT_LEFT_STATUS = 499  # no client sees it; the number that proxies log for t
 class Answer:
     """What was answered, read after it was passed on: a digest and lengths, never the text.
 
+    ``error`` is what the engine sent in place of an answer, as JSON; no client sees it.
     ``sha256`` covers the text of every choice and every tool call (name and arguments) in the order they came.
     """
 
@@ -26,6 +27,7 @@ class Answer:
     finish: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    error: bytes = b""
 
 
 @dataclass
@@ -67,14 +69,35 @@ class Exchange:
         request, answer, times = self.request, self.answer, self.stage_times
         images = request.images
         return EndedExchange(
-            id=self.id, id_in_log=self.id_in_log, route=self.route, model=request.model, tenant=self.caller.tenant,
-            engine=self.engine, outcome=self.outcome, status=self.status, stream=request.stream, n=request.n,
-            max_tokens=request.max_tokens, temperature=request.body.temperature, finish=answer.finish,
-            traceparent=self.traceparent, prompt_tokens=answer.prompt_tokens, completion_tokens=answer.completion_tokens,
-            images=len(images), image_bytes=sum(image.size_bytes for image in images),
-            image_pixels=sum(image.width * image.height for image in images), body_bytes=times.body_bytes,
-            answer_bytes=self.answer_bytes, stages=times.stages, began_s=times.began_s, ended_s=times.ended_s,
-            waited_s=self.waited_s, first_byte_s=self.first_byte_s, first_token_s=self.first_token_s,
-            last_piece_s=self.last_piece_s, longest_silence_s=self.longest_silence_s, admit_s=self.admit_s,
+            id=self.id,
+            id_in_log=self.id_in_log,
+            route=self.route,
+            model=request.model,
+            tenant=self.caller.tenant,
+            engine=self.engine,
+            outcome=self.outcome,
+            status=self.status,
+            stream=request.stream,
+            n=request.n,
+            max_tokens=request.max_tokens,
+            temperature=request.temperature,
+            finish=answer.finish,
+            traceparent=self.traceparent,
+            prompt_tokens=answer.prompt_tokens,
+            completion_tokens=answer.completion_tokens,
+            images=len(images),
+            image_bytes=sum(image.size_bytes for image in images),
+            image_pixels=sum(image.width * image.height for image in images),
+            body_bytes=times.body_bytes,
+            answer_bytes=self.answer_bytes,
+            stages=times.stages,
+            began_s=times.began_s,
+            ended_s=times.ended_s,
+            waited_s=self.waited_s,
+            first_byte_s=self.first_byte_s,
+            first_token_s=self.first_token_s,
+            last_piece_s=self.last_piece_s,
+            longest_silence_s=self.longest_silence_s,
+            admit_s=self.admit_s,
             complete_s=self.complete_s,
-        )  # fmt: skip
+        )

@@ -17,10 +17,10 @@ import structlog
 from starlette.types import Send
 
 from gateway.door import ChatRequest, engine_body
-from gateway.engines.connections import EngineResponse
+from gateway.engines.connections import EngineConnection
 from gateway.engines.engine import Engine
 from gateway.engines.pool import Pool
-from gateway.engines.queue import Evicted
+from gateway.engines.queue import EngineRemoved
 from gateway.front import errors
 from gateway.front.bodies import MemoryShare
 from gateway.front.disconnects import ClientLeft, DisconnectGuard
@@ -34,13 +34,14 @@ from gateway.front.errors import (
     Unavailable,
     Unreachable,
 )
-from gateway.front.request_state import ClientConnection
+from gateway.front.request_state import ConnectionView
 from gateway.front.shutdown import Shutdown
 from gateway.ledger.client.async_client import LedgerClient
+from gateway.relay import refusals
 from gateway.relay.answer import DONE, EventSplitter, Progress, read_events, read_whole
 from gateway.relay.exchange import CLIENT_LEFT_STATUS, Answer, Exchange
-from gateway.relay.limits import LimitPolicy
-from gateway.relay.record import ExchangeRecord, Header
+from gateway.relay.exchange_record import ExchangeRecord, Header
+from gateway.relay.limit_policy import LimitPolicy
 from gateway.telemetry.catalogue import Outcome, Stage
 from gateway.telemetry.counters import Metrics
 
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from gateway.telemetry.traces import Traces
 
 MOST_ERROR_BYTES = 64 << 10
+MOST_OPENING_BYTES = 64 << 10  # of a stream, before its first token
 PIECE_BYTES = 64 << 10
 DEFAULT_CONTEXT = 131_072  # tokens, where the engine does not say
 
@@ -73,7 +75,7 @@ class Relay:
         engine: Engine,
         key: bytes,
         share: MemoryShare,
-        connection: ClientConnection,
+        connection: ConnectionView,
         send: Send,
     ) -> None:
         """Relay the whole answer. Raises GatewayError only while nothing was sent.
@@ -95,7 +97,7 @@ class _Run:
         self._record = ExchangeRecord(relay.ledger, exchange, self._bounds, relay.shared)
         self._asked = self._started = False
 
-    async def run(self, connection: ClientConnection) -> None:
+    async def run(self, connection: ConnectionView) -> None:
         exchange, metrics = self._exchange, self._relay.metrics
         metrics.in_flight.add()
         guard = DisconnectGuard(connection)
@@ -105,7 +107,10 @@ class _Run:
                 if self._bounds:
                     # A request over its limits must cost no engine work; without limits the engine need not wait.
                     await self._record.permitted()
-                await self._ask_until_answered(guard)
+                whole = await self._ask_until_answered(guard)
+                if whole is not None:
+                    # Not before here: a client that reads slowly must not hold a place at the engine.
+                    await self._hand_on_whole(whole, guard)
         except ClientLeft:
             exchange.outcome, exchange.status = Outcome.CLIENT_LEFT, CLIENT_LEFT_STATUS
             if not self._asked:
@@ -131,14 +136,17 @@ class _Run:
             if self._relay.traces is not None:
                 self._relay.traces.tell(ended)
 
-    async def _ask_until_answered(self, guard: DisconnectGuard) -> None:
-        """Ask the engine; if it fails before the client saw a byte, one other, once. After that byte nobody else is asked."""
+    async def _ask_until_answered(self, guard: DisconnectGuard) -> bytes | None:
+        """Ask the engine; if it fails before the client saw a byte, one other, once. After that byte nobody else is asked.
+
+        Returns a whole answer, of which the client has nothing yet; None for a stream, of which it has all.
+        """
         tried: set[str] = set()
         since_s = time.monotonic()
         while True:
             try:
                 return await self._take_turn(guard, since_s)
-            except Evicted:
+            except EngineRemoved:
                 failure = None  # nothing was asked of it
             except TimedOut as error:
                 self._relay.metrics.failed(self._engine.name, error)
@@ -162,15 +170,15 @@ class _Run:
             relay.metrics.retried(self._engine.name)
         self._engine, exchange.engine, exchange.answer, exchange.last_piece_s = engine, engine.name, Answer(), 0.0
 
-    async def _take_turn(self, guard: DisconnectGuard, since_s: float) -> None:
+    async def _take_turn(self, guard: DisconnectGuard, since_s: float) -> bytes | None:
         exchange = self._exchange
         exchange.stage_times.enter(Stage.QUEUE)
         async with self._engine.queue.turn(exchange.caller.key_id, exchange.tokens, since_s) as exchange.waited_s:
             exchange.stage_times.enter(Stage.ENGINE)
             self._asked = True
-            await self._ask(guard)
+            return await self._ask(guard)
 
-    async def _ask(self, guard: DisconnectGuard) -> None:
+    async def _ask(self, guard: DisconnectGuard) -> bytes | None:
         exchange, relay = self._exchange, self._relay
         secret = exchange.caller.tenant_secret
         body = engine_body(
@@ -185,15 +193,16 @@ class _Run:
         ) as answer:
             exchange.status = answer.status
             if answer.status != 200:
-                raise await _refusal(answer)
-            if exchange.request.stream:
-                await self._stream(answer, guard)
-            else:
-                await self._whole(answer, guard)
+                body = await answer.read(MOST_ERROR_BYTES)
+                raise self._told(refusals.of_answer(answer.status, body, exchange.request, self._engine.max_model_len))
+            if not exchange.request.stream:
+                return await self._whole(answer)
+            await self._stream(answer, guard)
+            return None
 
-    async def _stream(self, answer: EngineResponse, guard: DisconnectGuard) -> None:
+    async def _stream(self, answer: EngineConnection, guard: DisconnectGuard) -> None:
         exchange, events, progress = self._exchange, EventSplitter(), Progress.GOES_ON
-        untold = True
+        untold, opening = True, b""
         while chunk := await answer.chunk():
             now_s = time.monotonic()
             if now_s - exchange.last_piece_s > exchange.longest_silence_s:
@@ -207,12 +216,24 @@ class _Run:
                 continue
             # Understood before it is passed on: of an engine that talks nonsense the client sees nothing.
             passed, progress = read_events(block, exchange.answer, with_usage=exchange.request.include_usage)
+            if not self._started:
+                # vLLM opens a stream before it looks at the whole request. Until the first token it can still be refused.
+                opening += passed
+                if exchange.answer.chars or exchange.answer.reasoning_chars or len(opening) > MOST_OPENING_BYTES:
+                    passed, opening = opening, b""
+                else:
+                    passed = b""
             if passed:
                 await self._pass_on(passed)
             if untold and (exchange.answer.chars or exchange.answer.reasoning_chars):
                 untold, exchange.first_token_s = False, time.monotonic()
             if progress is not Progress.GOES_ON:
                 break
+        if not self._started and exchange.answer.error:
+            context = self._engine.max_model_len
+            raise self._told(refusals.of_event(exchange.answer.error, exchange.request, context))
+        if progress is Progress.IS_DONE and opening:
+            await self._pass_on(opening)  # an answer without a word
         if progress is not Progress.IS_DONE or not self._started:
             raise EngineBroke("the engine broke off in the middle of its answer; try again")
         exchange.outcome = Outcome.COMPLETED
@@ -220,12 +241,16 @@ class _Run:
         guard.over = True
         await self._hand_on(DONE)
 
-    async def _whole(self, answer: EngineResponse, guard: DisconnectGuard) -> None:
+    async def _whole(self, answer: EngineConnection) -> bytes:
         exchange = self._exchange
         exchange.stage_times.enter(Stage.ANSWER)
         most_bytes = _most_answer_bytes(exchange.request, self._engine.max_model_len)
         body = await answer.read(most_bytes, self._share.take)
         read_whole(body, exchange.answer)
+        return body
+
+    async def _hand_on_whole(self, body: bytes, guard: DisconnectGuard) -> None:
+        exchange = self._exchange
         exchange.outcome = Outcome.COMPLETED
         exchange.first_byte_s = time.monotonic()
         await self._record.completed()
@@ -236,6 +261,13 @@ class _Run:
         for at in range(0, len(body) - PIECE_BYTES, PIECE_BYTES):
             await self._hand_on(body[at : at + PIECE_BYTES], more=True)
         await self._hand_on(body[(len(body) - 1) // PIECE_BYTES * PIECE_BYTES :])
+
+    def _told(self, judgement: refusals.Judgement) -> GatewayError:
+        if judgement.unknown:
+            structlog.get_logger().warning(
+                "engine_refused", request_id=self._exchange.id, engine=self._engine.name, kind=judgement.unknown
+            )
+        return judgement.error
 
     async def _pass_on(self, block: bytes) -> None:
         if not self._started:
@@ -276,13 +308,17 @@ class _Run:
 
 
 _OUTCOMES: dict[type[GatewayError], Outcome] = {
-    TimedOut: Outcome.TIMED_OUT, BadRequest: Outcome.REFUSED, NotFound: Outcome.REFUSED, Unavailable: Outcome.REFUSED,
+    TimedOut: Outcome.TIMED_OUT,
+    BadRequest: Outcome.REFUSED,
+    NotFound: Outcome.REFUSED,
+    Unavailable: Outcome.REFUSED,
     OverLimit: Outcome.REFUSED,
-}  # fmt: skip
+}
 
 
 _TOKEN_BYTES = 256  # as JSON: the longest tokens are runs of blanks, and a character may be written in six
-_LOGPROB_BYTES = 512  # one entry of a list of alternatives, its token twice
+# One entry of a list of alternatives: a token of up to 128 bytes, as text and as a list of numbers (128 blanks take 557).
+_LOGPROB_BYTES = 1536
 
 
 def _most_answer_bytes(request: ChatRequest, context: int | None) -> int:
@@ -296,20 +332,3 @@ def _most_answer_bytes(request: ChatRequest, context: int | None) -> int:
 @functools.lru_cache(maxsize=1024)
 def _cache_salt(tenant_secret: bytes) -> str:
     return hmac.digest(tenant_secret, b"cache_salt", "sha256").hex()
-
-
-async def _refusal(answer: EngineResponse) -> GatewayError:
-    """Our own words for the engine's error: its text has leaked addresses and paths, so only its ``param`` is read."""
-    if answer.status != 400:
-        return EngineBroke(f"the engine answered with status {answer.status}; try again")
-    try:
-        param = orjson.loads(await answer.read(MOST_ERROR_BYTES))["error"]["param"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        param = None
-    if param in ("max_tokens", "input_tokens", "input_text"):
-        return BadRequest(
-            "the prompt and max_tokens together are longer than the model's context; shorten the conversation, send fewer or"
-            " smaller pictures, or lower max_tokens",
-            param="messages", code="context_length_exceeded",
-        )  # fmt: skip
-    return BadRequest("the engine can't do what was asked; check the parameters against /docs", code="engine_refused")

@@ -10,7 +10,8 @@ from gateway.front.errors import BadRequest, NotFound, Unavailable
 from gateway.keys.caller import Scope as KeyScope
 from gateway.ledger.client.reader_client import ReaderAway
 from gateway.ledger.errors import LedgerUnavailable
-from gateway.ledger.readers.browse import MOST_ROWS, Query
+from gateway.ledger.format.record_id import is_identity
+from gateway.ledger.readers.browse import MOST_ROWS, RecordQuery
 from gateway.ledger.readers.reader_process import ReaderQuestion
 from gateway.routes.services import Services
 
@@ -23,6 +24,9 @@ def add(app: FastAPI, services: Services) -> None:
     @app.get("/v1/audit/receipts/{record_id}", summary="The proof that an exchange is in the audit log")
     async def receipt(record_id: str, request: Request) -> Response:
         caller = services.authentication.caller(request.scope, KeyScope.INFERENCE, KeyScope.AUDIT)
+        if not is_identity(record_id):
+            # The ledger is not asked: it counts a message that it cannot read as trouble.
+            raise NotFound("no exchange has such an id; X-Audit-Id of its answer has it")
         try:
             found = await services.ledger.receipt(record_id, caller.key_id, auditor=KeyScope.AUDIT in caller.scopes)
         except LedgerUnavailable:
@@ -46,16 +50,16 @@ def add(app: FastAPI, services: Services) -> None:
         return JSONResponse(await _ask(services, ReaderQuestion(head=True)), headers=NO_STORE)
 
 
-def _query(request: Request) -> Query:
+def _query(request: Request) -> RecordQuery:
     """The filters. Raises BadRequest naming the one that is wrong."""
     given: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
-        if name not in Query.__struct_fields__ or name in given:
-            known = ", ".join(Query.__struct_fields__)
+        if name not in RecordQuery.__struct_fields__ or name in given:
+            known = ", ".join(RecordQuery.__struct_fields__)
             raise BadRequest(f"the filter {name!r} is unknown or there twice; there are: {known}", param=name)
         given[name] = value
     try:
-        return msgspec.convert({name: value for name, value in given.items() if value}, Query, strict=False)
+        return msgspec.convert({name: value for name, value in given.items() if value}, RecordQuery, strict=False)
     except msgspec.ValidationError as error:
         text, _, where = str(error).partition(" - at `$.")
         name = where.strip("`") or "before"

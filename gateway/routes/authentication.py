@@ -2,6 +2,7 @@
 
 from collections.abc import MutableMapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from gateway.front.errors import OverLimit, Unauthenticated
@@ -10,7 +11,10 @@ from gateway.front.sign_in_limiter import SignInLimiter
 from gateway.keys.authentication import authenticate, require
 from gateway.keys.caller import Caller, Scope
 from gateway.keys.store import KeyStore
+from gateway.ledger.client.async_client import LedgerClient
 from gateway.people.authentication import PeopleAuthentication
+from gateway.relay.exchange_record import limits_left
+from gateway.relay.limit_policy import LimitPolicy
 from gateway.telemetry.catalogue import SignInFailure
 from gateway.telemetry.counters import Metrics
 
@@ -23,6 +27,8 @@ class Authentication:
     limiter: SignInLimiter
     people: PeopleAuthentication | None
     metrics: Metrics
+    limits: LimitPolicy
+    ledger: LedgerClient
 
     def known(self, scope: MutableMapping[str, Any]) -> Caller:
         """Who asks, whatever the key may be used for. Raises Unauthenticated, Forbidden or OverLimit."""
@@ -43,5 +49,8 @@ class Authentication:
     def caller(self, scope: MutableMapping[str, Any], *scopes: Scope) -> Caller:
         """Who asks, with one of these scopes. Raises Unauthenticated, Forbidden or OverLimit."""
         caller = self.known(scope)
+        bounds = self.limits.of(caller)
+        if bounds:
+            state_of(scope).limits_left = partial(limits_left, self.ledger, bounds)
         require(caller, *scopes)
         return caller

@@ -3,25 +3,23 @@
 Who may enter, what may pass, where it goes; then the relay. What is refused here is recorded here.
 """
 
-import asyncio
-
 from starlette.types import Receive, Scope, Send
 
-from gateway.door import ChatRequest, DoorError, digest_images, parse_chat
+from gateway.door import SDK_FIELDS, ChatRequest, DoorError
 from gateway.front.bodies import MemoryShare, read_body
 from gateway.front.disconnects import ClientLeft, DisconnectGuard
 from gateway.front.errors import BadRequest, GatewayError, TooLarge
 from gateway.front.request_state import RequestState, state_of
-from gateway.images.sanitizing import sanitize
+from gateway.images.reencoding import sanitize
 from gateway.keys.authentication import require
 from gateway.keys.caller import Caller
 from gateway.keys.caller import Scope as KeyScope
-from gateway.relay import limits
+from gateway.relay import limit_policy
 from gateway.relay.exchange import Exchange
-from gateway.relay.record import deny
-from gateway.relay.stages import StageTimes
+from gateway.relay.exchange_record import deny
+from gateway.relay.stage_times import StageTimes
 from gateway.routes.services import Services
-from gateway.telemetry.catalogue import Stage
+from gateway.telemetry.catalogue import OTHER, Stage
 
 ROUTE = "/v1/chat/completions"
 
@@ -41,10 +39,10 @@ class ChatCompletions:
                 caller = services.authentication.known(scope)
                 services.shutdown.refuse_new()
                 require(caller, KeyScope.INFERENCE)
-                request = await self._understand(scope, receive, state, share, times)
+                request = await self._understand(scope, receive, state, share, times, caller.key_id)
                 services.shutdown.refuse_new()
                 key = b"%b\0%b" % (caller.tenant.encode(), request.subject)
-                prompt = limits.prompt_tokens(request)
+                prompt = limit_policy.prompt_tokens(request)
                 engine = services.pool.pick(request.model, key, prompt)
             except ClientLeft:
                 return  # in its own body or before its pictures were ready: there is nobody to answer and nothing was asked
@@ -52,7 +50,9 @@ class ChatCompletions:
                 bounds = services.limits.of(caller) if caller else ()
                 await deny(services.ledger, error, state, route=ROUTE, caller=caller, bounds=bounds)
                 raise
-            tokens = limits.reservation(request, prompt, services.limits.unnamed_answer_tokens, engine.max_model_len)
+            tokens = limit_policy.reservation(
+                request, prompt, services.limits.unnamed_answer_tokens, engine.max_model_len
+            )
             exchange = Exchange(
                 state.request_id, caller, ROUTE, state.client_ip, state.peer, request, tokens, times, engine=engine.name
             )
@@ -61,7 +61,7 @@ class ChatCompletions:
             await services.relay.run(exchange, engine, key, share, state.connection, send)
 
     async def _understand(
-        self, scope: Scope, receive: Receive, state: RequestState, share: MemoryShare, times: StageTimes
+        self, scope: Scope, receive: Receive, state: RequestState, share: MemoryShare, times: StageTimes, key: str
     ) -> ChatRequest:
         services = self._services
         times.enter(Stage.READ)
@@ -69,17 +69,23 @@ class ChatCompletions:
         times.enter(Stage.DOOR)
         times.body_bytes = len(body)
         try:
-            request = parse_chat(body, services.door)
+            request = await services.reader.read(body, services.door, key)
+            if request.ignored:
+                self._note_ignored(request.ignored, state)
             if request.remote:
                 with DisconnectGuard(state.connection):
                     await services.fetcher.fetch(request, share)
-            if request.images:
-                # Decoding and hashing release the GIL: other requests go on meanwhile.
-                await asyncio.to_thread(digest_images, request)
-                if services.image_workers is not None:
-                    with DisconnectGuard(state.connection):
-                        await sanitize(request, services.image_workers, share)
+                await services.reader.digest(request, key)
+            if request.images and services.image_workers is not None:
+                with DisconnectGuard(state.connection):
+                    await sanitize(request, services.image_workers, share, key)
         except DoorError as error:
+            if error.ignored and not state.ignored:
+                self._note_ignored(error.ignored, state)
             kind = TooLarge if error.status == 413 else BadRequest
             raise kind(error.message, param=error.param, code=error.code) from None
         return request
+
+    def _note_ignored(self, names: tuple[str, ...], state: RequestState) -> None:
+        state.ignored = names
+        self._services.metrics.ignored(name if name in SDK_FIELDS else OTHER for name in names)

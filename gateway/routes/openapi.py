@@ -6,10 +6,10 @@ import msgspec
 from fastapi import FastAPI
 
 from gateway.door import DoorLimits, chat_schema
-from gateway.ledger.readers.browse import Query
+from gateway.ledger.readers.browse import RecordQuery
 from gateway.routes.chat_completions import ROUTE as CHAT
 
-_PUBLIC = {"/healthz", "/readyz", "/auth/methods", "/auth/sign-in"}
+_PUBLIC = {"/healthz", "/readyz", "/health", "/ping", "/auth/methods", "/auth/sign-in"}
 _ERROR = {
     "type": "object",
     "required": ["error"],
@@ -63,9 +63,10 @@ def _add(document: dict[str, Any], door: DoorLimits) -> None:
             },
         }
     }
-    errors = {"description": "What went wrong, in OpenAI's shape", "content": {
-        "application/json": {"schema": {"$ref": "#/components/schemas/Error"}}
-    }}  # fmt: skip
+    errors = {
+        "description": "What went wrong, in OpenAI's shape",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+    }
     for path, operations in document["paths"].items():
         for operation in operations.values():
             operation["responses"].pop("422", None)
@@ -75,7 +76,7 @@ def _add(document: dict[str, Any], door: DoorLimits) -> None:
 
 
 def _describe_filters(operation: dict[str, Any]) -> None:
-    (query,), components = msgspec.json.schema_components([Query], ref_template="#/components/schemas/{name}")
+    (query,), components = msgspec.json.schema_components([RecordQuery], ref_template="#/components/schemas/{name}")
     fields = components[query["$ref"].rpartition("/")[2]]["properties"]
     operation["parameters"] = [
         {"name": name, "in": "query", "required": False, "schema": _without_null(schema)}
@@ -96,9 +97,11 @@ def _describe_credentials(operation: dict[str, Any]) -> None:
         "content": {
             "application/json": {
                 "schema": {
-                    "type": "object", "required": ["user", "password"], "additionalProperties": False,
+                    "type": "object",
+                    "required": ["user", "password"],
+                    "additionalProperties": False,
                     "properties": {"user": {**text, "maxLength": 256}, "password": {**text, "maxLength": 1024}},
                 }
             }
         },
-    }  # fmt: skip
+    }

@@ -8,7 +8,7 @@ from fastapi import FastAPI, Response
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 WEB = Path(__file__).parents[1] / "web"
 _SWAGGER = Path(fastapi_offline.__file__).parent / "static"
@@ -41,9 +41,20 @@ def headers(policy: str) -> dict[str, str]:
 def add(app: FastAPI) -> None:
     """The pages and the files that they are made of."""
     for path, (name, policy) in PAGES.items():
-        app.router.routes.append(Route(path, _Page(WEB / name, policy), methods=["GET"]))
-    app.mount("/static", _Files(directory=WEB / "static"))
-    app.mount("/swagger", StaticFiles(directory=_SWAGGER))
+        app.router.routes.append(Route(path, _Whole(_Page(WEB / name, policy)), methods=["GET"]))
+    app.mount("/static", _Whole(_Files(directory=WEB / "static")))
+    app.mount("/swagger", _Whole(StaticFiles(directory=_SWAGGER)))
+
+
+class _Whole:
+    """Files are answered whole: a list of a hundred ranges costs twenty times as much as the file, and no page asks for one."""
+
+    def __init__(self, files: ASGIApp) -> None:
+        self._files = files
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [header for header in scope["headers"] if header[0] != b"range"]
+        await self._files({**scope, "headers": headers}, receive, send)
 
 
 class _Page:

@@ -14,9 +14,11 @@ from gateway.keys.store import KeyStore
 from gateway.ledger.client.async_client import LedgerClient
 from gateway.ledger.client.reader_client import ReaderClient
 from gateway.people.authentication import PeopleAuthentication
-from gateway.relay.limits import LimitPolicy
+from gateway.relay.limit_policy import LimitPolicy
 from gateway.relay.relay import Relay
 from gateway.routes.authentication import Authentication
+from gateway.routes.body_parser import BodyReader
+from gateway.routes.cors import CrossOriginPolicy
 from gateway.telemetry.counters import Metrics
 
 
@@ -32,9 +34,11 @@ class Services:
     metrics: Metrics
     authentication: Authentication
     relay: Relay
+    reader: BodyReader
     memory: MemoryBudget
     shutdown: Shutdown
     proxies: TrustedProxies
+    cors: CrossOriginPolicy
     image_workers: WorkerPool | None
     fetcher: Fetcher
     people: PeopleAuthentication | None

@@ -36,6 +36,14 @@ class Credentials(msgspec.Struct, forbid_unknown_fields=True):
 _credentials = msgspec.json.Decoder(Credentials).decode
 
 
+def understood(body: bytes) -> Credentials:
+    """A name and a password. Raises BadRequest, never with the text itself: it holds a password."""
+    try:
+        return _credentials(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f'send {{"user": ..., "password": ...}}, neither of them empty ({_where(error)})') from None
+
+
 def add(app: FastAPI, services: Services) -> None:
     """Add the three routes; where nobody can sign in by name they say so."""
 
@@ -61,18 +69,10 @@ def add(app: FastAPI, services: Services) -> None:
         _refuse_others(people, request)
         try:
             with MemoryShare(services.memory) as share:
-                body = await read_body(
-                    request.scope, request.receive, share, MOST_BODY_BYTES, services.body_timeout_s
-                )  # fmt: skip
+                body = await read_body(request.scope, request.receive, share, MOST_BODY_BYTES, services.body_timeout_s)
         except ClientLeft:
             return Response(status_code=CLIENT_LEFT_STATUS)  # to nobody
-        try:
-            given = _credentials(body)
-        except msgspec.DecodeError as error:
-            # Never the text itself: it holds a password.
-            raise BadRequest(
-                f'send {{"user": ..., "password": ...}}, neither of them empty ({_where(error)})'
-            ) from None
+        given = understood(body)
         try:
             person = await people.person_by_password(state_of(request.scope).client_ip, given.user, given.password)
         except OverLimit:
@@ -85,8 +85,9 @@ def add(app: FastAPI, services: Services) -> None:
             structlog.get_logger().error("the directory did not answer", reason=str(away))
             raise Unavailable(
                 "the organisation's directory does not answer; try again soon, or use an API key",
-                code="directory_away", retry_after_s=5,
-            ) from None  # fmt: skip
+                code="directory_away",
+                retry_after_s=5,
+            ) from None
         return await _begin(services, people, request, person, DIRECTORY)
 
     @app.post("/auth/sign-out", summary="End the session")
@@ -129,8 +130,9 @@ async def _begin(
     except LedgerUnavailable:
         raise Unavailable(
             "the audit log does not answer, and nobody signs in without a record; try again soon",
-            code="audit_unavailable", retry_after_s=1,
-        ) from None  # fmt: skip
+            code="audit_unavailable",
+            retry_after_s=1,
+        ) from None
     before = people.token(request.scope)
     if before is not None:
         people.sessions.end(before)
@@ -150,20 +152,29 @@ def _shown(token: str, session: Session) -> dict[str, Any]:
     person = session.person
     until = datetime.fromtimestamp(session.ends_at_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     return {
-        "name": person.name, "id": person.person_id, "tenant": person.tenant, "scopes": sorted(person.scopes),
-        "csrf": csrf_of(token), "until": until,
-    }  # fmt: skip
+        "name": person.name,
+        "id": person.person_id,
+        "tenant": person.tenant,
+        "scopes": sorted(person.scopes),
+        "csrf": csrf_of(token),
+        "until": until,
+    }
 
 
 async def _record(services: Services, request: Request, event: Literal["created", "revoked"], session: Session) -> None:
     person = session.person
     facts: dict[str, Fact] = {
-        "what": "session", "session": session.session_id, "name": person.name, "tenant": person.tenant,
-        "scopes": " ".join(sorted(person.scopes)), "ip": state_of(request.scope).client_ip, "ends_at_s": int(session.ends_at_s),
-    }  # fmt: skip
+        "what": "session",
+        "session": session.session_id,
+        "name": person.name,
+        "tenant": person.tenant,
+        "scopes": " ".join(sorted(person.scopes)),
+        "ip": state_of(request.scope).client_ip,
+        "ends_at_s": int(session.ends_at_s),
+    }
     await services.ledger.key_event(KeyEvent(event, person.person_id, session.via, facts))
 
 
-def _where(error: msgspec.DecodeError) -> str:
+def _where(error: Exception) -> str:
     text = str(error)
     return text.rpartition(" - at ")[2] if " - at " in text else "it is not JSON of that form"

@@ -3,14 +3,14 @@
 gateway.telemetry.counters counts what workers do; gateway.telemetry.collector finds out the rest (``asked``) when it is scraped.
 
 A label is an enum's word, a route template or a name that was configured or is served, never what a client wrote: past
-``MOST_NAMES`` of one kind, and for a model that is not served, it is ``other``. READMEs list every metric; a test compares.
+``MOST_NAMES`` of one kind, and for a model that is not served, it is ``other``. docs/reference lists every metric; a test compares.
 """
 
 import enum
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.ledger.client.figures import BATCH_BOUNDS, COMMIT_BOUNDS
+from gateway.ledger.client.statistics import BATCH_BOUNDS, COMMIT_BOUNDS
 
 OTHER = "other"
 MOST_NAMES = 1000  # of models, engines and tenants, each
@@ -43,7 +43,7 @@ class Outcome(enum.StrEnum):
     TIMED_OUT = "timed_out"
 
 
-class Standing(enum.StrEnum):
+class HealthState(enum.StrEnum):
     """How one worker sees an engine; gateway/engines/health.py draws the ways between them."""
 
     UNPROVEN = "unproven"
@@ -100,14 +100,18 @@ class Definition:
 
 
 # From a door that refuses at once to a long document: seconds.
+# fmt: off
 STAGES: Buckets = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300,
-)  # fmt: skip
+)
+# fmt: on
 WHOLE: Buckets = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1800)
 FIRST: Buckets = (0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 30, 60, 120)
+# fmt: off
 TOKENS_APART: Buckets = (
     0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5,
-)  # fmt: skip
+)
+# fmt: on
 SILENCE: Buckets = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 DISK: Buckets = COMMIT_BOUNDS
 BATCH: Buckets = BATCH_BOUNDS
@@ -132,6 +136,7 @@ def _seconds(name: str, text: str, buckets: Buckets, *labels: str) -> Definition
 REQUESTS = (
     _counter("vitrine_requests_total", "HTTP requests answered.", "route", "method", "status"),
     _counter("vitrine_refused_total", "Refusals by the door, a limit, a full queue or the connection manager.", "code"),
+    _counter("vitrine_ignored_fields_total", "Unknown fields of requests that were ignored, by name.", "field"),
     _counter("vitrine_authentication_failures_total", "Requests without a key that is good.", "reason"),
     _gauge("vitrine_connections", "Open connections."),
 )
@@ -139,19 +144,32 @@ EXCHANGES = (
     _counter("vitrine_exchanges_total", "Exchanges with an engine, by how they ended.", "route", "model", "outcome"),
     _gauge("vitrine_exchanges_in_flight", "Exchanges that are going on."),
     _seconds("vitrine_exchange_seconds", "From the request's head to the last byte of its answer.", WHOLE, "model"),
-    _seconds("vitrine_stage_seconds", "Time in each stage of an exchange; all stages are the whole.", STAGES, "model", "stage"),
+    _seconds(
+        "vitrine_stage_seconds",
+        "Time in each stage of an exchange; all stages are the whole.",
+        STAGES,
+        "model",
+        "stage",
+    ),
     _seconds("vitrine_queue_seconds", "From the request's turn being asked for to its turn.", WHOLE, "model"),
     _seconds("vitrine_first_byte_seconds", "From the request's head to the first byte of its answer.", FIRST, "model"),
     _seconds("vitrine_first_token_seconds", "From the request's head to the first token of a stream.", FIRST, "model"),
-    _seconds("vitrine_between_tokens_seconds", "A stream's time after its first token, by token: its mean.", TOKENS_APART, "model"),
+    _seconds(
+        "vitrine_between_tokens_seconds",
+        "A stream's time after its first token, by token: its mean.",
+        TOKENS_APART,
+        "model",
+    ),
     _seconds("vitrine_longest_silence_seconds", "A stream's longest time between two pieces.", SILENCE, "model"),
     _counter("vitrine_tokens_total", "Tokens as the engine counted them.", "model", "direction"),
     _counter("vitrine_images_total", "Pictures that were sent to an engine.", "model"),
     _counter("vitrine_image_bytes_total", "Bytes of these pictures, decoded from base64.", "model"),
     _counter("vitrine_image_pixels_total", "Pixels of these pictures.", "model"),
-    _counter("vitrine_relayed_bytes_total", "Bytes of clients' bodies, and of the answers to them.", "model", "direction"),
+    _counter(
+        "vitrine_relayed_bytes_total", "Bytes of clients' bodies, and of the answers to them.", "model", "direction"
+    ),
     _gauge("vitrine_held_bytes", "Bytes of bodies in memory."),
-)  # fmt: skip
+)
 LIMITS = (
     _counter("vitrine_limits_hit_total", "Requests that a limit refused.", "limit", "scope"),
     _counter("vitrine_shared_limits_failures_total", "Words to the shared limits that got no answer in time."),
@@ -172,16 +190,30 @@ ENGINES = (
     _gauge("vitrine_engine_draining", "Whether the engine gets nothing new.", "engine", mode="livemax"),
     _counter("vitrine_engine_choices_total", "Exchanges given to each engine, and why it was chosen.", "engine", "why"),
     _counter("vitrine_engine_failures_total", "Times that an engine failed an exchange.", "engine", "what"),
-    _counter("vitrine_engine_probes_total", "Probes of an engine that answered nobody for a while.", "engine", "result"),
+    _counter(
+        "vitrine_engine_probes_total", "Probes of an engine that answered nobody for a while.", "engine", "result"
+    ),
     _counter("vitrine_retries_total", "Requests that another engine was asked after this one failed.", "engine"),
-    _gauge("vitrine_engine_certificate_expiry_timestamp_seconds", "When the certificate of an engine over TLS ends.", "engine",
-           mode="livemostrecent"),
-    _asked("vitrine_engine_isolated", "Whether an engine of this host has a network of its own with no way out.", "engine"),
-    _counter("vitrine_engine_egress_attempts_total", "Packets of an engine that found no route out of its network.", "engine",
-             asked=True),
-    _counter("vitrine_engine_restarts_total", "Restarts of an engine of this host by its supervisor.", "engine", asked=True),
+    _gauge(
+        "vitrine_engine_certificate_expiry_timestamp_seconds",
+        "When the certificate of an engine over TLS ends.",
+        "engine",
+        mode="livemostrecent",
+    ),
+    _asked(
+        "vitrine_engine_isolated", "Whether an engine of this host has a network of its own with no way out.", "engine"
+    ),
+    _counter(
+        "vitrine_engine_egress_attempts_total",
+        "Packets of an engine that found no route out of its network.",
+        "engine",
+        asked=True,
+    ),
+    _counter(
+        "vitrine_engine_restarts_total", "Restarts of an engine of this host by its supervisor.", "engine", asked=True
+    ),
     _asked("vitrine_certificate_expiry_timestamp_seconds", "When the gateway's own certificate for engines ends."),
-)  # fmt: skip
+)
 LEDGER = (
     _counter("vitrine_ledger_failures_total", "Calls to the audit log without a durable answer in time.", "call"),
     _seconds("vitrine_ledger_call_seconds", "From asking the audit log to its durable answer.", DISK, "call"),
@@ -200,10 +232,15 @@ LEDGER = (
     _asked("vitrine_ledger_free_bytes", "Free bytes on the log's disk."),
     _asked("vitrine_ledger_disk_bytes", "Size of the log's disk."),
     _asked("vitrine_ledger_start_timestamp_seconds", "When the audit log was started."),
-    _counter("vitrine_ledger_errors_total", "Anchors, seals and other work beside the log that failed.", "what", asked=True),
-    _counter("vitrine_integrity_alarms_total", "Integrity records since the audit log's start: a file or a connection is not "
-             "what it should be.", asked=True),
-)  # fmt: skip
+    _counter(
+        "vitrine_ledger_errors_total", "Anchors, seals and other work beside the log that failed.", "what", asked=True
+    ),
+    _counter(
+        "vitrine_integrity_alarms_total",
+        "Integrity records since the audit log's start: a file or a connection is not what it should be.",
+        asked=True,
+    ),
+)
 PROCESSES = (
     _asked("vitrine_keys", "API keys by their state.", "state"),
     _gauge("vitrine_loop_lag_seconds", "How late the busiest worker's event loop is.", mode="livemax"),

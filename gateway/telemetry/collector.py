@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from gateway.ledger.client.blocking_client import ask_ledger
-from gateway.ledger.client.figures import Figures, FiguresAsk, Spread
+from gateway.ledger.client.statistics import HistogramData, LedgerStatistics, StatisticsAsk
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.telemetry import catalogue
 
@@ -33,7 +33,7 @@ class WorkerCounts:
     restarts: int
 
 
-class Namespace(Protocol):
+class NamespaceView(Protocol):
     @property
     def isolated(self) -> bool: ...
 
@@ -48,7 +48,7 @@ class EngineFacts(Protocol):
     def restarts(self) -> int: ...
 
     @property
-    def namespace(self) -> Namespace | None: ...
+    def namespace(self) -> NamespaceView | None: ...
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,11 @@ class ScrapeCollector(Collector):
 
 def _of_ledger(socket: Path) -> Iterator[Metric]:
     try:
-        found = ask_ledger(socket, FiguresAsk(), LEDGER_DEADLINE_S)
+        found = ask_ledger(socket, StatisticsAsk(), LEDGER_DEADLINE_S)
     except LedgerUnavailable:
         found = None
     yield _plain("vitrine_ledger_up", found is not None)
-    if not isinstance(found, Figures):
+    if not isinstance(found, LedgerStatistics):
         return
     yield _spread("vitrine_ledger_commit_seconds", found.commit_s)
     yield _spread("vitrine_ledger_batch_records", found.batch)
@@ -146,7 +146,7 @@ def _labelled(name: str, values: Mapping[tuple[str, ...], float]) -> Metric:
     return family
 
 
-def _spread(name: str, spread: Spread) -> Metric:
+def _spread(name: str, spread: HistogramData) -> Metric:
     one = _DEFINITIONS[name]
     total, buckets = 0, []
     for bound, count in zip((*map(str, spread.bounds), "+Inf"), spread.counts, strict=True):

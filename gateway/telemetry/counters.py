@@ -20,14 +20,16 @@ from gateway.front.errors import EngineBroke, GatewayError, TimedOut
 from gateway.ledger.client.async_client import CALLS, What
 from gateway.ledger.client.messages import LIMIT_NAMES
 from gateway.telemetry import catalogue
-from gateway.telemetry.catalogue import MOST_NAMES, OTHER, EngineFailure, RoutingReason, SignInFailure, Standing
+from gateway.telemetry.catalogue import MOST_NAMES, OTHER, EngineFailure, HealthState, RoutingReason, SignInFailure
 from gateway.telemetry.ended_exchange import EndedExchange
 from gateway.telemetry.series import ModelSeries, QuickHistogram, SeriesValue, TenantSeries, series_value
 
 FOLLOW_EVERY_S = 0.25
 
 
-class Queue(Protocol):
+class QueueView(Protocol):
+    """How much waits and works at an engine, or may."""
+
     @property
     def waiting(self) -> int: ...
 
@@ -38,19 +40,19 @@ class Queue(Protocol):
     def tokens(self) -> int: ...
 
 
-class Health(Protocol):
+class HealthView(Protocol):
     @property
-    def standing(self) -> Standing: ...
+    def standing(self) -> HealthState: ...
 
 
-class Engine(Protocol):
+class EngineView(Protocol):
     """An engine as far as it is counted."""
 
     @property
-    def queue(self) -> Queue: ...
+    def queue(self) -> QueueView: ...
 
     @property
-    def health(self) -> Health: ...
+    def health(self) -> HealthView: ...
 
     @property
     def ready(self) -> bool: ...
@@ -62,39 +64,28 @@ class Engine(Protocol):
     def certificate_ends_s(self) -> float | None: ...
 
 
-class Bounds(Protocol):
-    @property
-    def waiting(self) -> int: ...
-
-    @property
-    def exchanges(self) -> int: ...
-
-    @property
-    def tokens(self) -> int: ...
-
-
-class Pool(Protocol):
+class PoolView(Protocol):
     """The engines of one worker."""
 
     @property
-    def bounds(self) -> Bounds: ...
+    def bounds(self) -> QueueView: ...
 
     @property
-    def engines(self) -> Mapping[str, Engine]: ...
+    def engines(self) -> Mapping[str, EngineView]: ...
 
     def served(self) -> Iterable[str]: ...
 
 
 @dataclass(frozen=True)
-class Followed:
+class PolledSources:
     """What is looked at again and again: the engines, the bytes that are held, and whether the ledger is connected."""
 
-    pool: Pool
+    pool: PoolView
     held_bytes: Callable[[], int]
     ledger_connected: Callable[[], bool]
 
 
-_LOADS: dict[str, Callable[[Engine], float]] = {
+_LOADS: dict[str, Callable[[EngineView], float]] = {
     "vitrine_queue_waiting": lambda engine: engine.queue.waiting,
     "vitrine_busy_exchanges": lambda engine: engine.queue.exchanges,
     "vitrine_busy_tokens": lambda engine: engine.queue.tokens,
@@ -148,6 +139,11 @@ class Metrics:
         if 400 <= error.status < 500 or error.status == 503:
             self._counter("vitrine_refused_total").labels(error.code or error.type).inc()
 
+    def ignored(self, fields: Iterable[str]) -> None:
+        """Count fields of one request that were ignored; each is a name of a fixed list, or ``other``."""
+        for name in fields:
+            self._counter("vitrine_ignored_fields_total").labels(name).inc()
+
     def dismissed(self) -> None:
         """A connection without a request made room for another."""
         self._counter("vitrine_refused_total").labels("dismissed").inc()
@@ -200,7 +196,7 @@ class Metrics:
 
     # What goes on
 
-    async def follow(self, followed: Followed, route: str) -> None:
+    async def follow(self, followed: PolledSources, route: str) -> None:
         """Say how much works and waits, until cancelled; ``route`` is what exchanges come by."""
         pool, bounds = followed.pool, followed.pool.bounds
         self._gauge("vitrine_queue_bound").set(bounds.waiting)
@@ -220,10 +216,10 @@ class Metrics:
             await asyncio.sleep(FOLLOW_EVERY_S)
             lag.set(max(0.0, time.monotonic() - due_s))
 
-    def _say(self, name: str, engine: Engine) -> None:
+    def _say(self, name: str, engine: EngineView) -> None:
         for metric, read in _LOADS.items():
             self._gauge(metric).labels(name).set(read(engine))
-        for standing in Standing:
+        for standing in HealthState:
             self._gauge("vitrine_engine_standing").labels(name, standing).set(engine.health.standing is standing)
         if engine.certificate_ends_s is not None:
             expiry = self._gauge("vitrine_engine_certificate_expiry_timestamp_seconds")
@@ -233,7 +229,7 @@ class Metrics:
         # It keeps its series, at nothing: its name was configured.
         for metric in _LOADS:
             self._gauge(metric).labels(name).set(0)
-        for standing in Standing:
+        for standing in HealthState:
             self._gauge("vitrine_engine_standing").labels(name, standing).set(0)
 
     # Series

@@ -111,7 +111,7 @@ class _Handler(WSGIRequestHandler):
 
 
 @dataclass
-class _Guest:
+class _ScrapeConnection:
     """One connection: how long it may stay, and whether it may be sent away for another."""
 
     until_s: float
@@ -126,7 +126,7 @@ class _Server(ThreadingMixIn, WSGIServer):
     request_queue_size = MOST_CONNECTIONS
 
     def __init__(self, *where: Any) -> None:
-        self._guests: dict[Any, _Guest] = {}
+        self._guests: dict[Any, _ScrapeConnection] = {}
         self._lock = Lock()
         super().__init__(*where)
 
@@ -144,7 +144,7 @@ class _Server(ThreadingMixIn, WSGIServer):
                 if silent is None or len(self._guests) >= MOST_CONNECTIONS + LEAVING:
                     return False
                 self._send_away(silent)
-            self._guests[request] = _Guest(time.monotonic() + REQUEST_S)
+            self._guests[request] = _ScrapeConnection(time.monotonic() + REQUEST_S)
         return True
 
     def asked(self, request: Any) -> None:

@@ -7,6 +7,8 @@ import sys
 
 import structlog
 
+from gateway.ledger.format.printable import printable_event, printable_traceback
+
 
 def configure() -> None:
     """Set up structlog for this process."""
@@ -15,9 +17,8 @@ def configure() -> None:
             structlog.processors.add_log_level,
             structlog.dev.set_exc_info,
             structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=True),
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback
-            ),
+            printable_event,
+            structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=printable_traceback),
         ],
         wrapper_class=structlog.make_filtering_bound_logger("info"),
     )

@@ -17,7 +17,7 @@ _write = struct.Struct("d").pack_into
 
 
 class SeriesValue:
-    """One series_value of a series. Added to here alone, by the event loop's thread, it needs no lock; a scrape reads it whole."""
+    """One number of a series. Added to here alone, by the event loop's thread, it needs no lock; a scrape reads it whole."""
 
     __slots__ = ("_value",)
 
@@ -47,7 +47,7 @@ class _InFile(SeriesValue):
 
 
 class QuickHistogram:
-    """A histogram's series. The library's own ``observe`` looks at each bound in turn and takes a lock for each series_value."""
+    """A histogram's series. The library's own ``observe`` looks at each bound in turn and takes a lock for each number."""
 
     __slots__ = ("_bounds", "_buckets", "_sum")
 

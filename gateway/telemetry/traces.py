@@ -125,20 +125,34 @@ class Traces:
         moments.append(round(exchange.ended_s * 1e9) + behind_ns)
         found = [
             ReadableSpan(
-                f"{OPERATION} {exchange.model}", whole, parent, self._resource, _attributes(exchange), kind=SpanKind.SERVER,
+                f"{OPERATION} {exchange.model}",
+                whole,
+                parent,
+                self._resource,
+                _attributes(exchange),
+                kind=SpanKind.SERVER,
                 status=Status(StatusCode.ERROR if exchange.outcome in _FAULTS else StatusCode.UNSET),
-                start_time=moments[0], end_time=moments[-1], instrumentation_scope=self._scope,
+                start_time=moments[0],
+                end_time=moments[-1],
+                instrumentation_scope=self._scope,
             )
-        ]  # fmt: skip
+        ]
         for (stage, _), from_ns, until_ns in zip(exchange.stages, moments, moments[1:], strict=False):
             own = SpanContext(trace, self._ids.generate_span_id(), is_remote=False, trace_flags=_SAMPLED)
             kind = SpanKind.CLIENT if stage is Stage.ENGINE else SpanKind.INTERNAL
             found.append(
                 ReadableSpan(
-                    str(stage), own, whole, self._resource, {}, kind=kind, start_time=from_ns, end_time=until_ns,
+                    str(stage),
+                    own,
+                    whole,
+                    self._resource,
+                    {},
+                    kind=kind,
+                    start_time=from_ns,
+                    end_time=until_ns,
                     instrumentation_scope=self._scope,
                 )
-            )  # fmt: skip
+            )
         return found
 
 

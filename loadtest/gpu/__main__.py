@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from loadtest import crowd
-from loadtest.faults import LoadTestError, WrongUsage
+from loadtest import client_processes
+from loadtest.errors import LoadTestError, WrongUsage
 from loadtest.gpu import report
 from loadtest.gpu.host import make_up_for_the_installation
 from loadtest.gpu.measure import Bench
@@ -31,7 +31,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Where results, logs and samples go.")],
     variants: Annotated[Path, typer.Option(help="What is tried.")] = Path(__file__).parent / "h100.toml",
     only: Annotated[list[str] | None, typer.Option(help="Only this variant; repeat for several, in order.")] = None,
-    budget_s: Annotated[float, typer.Option(help="Seconds in all.", min=10)] = 1700.0,
+    budget_s: Annotated[float, typer.Option(help="Seconds in all.", min=10, max=7 * 86_400)] = 1700.0,
     place: Annotated[Path, typer.Option(help="State, and caches that are kept from start to start.")] = Path(
         ".vitrine/cache/gpu"
     ),
@@ -74,7 +74,15 @@ def main(
         print(f"{time.monotonic() - began:6.0f} s  {name}: {label} {_short(found)}", flush=True)
 
     bench = Bench(
-        campaign, model.absolute(), place, out, list(words), crowd.processes_for(processes), isolation, left_s, told
+        campaign,
+        model.absolute(),
+        place,
+        out,
+        list(words),
+        client_processes.processes_for(processes),
+        isolation,
+        left_s,
+        told,
     )
     try:
         bench.try_the_gateway()

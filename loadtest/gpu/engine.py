@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from loadtest.cores import tree
-from loadtest.faults import LoadTestError
+from loadtest.errors import LoadTestError
 from loadtest.gpu.http import get
 from loadtest.gpu.variants import Campaign, Variant
 
@@ -21,7 +21,7 @@ _STOP_S = 20.0
 _TAIL = 40
 
 
-class Engine:
+class GpuEngine:
     """A running one. ``started_s`` is how long it took to be ready; ``log`` all that it said."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", socket: Path, log: Path, started_s: float) -> None:
@@ -39,7 +39,7 @@ class Engine:
 @contextlib.contextmanager
 def running(
     campaign: Campaign, variant: Variant, model: Path, home: Path, log: Path, isolation: str, within_s: float
-) -> Iterator[list[Engine]]:
+) -> Iterator[list[GpuEngine]]:
     """All that the variant wants, started together. ``log`` is the first one's; the others' have their number in the name.
 
     Raises LoadTestError with the last lines of its output if one is not ready in time or ends before.
@@ -50,7 +50,7 @@ def running(
         for number in range(variant.engines):
             own = log if number == 0 else log.with_suffix(f".{number}{log.suffix}")
             process, socket = stack.enter_context(_started(campaign, variant, model, home, own, isolation, number))
-            engines.append(Engine(process, socket, own, 0.0))
+            engines.append(GpuEngine(process, socket, own, 0.0))
         for number, engine in enumerate(engines):
             _await(engine.process, engine.socket, engine.log, before + min(within_s, campaign.start_s))
             engine.started_s = time.monotonic() - before
@@ -68,17 +68,32 @@ def _started(
         left_over.unlink()
     socket = folder / "engine.sock"
     words = [
-        sys.executable, "-m", "serve.launcher", isolation, str(os.getpid()), str(model), "--uds", str(socket),
-        "--served-model-name", campaign.served_name, "--no-enable-log-requests", "--disable-uvicorn-access-log",
+        sys.executable,
+        "-m",
+        "serve.launcher",
+        isolation,
+        str(os.getpid()),
+        str(model),
+        "--uds",
+        str(socket),
+        "--served-model-name",
+        campaign.served_name,
+        "--no-enable-log-requests",
+        "--disable-uvicorn-access-log",
         *campaign.arguments(variant),
-    ]  # fmt: skip
+    ]
     with log.open("wb") as file:
         file.write(f"{' '.join(words)}\n".encode())
         file.flush()
         process = subprocess.Popen(
-            words, env=_environment(campaign, variant, home, number), cwd=TOP, stdin=subprocess.DEVNULL, stdout=file,
-            stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+            words,
+            env=_environment(campaign, variant, home, number),
+            cwd=TOP,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     try:
         yield process, socket
     finally:
@@ -97,11 +112,21 @@ def _environment(campaign: Campaign, variant: Variant, home: Path, number: int) 
     # One for all variants: what was compiled for one is there for the next. Not for all engines: they would write it at once.
     cache = home.parent / ("cache" if number == 0 else f"cache-{number}")
     return {
-        **kept, "PYTHONUNBUFFERED": "1", "VLLM_CACHE_ROOT": str(cache / "vllm"), "TRITON_CACHE_DIR": str(cache / "triton"),
-        "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"), "VLLM_HOST_IP": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo",
-        "NCCL_SOCKET_IFNAME": "lo", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_PLUGINS": "",
-        **campaign.environment, **variant.environment,
-    }  # fmt: skip
+        **kept,
+        "PYTHONUNBUFFERED": "1",
+        "VLLM_CACHE_ROOT": str(cache / "vllm"),
+        "TRITON_CACHE_DIR": str(cache / "triton"),
+        "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
+        "VLLM_HOST_IP": "127.0.0.1",
+        "GLOO_SOCKET_IFNAME": "lo",
+        "NCCL_SOCKET_IFNAME": "lo",
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "VLLM_PLUGINS": "",
+        **campaign.environment,
+        **variant.environment,
+    }
 
 
 def _await(process: "subprocess.Popen[bytes]", socket: Path, log: Path, end: float) -> None:
@@ -127,10 +152,19 @@ def _why(log: Path) -> str:
 def _tell(folder: Path, campaign: Campaign, number: int) -> None:
     """The state file, as a supervisor writes it: the gateway looks for nothing else."""
     state = {
-        "schema": 1, "number": number, "phase": "ready", "message": "", "profile": "loadtest",
-        "served_names": [campaign.served_name], "supervisor_pid": 0, "manifest_root": "", "flags_digest": "",
-        "ready_since_s": time.time(), "started_at_s": time.time(), "max_model_len": campaign.max_model_len,
-    }  # fmt: skip
+        "schema": 1,
+        "number": number,
+        "phase": "ready",
+        "message": "",
+        "profile": "loadtest",
+        "served_names": [campaign.served_name],
+        "supervisor_pid": 0,
+        "manifest_root": "",
+        "flags_digest": "",
+        "ready_since_s": time.time(),
+        "started_at_s": time.time(),
+        "max_model_len": campaign.max_model_len,
+    }
     (folder / "state.tmp").write_text(json.dumps(state))
     (folder / "state.tmp").replace(folder / "state.json")
 

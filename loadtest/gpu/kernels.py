@@ -74,13 +74,17 @@ def configured(model: Path, flags: dict[str, Any]) -> VllmConfig:
         return config
 
     arguments = EngineArgs(
-        model=str(model), load_format="dummy", max_model_len=4096, hf_overrides=shorter,
-        limit_mm_per_prompt={"image": 8, "video": 0}, **flags,
-    )  # fmt: skip
+        model=str(model),
+        load_format="dummy",
+        max_model_len=4096,
+        hf_overrides=shorter,
+        limit_mm_per_prompt={"image": 8, "video": 0},
+        **flags,
+    )
     return arguments.create_engine_config()
 
 
-class Clock:
+class KernelClock:
     """Times work on the card. ``cuda`` False: on a processor, without graphs, to try this program where there is no card."""
 
     def __init__(self, cuda: bool) -> None:
@@ -131,7 +135,7 @@ class Clock:
             torch.cuda.synchronize()
 
 
-def encoder(model: Any, config: VllmConfig, clock: Clock, photos: int) -> dict[str, Any]:
+def encoder(model: Any, config: VllmConfig, clock: KernelClock, photos: int) -> dict[str, Any]:
     """Of a batch of photos of 560×840: the encoder as a graph and launched, and the positions, which no graph has."""
     visual = model.visual
     vision = config.model_config.hf_config.vision_config
@@ -152,7 +156,7 @@ def encoder(model: Any, config: VllmConfig, clock: Clock, photos: int) -> dict[s
     }
 
 
-def matrices(model: Any, config: VllmConfig, clock: Clock, tokens: int, layers: int) -> float:
+def matrices(model: Any, config: VllmConfig, clock: KernelClock, tokens: int, layers: int) -> float:
     """Milliseconds of the four matrices of every layer, one after the other, so that none stays in the card's cache."""
     layer = model.language_model.model.layers[0]
     device = model.visual.device
@@ -184,7 +188,7 @@ def main(
     os.environ["VLLM_PLUGINS"] = "vitrine" if plugin else ""  # read when vLLM first makes a configuration
     make_up_for_the_installation(Path(tempfile.mkdtemp()))
     cuda = torch.cuda.is_available()
-    clock = Clock(cuda)
+    clock = KernelClock(cuda)
     if cuda:
         torch.cuda.set_device(0)
     batches = [int(word) for word in photos.split(",")]
@@ -202,7 +206,7 @@ def main(
     print(_tables(found, batches))
 
 
-def _timed(model: Path, setting: Setting, clock: Clock, batches: list[int]) -> dict[str, Any]:
+def _timed(model: Path, setting: Setting, clock: KernelClock, batches: list[int]) -> dict[str, Any]:
     torch._dynamo.reset()
     config = configured(model, setting.flags)
     with set_current_vllm_config(config), torch.inference_mode():

@@ -2,12 +2,27 @@
 
 from typing import Any
 
-from loadtest.table import number
+from loadtest.terminal_report import number
 
 Results = dict[str, dict[str, Any]]
 
-_COLUMNS = ("load", "ok", "failed", "req/s", "steady", "tok/s out", "first p50", "first p99", "gap p50", "gap p99", "tok in",
-            "tok out", "GPU %", "W", "busiest process (cores)")  # fmt: skip
+_COLUMNS = (
+    "load",
+    "ok",
+    "failed",
+    "req/s",
+    "steady",
+    "tok/s out",
+    "first p50",
+    "first p99",
+    "gap p50",
+    "gap p99",
+    "tok in",
+    "tok out",
+    "GPU %",
+    "W",
+    "busiest process (cores)",
+)
 
 
 def variant(name: str, predicts: str, loads: dict[str, Any]) -> str:
@@ -27,12 +42,21 @@ def variant(name: str, predicts: str, loads: dict[str, Any]) -> str:
         card, cores = found["seen"]["card"], found["seen"]["cpu_cores"]
         busiest = max(cores.items(), key=lambda item: item[1], default=("–", 0.0))
         cells = [
-            label, number(found["completed"]), number(sum(found["errors"].values())),
+            label,
+            number(found["completed"]),
+            number(sum(found["errors"].values())),
             *(number(found[key]) for key in ("requests_per_s", "steady_requests_per_s", "tokens_out_per_s")),
-            *(_either(found[key], share) for key in ("first_token_ms", "between_tokens_ms") for share in ("p50", "p99")),
-            number(found["prompt_tokens"]["mean"]), number(found["answer_tokens"]["mean"]),
-            number(card.get("utilization.gpu")), number(card.get("power.draw")), f"{busiest[0]} ({busiest[1]:.2f})",
-        ]  # fmt: skip
+            *(
+                _either(found[key], share)
+                for key in ("first_token_ms", "between_tokens_ms")
+                for share in ("p50", "p99")
+            ),
+            number(found["prompt_tokens"]["mean"]),
+            number(found["answer_tokens"]["mean"]),
+            number(card.get("utilization.gpu")),
+            number(card.get("power.draw")),
+            f"{busiest[0]} ({busiest[1]:.2f})",
+        ]
         lines.append(f"| {' | '.join(cells)} |")
     for label, found in loads.items():
         if step := found.get("step"):
@@ -45,9 +69,10 @@ def variant(name: str, predicts: str, loads: dict[str, Any]) -> str:
 def stages(loads: dict[str, Any]) -> list[str]:
     """Where one request's first token's time goes, alone, as far as the metrics of both sides say; means, in ms."""
     single = {
-        label: found for label, found in loads.items()
+        label: found
+        for label, found in loads.items()
         if found.get("at_once") == 1 and "seen" in found and found["first_token_ms"]["mean"] is not None
-    }  # fmt: skip
+    }
     lines = []
     for label, found in single.items():
         engine = found["seen"]["engine"]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from loadtest.faults import WrongUsage
+from loadtest.errors import WrongUsage
 
 PROFILES = Path(__file__).parents[2] / "serve" / "profiles"
 
@@ -18,7 +18,7 @@ class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Wanted(_Table):
+class WantedLoad(_Table):
     """One load. ``through`` the gateway or ``direct`` to the engine's socket; ``for_s`` is how long it may ask at most.
     ``rate`` is an open loop of so many a second, in place of ``at_once``. ``gateway``: settings for this load alone. ``sample``
     takes stacks of all processes meanwhile; ``trace`` the GPU's kernels, if the variant's flags allow that."""
@@ -57,7 +57,7 @@ class Campaign(_Table):
     base: dict[str, Flag]
     environment: dict[str, str] = {}
     gateway: dict[str, str] = {}
-    loads: dict[str, Wanted]
+    loads: dict[str, WantedLoad]
     variants: dict[str, Variant]
 
     def arguments(self, variant: Variant) -> list[str]:

@@ -182,9 +182,22 @@ def _spy(pid: int, seconds: float, out: Path) -> "subprocess.Popen[bytes] | None
     if program is None:
         return None
     words = [
-        program, "record", "-p", str(pid), "--subprocesses", "-t", "-r", "200", "-d", str(max(1, int(seconds))),
-        "-f", "raw", "-o", str(out), "--nonblocking",
-    ]  # fmt: skip
+        program,
+        "record",
+        "-p",
+        str(pid),
+        "--subprocesses",
+        "-t",
+        "-r",
+        "200",
+        "-d",
+        str(max(1, int(seconds))),
+        "-f",
+        "raw",
+        "-o",
+        str(out),
+        "--nonblocking",
+    ]
     with out.with_suffix(".err").open("wb") as errors:
         return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
 

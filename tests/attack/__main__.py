@@ -11,6 +11,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.attack import costly
 from tests.attack.run import Attack, Siege
 from tests.attack.shield import places
 from tests.deploy.proxies import Proxy
@@ -46,6 +47,7 @@ def main() -> int:
             siege = Siege(gateway, engine, key, wanted.seed)
             siege.good()
             found = [siege.soak(wanted.soak)] if wanted.soak else _all(siege, wanted.inputs)
+            late = [] if wanted.soak else [costly.latest(gateway, key, kind) for kind in costly.kinds()]
             if not wanted.soak:
                 for name in ("haproxy", "nginx"):
                     if shutil.which(name) is None:
@@ -58,7 +60,9 @@ def main() -> int:
                 found.append(Siege(fetching, engine, key).remote(pictures.port))
     print(f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, seed {wanted.seed}")
     print(table(found))
-    wrong = [f"{attack.name}: {line}" for attack in found for line in attack.wrong]
+    if late:
+        print("\n" + costly.table(late))
+    wrong = [f"{attack.name}: {line}" for attack in found for line in attack.wrong] + costly.wrong(late)
     print("\n".join(["", *wrong[:50]]) if wrong else "\nnothing wrong: no field that must not arrived at the engine")
     return 1 if wrong else 0
 

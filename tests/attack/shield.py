@@ -8,15 +8,31 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.gateway.door.bodies import animation, body, image_part, picture, user
-from tests.gateway.door.test_control import SHIELD as FORGING
+from tests.gateway.door.test_control_tokens import SHIELD as FORGING
 from tests.gateway.door.test_fields import ENGINE_FIELDS
 
+# fmt: off
 PATHS = (
     "/invocations", "/inference/v1/generate", "/tokenize", "/detokenize", "/scale_elastic_ep", "/v1/completions", "/v1/embeddings",
     "/pooling", "/score", "/rerank", "/v1/load_lora_adapter", "/sleep", "/wake_up", "/collective_rpc", "/server_info", "/load",
     "/version", "/v1/chat/completions/", "/v1/chat/completions/render", "/v1/responses", "/v1/messages", "//v1/chat/completions",
     "/v1/../v1/chat/completions", "/static/../keys.sqlite", "/static/%2e%2e/%2e%2e/keys.sqlite",
-)  # fmt: skip
+)
+# fmt: on
+
+
+# Stands in every unknown field that passes the door: no engine may read it.
+UNKNOWN = "of-an-unknown-field"
+SAMPLING: dict[str, Any] = {
+    "top_k": 5,
+    "min_p": 0.1,
+    "repetition_penalty": 1.1,
+    "min_tokens": 1,
+    "ignore_eos": False,
+    "stop_token_ids": [7],
+    "skip_special_tokens": True,
+    "do_sample": True,
+}
 
 
 @dataclass(frozen=True)
@@ -39,10 +55,10 @@ def rows() -> Iterator[Row]:
     for name, value in {
         **ENGINE_FIELDS,
         "chat_template_kwargs": {"x": 1},
-        "image_embeds": "AA",
         "audio_embeds": "AA",
     }.items():
-        yield _refused("unknown field", name, body(**{name: value}))
+        yield _refused("field that steers the engine", name, body(**{name: value}))
+    yield from _left_out()
     part = image_part(picture())
     yield _refused("uuid on an image part", "uuid", body(user("a", {**part, "uuid": "someone else's"})))
     for url in (
@@ -122,6 +138,23 @@ def remote_rows(port: int) -> Iterator[Row]:
     ):
         url = form.replace(":9", f":{port}")
         yield _refused("a picture by URL", url, body(user("a", {"type": "image_url", "image_url": {"url": url}})))
+
+
+def _left_out() -> Iterator[Row]:
+    """Unknown fields that are ignored: the request passes, and none of them may be in what the engine reads."""
+    row = "unknown field"
+    for name in ("whatever", "session_id", "provider_options", "thinking_token_budget"):
+        yield _passes(row, name, body(**{name: {"engine": UNKNOWN}}))
+    said = {"role": "assistant", "content": "Red.", "provider_specific_fields": {"a": UNKNOWN}, "id": UNKNOWN}
+    yield _passes(row, "in a message", body("What?", said, "And?"))
+    yield _passes(row, "in a part", body(user({"type": "text", "text": "x", "cache_control": {"type": UNKNOWN}})))
+    shown = {**image_part(picture()), "title": UNKNOWN}
+    yield _passes(row, "in a part with a picture", body(user("a", shown)))
+    tool = {"type": "function", "function": {"name": "f", "notes": UNKNOWN}, "cache_control": UNKNOWN}
+    yield _passes(row, "in a tool", body(tools=[tool]))
+    yield _passes("sampling", "all of it", body(**SAMPLING))
+    marked = b"\xef\xbb\xbf" + json.dumps(body()).encode()
+    yield Row("the body's syntax", "a byte-order mark", marked, (200,), passes=True)
 
 
 def _pictures() -> Iterator[Row]:
@@ -222,7 +255,7 @@ def _syntax(good: bytes) -> Iterator[Row]:
         ("half a surrogate pair", good.replace(b"What", b"\\ud800"), (400,)),
         ("nothing", b"", (400,)),
         ("null", b"null", (400,)),
-        ("a byte-order mark", b"\xef\xbb\xbf" + good, (400,)),
+        ("two byte-order marks", b"\xef\xbb\xbf" * 2 + good, (400,)),
         ("two objects", good + good, (400,)),
         ("a number of 100,000 digits", good[:-1] + b', "seed": ' + b"9" * 100_000 + b"}", (400,)),
         ("text of 3 MB", json.dumps(body("x" * 3_000_000)).encode(), (413, 400)),

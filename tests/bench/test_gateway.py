@@ -10,8 +10,8 @@ import pytest
 
 from bench.gateway import bodies, report
 from bench.gateway.client import Events, WrongAnswer
-from bench.gateway.engine import Engine
-from bench.gateway.scenarios import SCENARIOS, Target, leaving
+from bench.gateway.engine import BenchEngine
+from bench.gateway.scenarios import SCENARIOS, BenchTarget, leaving
 from tests.support.process import run
 
 
@@ -62,8 +62,8 @@ async def test_answers_that_stop_are_a_wrong_answer_for_every_scenario(tmp_path:
         writer.close()
 
     server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
-    target = Target("broken", server.sockets[0].getsockname()[1])
-    async with server, Engine(tmp_path / "engine-0") as engine:
+    target = BenchTarget("broken", server.sockets[0].getsockname()[1])
+    async with server, BenchEngine(tmp_path / "engine-0") as engine:
         for scenario in SCENARIOS:
             with pytest.raises(WrongAnswer, match="broken: the connection was closed"):
                 await scenario.measure(target, engine, 0.2)
@@ -78,13 +78,13 @@ async def test_an_engine_that_is_never_told_is_told_apart(tmp_path: Path) -> Non
         onward.write(await reader.read(1 << 16))
         kept.extend((writer, onward))
 
-    async with Engine(tmp_path / "engine-0") as engine:
+    async with BenchEngine(tmp_path / "engine-0") as engine:
         server = await asyncio.start_server(relay, "127.0.0.1", 0)
         async with server:
-            target = Target("deaf", server.sockets[0].getsockname()[1])
+            target = BenchTarget("deaf", server.sockets[0].getsockname()[1])
             figures = await leaving(stream=False)(target, engine, 0.2)
             assert math.isinf(figures["most_ms"])
-            straight = await leaving(stream=False)(Target("direct", engine.port), engine, 5)
+            straight = await leaving(stream=False)(BenchTarget("direct", engine.port), engine, 5)
             assert straight["most_ms"] < 1000
             for writer in kept:
                 writer.close()

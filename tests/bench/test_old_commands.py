@@ -29,9 +29,14 @@ def test_an_old_command_of_a_package_without_the_bench_says_that_it_is_missing(o
     room = old.partition(".")[0]
     (tmp_path / room).symlink_to(TOP / room)
     done = subprocess.run(
-        [sys.executable, "-S", "-m", old], env={**clean_environment({}), "PYTHONPATH": str(tmp_path)}, cwd=tmp_path,
-        capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
+        [sys.executable, "-S", "-m", old],
+        env={**clean_environment({}), "PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
     assert done.returncode == 1
     assert done.stderr.startswith("error: bench is not installed: ")
     assert done.stderr.count("\n") == 1

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from bench.simulation import PICTURE_TOKENS, Case, Result, main, simulate
+from bench.simulation import PICTURE_TOKENS, Result, SimulatedCase, main, simulate
 from gateway.engines.affinity import LIGHT_TOKENS, SLACK, Policy
 
-HOT = Case(8, Policy.AFFINITY, pictures=500)  # 5 pictures make half of the conversations
+HOT = SimulatedCase(8, Policy.AFFINITY, pictures=500)  # 5 pictures make half of the conversations
 
 
 @pytest.fixture(scope="module")
@@ -23,26 +23,26 @@ def test_nobody_gets_more_than_the_bound_though_one_picture_in_a_hundred_makes_h
 
 
 def test_without_the_bound_it_would_be_seen() -> None:
-    assert simulate(Case(8, Policy.AFFINITY, pictures=500, slack=10.0)).worst_ratio > 2
+    assert simulate(SimulatedCase(8, Policy.AFFINITY, pictures=500, slack=10.0)).worst_ratio > 2
 
 
 def test_gateways_that_see_only_their_own_requests_cannot_hold_it() -> None:
-    assert simulate(Case(8, Policy.AFFINITY, pictures=500, gateways=16)).worst_ratio > SLACK
+    assert simulate(SimulatedCase(8, Policy.AFFINITY, pictures=500, gateways=16)).worst_ratio > SLACK
 
 
 def test_nor_can_those_that_read_the_engines_loads_now_and_then_but_for_those_who_always_know_them() -> None:
-    case = Case(8, Policy.AFFINITY, pictures=500, gateways=16, light_tokens=LIGHT_TOKENS // 16)
+    case = SimulatedCase(8, Policy.AFFINITY, pictures=500, gateways=16, light_tokens=LIGHT_TOKENS // 16)
     assert simulate(replace(case, look_s=0.25)).worst_ratio > SLACK
     assert simulate(replace(case, look_s=0.0)).worst_ratio <= SLACK
 
 
 def test_the_same_seed_gives_the_same_turns_and_another_one_others(hot: Result) -> None:
     assert simulate(HOT).turns == hot.turns
-    assert simulate(Case(8, Policy.AFFINITY, pictures=500, seed=2)).turns != hot.turns
+    assert simulate(SimulatedCase(8, Policy.AFFINITY, pictures=500, seed=2)).turns != hot.turns
 
 
 def test_affinity_finds_more_in_the_caches_and_the_first_token_comes_sooner() -> None:
-    results = {policy: simulate(Case(8, policy)) for policy in Policy}
+    results = {policy: simulate(SimulatedCase(8, policy)) for policy in Policy}
     best = results.pop(Policy.AFFINITY)
     for other in results.values():
         assert best.hit_rate > 2 * other.hit_rate
@@ -50,7 +50,7 @@ def test_affinity_finds_more_in_the_caches_and_the_first_token_comes_sooner() ->
 
 
 def test_a_first_question_about_a_new_picture_finds_nothing_and_one_engine_finds_all_the_rest() -> None:
-    turns = simulate(Case(1, Policy.AFFINITY)).turns
+    turns = simulate(SimulatedCase(1, Policy.AFFINITY)).turns
     first = [turn for turn in turns if turn.prompt_tokens == PICTURE_TOKENS + 64]
     later = [turn for turn in turns if turn.prompt_tokens != PICTURE_TOKENS + 64]
     assert {turn.cached_tokens for turn in first} == {0}
@@ -58,7 +58,7 @@ def test_a_first_question_about_a_new_picture_finds_nothing_and_one_engine_finds
 
 
 def test_an_engine_that_leaves_gets_nothing_until_it_is_back() -> None:
-    result = simulate(Case(4, Policy.AFFINITY, away=(7.0, 10.0)))
+    result = simulate(SimulatedCase(4, Policy.AFFINITY, away=(7.0, 10.0)))
     assert "engine-0" not in {turn.engine for turn in result.between(7.0, 10.0).turns}
     assert "engine-0" in {turn.engine for turn in result.between(5.0, 7.0).turns}
     assert "engine-0" in {turn.engine for turn in result.between(10.0, 15.0).turns}

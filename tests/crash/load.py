@@ -10,10 +10,10 @@ from collections.abc import Callable
 from gateway.ledger.client.async_client import Deadlines, LedgerClient
 from gateway.ledger.client.messages import Receipt
 from gateway.ledger.errors import LedgerUnavailable
-from gateway.ledger.readers.reader import Reader
+from gateway.ledger.readers.reader import LogReader
 from gateway.ledger.readers.verification import Report, verify
 from gateway.ledger.storage.keyring import Keyring
-from gateway.ledger.storage.layout import Layout
+from gateway.ledger.storage.layout import LogLayout
 from tests.support.deadline import eventually
 from tests.support.ledger import Ledger, admit, complete
 
@@ -40,8 +40,9 @@ async def load(ledger: Ledger, *, exchanges: int | None = None, senders: int = 1
     tasks = [asyncio.create_task(sender()) for _ in range(senders)]
     await eventually(
         lambda: ledger.process.poll() is not None or all(task.done() for task in tasks),
-        within_s=45, what="the load or the ledger ended",
-    )  # fmt: skip
+        within_s=45,
+        what="the load or the ledger ended",
+    )
     for task in tasks:
         task.cancel()
     ends = await asyncio.gather(*tasks, return_exceptions=True)
@@ -53,9 +54,9 @@ async def load(ledger: Ledger, *, exchanges: int | None = None, senders: int = 1
 
 def check(ledger: Ledger, acknowledged: Acknowledged) -> Report:
     """Verify the log as it lies there, against the local anchor too, and find every acknowledged record in it."""
-    keyring, layout = Keyring(ledger.home / "ledger-keys"), Layout(ledger.home / "ledger")
+    keyring, layout = Keyring(ledger.home / "ledger-keys"), LogLayout(ledger.home / "ledger")
     report = verify(layout, keyring.verifier(), [keyring.anchor], lambda done, left: None)
-    reader = Reader(layout, keyring.verifier())
+    reader = LogReader(layout, keyring.verifier())
     leaves = reader.leaves(0, reader.size)
     lost = [index for index, leaf in acknowledged if leaves[index * 32 : index * 32 + 32] != leaf]
     assert lost == [], f"acknowledged and lost: {lost[:10]}"

@@ -72,14 +72,23 @@ def selectors(documents: list[Document]) -> list[str]:
             service for service in of_kind(documents, "Service") if wanted.items() <= _labels_of(service).items()
         ]
         known = {port["name"] for service in services for port in service["spec"]["ports"]}
-        found += [f"{named(one)} scrapes port {end['port']}, which no such Service has"
-                  for end in one["spec"]["endpoints"] if end["port"] not in known]  # fmt: skip
-    known_places = {f"{one['metadata']['name']}.vitrine.svc:{port['port']}"
-                    for one in of_kind(documents, "Service") for port in one["spec"]["ports"]}  # fmt: skip
+        found += [
+            f"{named(one)} scrapes port {end['port']}, which no such Service has"
+            for end in one["spec"]["endpoints"]
+            if end["port"] not in known
+        ]
+    known_places = {
+        f"{one['metadata']['name']}.vitrine.svc:{port['port']}"
+        for one in of_kind(documents, "Service")
+        for port in one["spec"]["ports"]
+    }
     for one in of_kind(documents, "ScrapeConfig"):
         places = [urlsplit(where["url"]).netloc for where in one["spec"]["httpSDConfigs"]]
-        found += [f"{named(one)} finds engines at {place}, which is no Service's" for place in places
-                  if place not in known_places]  # fmt: skip
+        found += [
+            f"{named(one)} finds engines at {place}, which is no Service's"
+            for place in places
+            if place not in known_places
+        ]
     return found
 
 
@@ -107,8 +116,11 @@ def named_ports(documents: list[Document]) -> list[str]:
     for one in of_kind(documents, "Service"):
         for pods in selected(documents, one["spec"]["selector"]):
             known = {name for container in containers(pods) for name in ports(container)}
-            found += [f"{named(one)} means port {port['targetPort']} of {named(pods)}, which has none"
-                      for port in one["spec"]["ports"] if port["targetPort"] not in known]  # fmt: skip
+            found += [
+                f"{named(one)} means port {port['targetPort']} of {named(pods)}, which has none"
+                for port in one["spec"]["ports"]
+                if port["targetPort"] not in known
+            ]
     for pods in sets(documents):
         for container in containers(pods):
             for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
@@ -120,15 +132,20 @@ def named_ports(documents: list[Document]) -> list[str]:
         for pods in selected(documents, one["spec"]["podSelector"].get("matchLabels", {})):
             known = {name for container in containers(pods) for name in ports(container)}
             for rule in one["spec"].get("ingress", []):
-                found += [f"{named(one)} lets port {port['port']} in, which {named(pods)} has not"
-                          for port in rule.get("ports", []) if port["port"] not in known]  # fmt: skip
+                found += [
+                    f"{named(one)} lets port {port['port']} in, which {named(pods)} has not"
+                    for port in rule.get("ports", [])
+                    if port["port"] not in known
+                ]
     return found
 
 
 def references(documents: list[Document]) -> list[str]:
     """Each ConfigMap, Secret, claim, volume and Service that is named is there, and each volume is used."""
-    there = {kind: {one["metadata"]["name"] for one in of_kind(documents, kind)}
-             for kind in ("ConfigMap", "PersistentVolumeClaim", "Service")}  # fmt: skip
+    there = {
+        kind: {one["metadata"]["name"] for one in of_kind(documents, kind)}
+        for kind in ("ConfigMap", "PersistentVolumeClaim", "Service")
+    }
     there["Secret"] = SECRETS
     found = []
     for one in sets(documents):
@@ -145,12 +162,18 @@ def references(documents: list[Document]) -> list[str]:
                 wanted.add(("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]))
         for container in containers(one):
             wanted |= {("ConfigMap", source["configMapRef"]["name"]) for source in container.get("envFrom", [])}
-            wanted |= {("Secret", variable["valueFrom"]["secretKeyRef"]["name"])
-                       for variable in container.get("env", []) if "secretKeyRef" in variable.get("valueFrom", {})}  # fmt: skip
+            wanted |= {
+                ("Secret", variable["valueFrom"]["secretKeyRef"]["name"])
+                for variable in container.get("env", [])
+                if "secretKeyRef" in variable.get("valueFrom", {})
+            }
         if one["kind"] == "StatefulSet":
             wanted.add(("Service", one["spec"]["serviceName"]))
-        found += [f"{named(one)} names {kind} {name}, which is not there"
-                  for kind, name in sorted(wanted) if name not in there[kind]]  # fmt: skip
+        found += [
+            f"{named(one)} names {kind} {name}, which is not there"
+            for kind, name in sorted(wanted)
+            if name not in there[kind]
+        ]
     return found
 
 
@@ -169,8 +192,10 @@ def locked(documents: list[Document]) -> list[str]:
         for container in containers(one):
             name = f"{named(one)} {container['name']}"
             if container["securityContext"] != {
-                "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}
-            }:  # fmt: skip
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }:
                 found.append(f"{name} is not locked")
             if not re.search(r":\d[\w.-]*$", container["image"]):
                 found.append(f"{name} has an image without a version")
@@ -183,10 +208,11 @@ def locked(documents: list[Document]) -> list[str]:
 def ways_out(documents: list[Document], pods: Document) -> set[tuple[str, int]] | None:
     """Where a set's pods may connect to: (who, port); None if anywhere, because no policy about egress selects them."""
     policies = [
-        one["spec"] for one in of_kind(documents, "NetworkPolicy")
+        one["spec"]
+        for one in of_kind(documents, "NetworkPolicy")
         if "Egress" in one["spec"]["policyTypes"]
         and one["spec"]["podSelector"].get("matchLabels", {}).items() <= labels(pods).items()
-    ]  # fmt: skip
+    ]
     if not policies:
         return None
     found = set()

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -19,7 +18,7 @@ from gateway.settings import Settings
 from gateway.telemetry.counters import Metrics
 from gateway.telemetry.exporter import PATH
 from serve import profile
-from serve.settings import Settings as EngineSettings
+from serve.settings import EngineSettings
 from tests.deploy.front import front
 from tests.deploy.manifests import SECRETS, Document, containers, faults, labels, named, of_kind, pod, sets, ways_out
 from tests.deploy.proxies import check, needs
@@ -42,6 +41,8 @@ def the(kind: str, name: str, documents: list[Document] = DOCUMENTS) -> Document
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=named)
 def test_each_object_has_the_schema_of_its_kind(document: Document) -> None:
+    import kubernetes_validate  # two seconds, for the process that needs it alone
+
     if document["kind"] in OPERATORS:
         with pytest.raises(kubernetes_validate.SchemaNotFoundError):
             kubernetes_validate.validate(document, "1.37", strict=True)
@@ -51,6 +52,8 @@ def test_each_object_has_the_schema_of_its_kind(document: Document) -> None:
 
 
 def test_the_schemas_are_strict() -> None:
+    import kubernetes_validate
+
     wrong = copy.deepcopy(the("Service", "vitrine"))
     wrong["spec"]["selektor"] = {}
     with pytest.raises(kubernetes_validate.ValidationError):
@@ -74,10 +77,12 @@ BREAKS: dict[str, Callable[[list[Document]], Any]] = {
         selector={"app.kubernetes.io/name": "x"}
     ),
     "has 0 PodDisruptionBudgets": lambda all_: all_.remove(the("PodDisruptionBudget", "vitrine-engine", all_)),
-    "scrapes port m": lambda all_: the("ServiceMonitor", "vitrine-gateway", all_)["spec"].update(endpoints=[{"port": "m"}]),
-    "finds engines at vitrine-metrics.vitrine.svc:9": lambda all_: the("ScrapeConfig", "vitrine-engine", all_)["spec"].update(
-        httpSDConfigs=[{"url": "http://vitrine-metrics.vitrine.svc:9/metrics/engines"}]
+    "scrapes port m": lambda all_: the("ServiceMonitor", "vitrine-gateway", all_)["spec"].update(
+        endpoints=[{"port": "m"}]
     ),
+    "finds engines at vitrine-metrics.vitrine.svc:9": lambda all_: the("ScrapeConfig", "vitrine-engine", all_)[
+        "spec"
+    ].update(httpSDConfigs=[{"url": "http://vitrine-metrics.vitrine.svc:9/metrics/engines"}]),
     "readinessProbe asks port web": lambda all_: _first(_gateway(all_))["readinessProbe"]["httpGet"].update(port="web"),
     "means port web": lambda all_: the("Service", "vitrine", all_)["spec"]["ports"][0].update(targetPort="web"),
     "tls is mounted and is no volume": lambda all_: _gateway(all_)["spec"]["template"]["spec"]["volumes"].pop(),
@@ -87,8 +92,10 @@ BREAKS: dict[str, Callable[[list[Document]], Any]] = {
     "is not locked": lambda all_: _first(_gateway(all_))["securityContext"].update(privileged=True),
     "has an image without a version": lambda all_: _first(_gateway(all_)).update(image="vitrine:latest"),
     "has no bounds": lambda all_: _first(_gateway(all_)).pop("resources"),
-    "lets port 9 in": lambda all_: the("NetworkPolicy", "engines", all_)["spec"]["ingress"][0].update(ports=[{"port": 9}]),
-}  # fmt: skip
+    "lets port 9 in": lambda all_: the("NetworkPolicy", "engines", all_)["spec"]["ingress"][0].update(
+        ports=[{"port": 9}]
+    ),
+}
 
 
 @pytest.mark.parametrize("fault", BREAKS)
@@ -177,9 +184,15 @@ def test_the_autoscaler_asks_for_metrics_that_there_are() -> None:
     """By hand, since KEDA's schema is not here: https://keda.sh/docs/latest/reference/scaledobject-spec."""
     spec = the("ScaledObject", "vitrine-engine")["spec"]
     assert set(spec) == {
-        "scaleTargetRef", "minReplicaCount", "maxReplicaCount", "pollingInterval", "cooldownPeriod", "fallback",
-        "advanced", "triggers",
-    }  # fmt: skip
+        "scaleTargetRef",
+        "minReplicaCount",
+        "maxReplicaCount",
+        "pollingInterval",
+        "cooldownPeriod",
+        "fallback",
+        "advanced",
+        "triggers",
+    }
     target = spec["scaleTargetRef"]
     assert named({"kind": target["kind"], "metadata": target}) in {named(one) for one in sets(DOCUMENTS)}
     assert 1 <= spec["minReplicaCount"] <= spec["fallback"]["replicas"] <= spec["maxReplicaCount"]
@@ -224,8 +237,11 @@ def test_the_engines_are_found_and_scraped_through_the_gateways(tmp_path: Path) 
     assert config["spec"]["jobName"] in jobs
     # A second Service with the monitor's label would have each gateway scraped twice.
     wanted = the("ServiceMonitor", "vitrine-gateway")["spec"]["selector"]["matchLabels"]
-    assert [named(one) for one in of_kind(DOCUMENTS, "Service")
-            if wanted.items() <= one["metadata"].get("labels", {}).items()] == ["Service/vitrine-gateways"]  # fmt: skip
+    assert [
+        named(one)
+        for one in of_kind(DOCUMENTS, "Service")
+        if wanted.items() <= one["metadata"].get("labels", {}).items()
+    ] == ["Service/vitrine-gateways"]
 
 
 def test_the_front_is_the_haproxy_file_that_is_tested() -> None:

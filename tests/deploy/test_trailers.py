@@ -37,9 +37,12 @@ def ledger(home: Path) -> Iterator[Ledger]:
 def gateway(home: Path, engine: FakeEngine, ledger: Ledger) -> Iterator[Gateway]:
     """One that believes its proxies who a person is."""
     with Gateway(
-        home, VITRINE_AUTH_HEADER="X-Remote-User", VITRINE_AUTH_GROUPS_HEADER="X-Remote-Groups", VITRINE_GROUPS=GROUPS,
+        home,
+        VITRINE_AUTH_HEADER="X-Remote-User",
+        VITRINE_AUTH_GROUPS_HEADER="X-Remote-Groups",
+        VITRINE_GROUPS=GROUPS,
         VITRINE_TRUSTED_PROXIES="127.0.0.1",
-    ) as running:  # fmt: skip
+    ) as running:
         yield running
 
 
@@ -83,9 +86,12 @@ def test_an_address_in_a_trailer_stands_in_no_record(door: Gateway, key: str, le
     """Nor does it count for the rate limiter of bad keys, which goes by the same address."""
     question = json.dumps({"model": "glm-4v", "messages": [{"role": "user", "content": "What is this?"}]}).encode()
     sent = asked(
-        b"POST", b"/v1/chat/completions", b"X-Forwarded-For: %b\r\n" % PLANTED_IP.encode(), question,
+        b"POST",
+        b"/v1/chat/completions",
+        b"X-Forwarded-For: %b\r\n" % PLANTED_IP.encode(),
+        question,
         b"Content-Type: application/json\r\nAuthorization: Bearer %b\r\n" % key.encode(),
-    )  # fmt: skip
+    )
     assert statuses(exchange(door.port, sent)) == (200,)
     assert ledger.records(kind="admit")[-1]["ip"] == "127.0.0.1"
     assert not ledger.records(ip=PLANTED_IP)

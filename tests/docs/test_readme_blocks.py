@@ -14,7 +14,7 @@ import pytest
 from docs.generate.commands import commands
 from gateway.ledger.settings import LedgerSettings
 from gateway.settings import Settings as GatewaySettings
-from serve.settings import Settings as EngineSettings
+from serve.settings import EngineSettings
 from tests.docs.readme import BASE_URL, NAMES, TOP, Block, blocks
 from tests.support.process import clean_environment
 from tests.support.stack import Stack

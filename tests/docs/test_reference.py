@@ -12,7 +12,7 @@ from docs.generate.routes import FILES, SCOPES, routes
 from gateway.ledger.settings import LedgerSettings
 from gateway.settings import Settings as GatewaySettings
 from serve import profile
-from serve.settings import Settings as EngineSettings
+from serve.settings import EngineSettings
 from tests.docs.readme import NAMES, TOP, tables
 from tests.test_imports import modules
 

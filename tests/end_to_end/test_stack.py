@@ -199,6 +199,16 @@ def test_a_prompt_that_is_too_long_is_said_so(stack: Stack) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
         stack.openai.chat.completions.create(model="glm-4v", messages=ask(text="circle " * 5000), max_tokens=16)
     assert refused.value.code == "context_length_exceeded"
+    assert "This model's maximum context length is 4096 tokens. However, you requested " in str(refused.value)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_schema_that_the_engine_cannot_hold_is_the_callers_to_change(stack: Stack, stream: bool) -> None:
+    parameters = {"type": "object", "properties": {"a": {"type": "str"}}}
+    tool: Any = {"type": "function", "function": {"name": "f", "parameters": parameters}}
+    with pytest.raises(openai.BadRequestError) as refused:
+        stack.openai.chat.completions.create(model="glm-4v", messages=ask(text="circle"), tools=[tool], stream=stream)
+    assert str(refused.value.param).startswith("tools")
 
 
 def test_the_engine_has_no_network_and_its_socket_is_private(stack: Stack) -> None:
@@ -277,6 +287,7 @@ async def test_a_client_that_leaves_in_mid_stream_stops_the_engine(stack: Stack)
     until(lambda: records(stack.home, kind="complete", outcome="client_left"), what="a record")
 
 
+@pytest.mark.slow("waits for a second start of the real engine")
 def test_an_engine_killed_in_mid_stream_is_an_error_and_comes_back(stack: Stack) -> None:
     before = stack.state
     stream = long_stream(stack)

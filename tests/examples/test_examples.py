@@ -9,8 +9,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import nbclient
-import nbformat
 import pytest
 
 from tests.support.process import TOP, clean_environment
@@ -44,6 +42,9 @@ def environment(stack: Stack) -> dict[str, str]:
 
 def executed(name: str, environment: dict[str, str]) -> Any:
     """The notebook after a run in its own folder, by a kernel that knows nothing else."""
+    import nbclient  # three seconds, for the process that needs it alone
+    import nbformat
+
     notebook = nbformat.read(EXAMPLES / name, as_version=4)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what Jupyter's own packages say of each other
@@ -59,7 +60,13 @@ def printed(notebook: Any) -> str:
     return "\n".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
 
 
-@pytest.mark.parametrize("name", sorted(SAYS))
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name == "1-first-question.ipynb" else pytest.param(name, marks=pytest.mark.long("a kernel for each"))
+        for name in sorted(SAYS)
+    ],
+)
 def test_a_notebook_runs_to_its_end_and_says_what_it_should(name: str, environment: dict[str, str]) -> None:
     notebook = executed(name, environment)
     text = printed(notebook)

@@ -36,6 +36,7 @@ def test_every_example_is_listed() -> None:
     assert len(there) == 13
 
 
+@pytest.mark.slow("JupyterLab takes seconds to start")
 def test_jupyterlab_starts_on_loopback_with_a_token_that_is_printed_once(tmp_path: Path) -> None:
     port = free_port()
     process = Process("notebook", f"NOTEBOOK={port}", env={"HOME": str(tmp_path)}, program=("make",))

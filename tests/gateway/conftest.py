@@ -30,7 +30,7 @@ def engine(running_engine: FakeEngine) -> FakeEngine:
     running_engine.headers.clear()
     running_engine.left = 0
     running_engine.go_on.clear()
-    running_engine.raw = None
+    running_engine.raw, running_engine.raw_status = None, 200
     return running_engine
 
 

@@ -67,6 +67,8 @@ def test_what_the_workers_count_adds_up(gateway: Gateway, engine: FakeEngine, wo
         answers = list(many.map(lambda _: gateway.chat(key).status, range(120)))
     assert answers == [200] * 120
     assert len(engine.bodies) == 120
+    # An exchange is counted just after its client has read it all.
+    until(lambda: metric(gateway, "vitrine_exchanges_total") - before >= 120, what="all counted")
     assert metric(gateway, "vitrine_exchanges_total") - before == 120
     assert sum(one.cpu_times().user > 0 for one in workers) == WORKERS
     scraped = gateway.request("GET", "/metrics", key=gateway.create_key("--scope", "metrics"))
@@ -153,6 +155,7 @@ def test_a_worker_that_dies_under_load_is_replaced_and_others_notice_nothing(
     assert metric(gateway, "vitrine_exchanges_in_flight") == 0
 
 
+@pytest.mark.slow("waits until the supervisor takes a silent worker for hung: 15 s")
 def test_a_worker_that_hangs_is_killed_and_replaced(gateway: Gateway, workers: list[psutil.Process]) -> None:
     workers[1].suspend()
     gateway.process.line_with("does nothing any more", within_s=HANG_S + 10)
@@ -180,6 +183,7 @@ def test_sigterm_lets_streams_end_and_leaves_no_process_and_no_folder(tmp_path: 
         assert list((tmp_path / "run").glob("gateway-*")) == []
 
 
+@pytest.mark.slow("a gateway of several workers, which is killed")
 def test_workers_whose_supervisor_is_killed_end_by_themselves(tmp_path: Path) -> None:
     with Ledger(tmp_path):
         gateway = Gateway(tmp_path, VITRINE_WORKERS="2")

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from loadtest import arrivals, crowd, figures, pool
-from loadtest.crowd import Run
-from loadtest.faults import LoadTestError, WrongUsage
+from loadtest import arrivals, client_processes, question_pool, statistics
+from loadtest.client_processes import Run
+from loadtest.errors import LoadTestError, WrongUsage
 from loadtest.scenario import Ask, Load, Scenario
-from loadtest.wire import Target
+from loadtest.wire import ServerTarget
 from tests.loadtest.server import DONE, END, GOOD, HEAD, ROLE, Answer, Server, event, status, usage, word
 
 ASK = Ask(text_tokens=8, answer_tokens=3)
@@ -30,8 +30,8 @@ def asked(tmp_path: Path) -> Callable[..., Run]:
 
     def ask(server: Server, count: int, at_s: list[float] | None = None, at_once: int = 1, **rest: Any) -> Run:
         chosen = scenario(**rest)
-        entries = pool.make(chosen, count, 1, tmp_path)
-        return crowd.run(Target(server.url), chosen, entries, at_s=at_s, at_once=at_once, processes=1)
+        entries = question_pool.make(chosen, count, 1, tmp_path)
+        return client_processes.run(ServerTarget(server.url), chosen, entries, at_s=at_s, at_once=at_once, processes=1)
 
     return ask
 
@@ -106,7 +106,7 @@ def test_errors_are_counted_by_kind_and_never_as_answers(asked: Callable[..., Ru
     with Server(*endings.values()) as server:
         run = asked(server, 2 * len(endings), timeout_s=1.0)
     assert Counter(one.outcome for one in run.exchanges) == dict.fromkeys(endings, 2)
-    found = figures.summary(run, scenario())
+    found = statistics.summary(run, scenario())
     assert found["errors"] == {kind: 2 for kind in endings if kind != "ok"}
     assert found["completed"] == 2
     assert found["errors_share"] == pytest.approx(8 / 9)
@@ -124,9 +124,9 @@ def test_a_port_that_nobody_listens_at_is_an_error_of_its_own(asked: Callable[..
 def test_a_warm_up_that_fails_throughout_ends_the_run_with_what_was_said(tmp_path: Path) -> None:
     chosen = scenario()
     with Server((status("401 Unauthorized", b"who are you?"),)) as server:
-        entries = pool.make(chosen, 5, 1, tmp_path)
+        entries = question_pool.make(chosen, 5, 1, tmp_path)
         with pytest.raises(LoadTestError, match="status 401 who are you"):
-            crowd.run(Target(server.url), chosen, entries, at_s=None, at_once=1, warm=2)
+            client_processes.run(ServerTarget(server.url), chosen, entries, at_s=None, at_once=1, warm=2)
     assert len(server.bodies) == 2
 
 

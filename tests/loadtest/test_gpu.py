@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from loadtest import scenario as scenario_
-from loadtest.faults import WrongUsage
+from loadtest.errors import WrongUsage
 from loadtest.gpu import report, trace, watch
 from loadtest.gpu.variants import read
 from loadtest.words import of_tokenizer
@@ -104,10 +104,12 @@ def test_metrics_between_two_readings_are_means_and_differences() -> None:
 def test_stacks_and_kernels_are_ranked(tmp_path: Path) -> None:
     (tmp_path / "a.stacks").write_text("p;main (a.py:1);/x/decode (b.py:2) 30\np;main (a.py:1) 10\nbroken\n")
     assert watch.top_stacks(tmp_path / "a.stacks") == [("decode (b.py:2)", 0.75), ("main (a.py:1)", 0.25)]
-    events = [{"cat": "kernel", "name": "gemm", "ts": 1000.0, "dur": 500.0},
-              {"cat": "kernel", "name": "gemm", "ts": 2000.0, "dur": 500.0},
-              {"cat": "gpu_memcpy", "name": "copy", "ts": 2500.0, "dur": 100.0},
-              {"cat": "cpu_op", "name": "aten::mm", "ts": 0.0, "dur": 9000.0}]  # fmt: skip
+    events = [
+        {"cat": "kernel", "name": "gemm", "ts": 1000.0, "dur": 500.0},
+        {"cat": "kernel", "name": "gemm", "ts": 2000.0, "dur": 500.0},
+        {"cat": "gpu_memcpy", "name": "copy", "ts": 2500.0, "dur": 100.0},
+        {"cat": "cpu_op", "name": "aten::mm", "ts": 0.0, "dur": 9000.0},
+    ]
     (tmp_path / "t.pt.trace.json").write_text(json.dumps({"traceEvents": events}))
     found = trace.summary(tmp_path, within_s=1)
     assert (found["busy_ms"], found["span_ms"]) == (1.1, 1.6)
@@ -119,12 +121,14 @@ def test_stacks_and_kernels_are_ranked(tmp_path: Path) -> None:
 
 def test_a_step_is_known_by_its_annotation_on_both_sides(tmp_path: Path) -> None:
     prefill, decode = "execute_context_1(677)_generation_2(2)", "execute_context_0(0)_generation_3(3)"
-    events = [{"cat": "user_annotation", "name": prefill, "ts": 0.0, "dur": 30_000.0},
-              {"cat": "gpu_user_annotation", "name": prefill, "ts": 1_000.0, "dur": 40_000.0},
-              {"cat": "kernel", "name": "a", "ts": 2_000.0, "dur": 10_000.0},
-              {"cat": "kernel", "name": "b", "ts": 20_000.0, "dur": 15_000.0},
-              {"cat": "user_annotation", "name": decode, "ts": 50_000.0, "dur": 2_000.0},
-              {"cat": "kernel", "name": "c", "ts": 60_000.0, "dur": 5_000.0}]  # fmt: skip
+    events = [
+        {"cat": "user_annotation", "name": prefill, "ts": 0.0, "dur": 30_000.0},
+        {"cat": "gpu_user_annotation", "name": prefill, "ts": 1_000.0, "dur": 40_000.0},
+        {"cat": "kernel", "name": "a", "ts": 2_000.0, "dur": 10_000.0},
+        {"cat": "kernel", "name": "b", "ts": 20_000.0, "dur": 15_000.0},
+        {"cat": "user_annotation", "name": decode, "ts": 50_000.0, "dur": 2_000.0},
+        {"cat": "kernel", "name": "c", "ts": 60_000.0, "dur": 5_000.0},
+    ]
     (tmp_path / "t.pt.trace.json").write_text(json.dumps({"traceEvents": events}))
     assert trace.summary(tmp_path, within_s=1)["steps"] == {
         "with prompts": {"count": 1, "launched": 30.0, "tokens": 679, "span": 40.0, "busy": 25.0},
@@ -133,11 +137,13 @@ def test_a_step_is_known_by_its_annotation_on_both_sides(tmp_path: Path) -> None
 
 
 def test_a_card_is_idle_only_while_no_stream_works(tmp_path: Path) -> None:
-    events = [{"cat": "kernel", "name": "long", "ts": 0.0, "dur": 500.0},
-              {"cat": "kernel", "name": "on another stream", "ts": 100.0, "dur": 50.0},
-              {"cat": "kernel", "name": "soon", "ts": 510.0, "dur": 90.0},
-              {"cat": "kernel", "name": "late", "ts": 700.0, "dur": 100.0},
-              {"cat": "kernel", "name": "latest", "ts": 1800.0, "dur": 1.0}]  # fmt: skip
+    events = [
+        {"cat": "kernel", "name": "long", "ts": 0.0, "dur": 500.0},
+        {"cat": "kernel", "name": "on another stream", "ts": 100.0, "dur": 50.0},
+        {"cat": "kernel", "name": "soon", "ts": 510.0, "dur": 90.0},
+        {"cat": "kernel", "name": "late", "ts": 700.0, "dur": 100.0},
+        {"cat": "kernel", "name": "latest", "ts": 1800.0, "dur": 1.0},
+    ]
     (tmp_path / "t.pt.trace.json").write_text(json.dumps({"traceEvents": events}))
     found = trace.summary(tmp_path, within_s=1)
     assert found["idle"]["ms"] == 1.1
@@ -161,9 +167,18 @@ def test_a_gateway_that_does_not_start_ends_it_before_an_engine_is_started(tmp_p
         'max_model_len = 1\n[base]\n[gateway]\nVITRINE_NO_SUCH = "1"\n[loads]\n[variants.a]\npredicts = "x"\nloads = []\n'
     )
     done = run(
-        "loadtest.gpu", "model", "--variants", str(path), "--out", str(tmp_path / "out"), "--place", str(tmp_path), "--english",
-        env={}, within_s=100,
-    )  # fmt: skip
+        "loadtest.gpu",
+        "model",
+        "--variants",
+        str(path),
+        "--out",
+        str(tmp_path / "out"),
+        "--place",
+        str(tmp_path),
+        "--english",
+        env={},
+        within_s=100,
+    )
     assert done.returncode == 1
     assert "nothing measured: the gateway does not start on this machine" in done.stderr
     assert "unknown setting VITRINE_NO_SUCH" in done.stderr

@@ -12,8 +12,8 @@ import pytest
 from loadtest import ceiling
 from loadtest import scenario as scenario_
 from loadtest.ceiling import Ceiling
-from loadtest.crowd import Run
-from loadtest.figures import summary
+from loadtest.client_processes import Run
+from loadtest.statistics import summary
 from tests.loadtest.server import Server, status
 from tests.support.fake_engine import FakeEngine
 from tests.support.gateway import Gateway
@@ -93,6 +93,7 @@ class Page(HTMLParser):
         self.text += data
 
 
+@pytest.mark.slow("asks for as long as the scenario says")
 def test_a_run_prints_and_writes_what_it_found_and_its_trace_is_replayed(
     engine: FakeEngine, small: str, words: str, tmp_path: Path
 ) -> None:
@@ -112,9 +113,16 @@ def test_a_run_prints_and_writes_what_it_found_and_its_trace_is_replayed(
     assert "first_token_p50_ms ≤ 5,000" in page.text
     lines = [json.loads(line) for line in (tmp_path / "out" / "exchanges.jsonl").read_text().splitlines()]
     again = loadtest(
-        words, "--url", engine.url, "--ceiling", "0", "--trace", str(tmp_path / "out" / "exchanges.jsonl"), "--out",
+        words,
+        "--url",
+        engine.url,
+        "--ceiling",
+        "0",
+        "--trace",
+        str(tmp_path / "out" / "exchanges.jsonl"),
+        "--out",
         str(tmp_path / "again"),
-    )  # fmt: skip
+    )
     assert again.returncode == 0, again.stderr
     replayed = [json.loads(line) for line in (tmp_path / "again" / "exchanges.jsonl").read_text().splitlines()]
     expected = [one["at_s"] - lines[0]["at_s"] for one in lines]
@@ -135,21 +143,39 @@ def test_nothing_measured_is_an_exit_of_1_and_wrong_usage_of_64(words: str) -> N
         done = loadtest(words, "--url", server.url, "--key", "wrong")
     assert (done.returncode, done.stdout) == (1, "")
     assert "nothing measured: every question of the warm-up failed: status 401" in done.stderr
-    for wrong in (["nope"], [words, "--rate", "1", "--concurrency", "1"], [words, "--goal", "speed=1"],
-                  [words, "--url", "here"], [words, "--sweep", "9:1"], [words, "--rates", "1"]):  # fmt: skip
+    for wrong in (
+        ["nope"],
+        [words, "--rate", "1", "--concurrency", "1"],
+        [words, "--goal", "speed=1"],
+        [words, "--url", "here"],
+        [words, "--sweep", "9:1"],
+        [words, "--rates", "1"],
+    ):
         done = loadtest(*wrong)
         assert done.returncode == 64, wrong
         assert done.stderr.startswith("error: ")
 
 
+@pytest.mark.slow("asks at several rates, each for a while")
 def test_a_sweep_finds_where_a_server_gives_in(words: str, tmp_path: Path) -> None:
     """It serves twenty a second: in two seconds at forty, half of the first tokens come too late."""
     Path(words).write_text(TEXT + "[slo]\nfirst_token_ms = 500.0\n")
     with Server(each_s=0.05) as server:
         done = loadtest(
-            words, "--url", server.url, "--sweep", "10:160", "--step-s", "2", "--steps", "3",
-            "--ceiling", "0", "--out", str(tmp_path),
-        )  # fmt: skip
+            words,
+            "--url",
+            server.url,
+            "--sweep",
+            "10:160",
+            "--step-s",
+            "2",
+            "--steps",
+            "3",
+            "--ceiling",
+            "0",
+            "--out",
+            str(tmp_path),
+        )
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "results.json").read_text())
     rates = [one["rate"] for one in found["sweep"]["steps"]]
@@ -194,8 +220,7 @@ def test_the_gateway_takes_every_question_and_refusals_are_counted_by_kind(
         assert len(behind.bodies) == 41
         done = loadtest(words, *given[1:], "--warm-up", "0")
     assert done.returncode == 1
-    assert (
-        "completed 19" in done.stdout or "completed 2" in done.stdout
-    )  # on a slow machine the allowance grows meanwhile
+    # On a slow machine the allowance grows meanwhile.
+    assert re.search(r"completed (19|2\d)\b", done.stdout), done.stdout
     assert re.search(r"^error: \d+ × status 429: .*rate_limit", done.stdout, re.MULTILINE), done.stdout
     assert done.stdout.count("error: ") == 1

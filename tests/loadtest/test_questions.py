@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageStat
 
-from loadtest import pictures, pool
+from loadtest import pictures, question_pool
 from loadtest import scenario as scenario_
-from loadtest.faults import WrongUsage
+from loadtest.errors import WrongUsage
 from loadtest.scenario import Ask, Images, Scenario
 
 
 def made(folder: Path, ask: Ask, count: int) -> list[list[bytes]]:
     """The pictures of each question."""
     chosen = Scenario(name="test", description="", ask=ask, kinds={"test": (ask, 1.0)})
-    reader, found = pool.Reader(), []
-    for entry in pool.make(chosen, count, 1, folder):
+    reader, found = question_pool.QuestionReader(), []
+    for entry in question_pool.make(chosen, count, 1, folder):
         content = json.loads(reader.read(entry))["content"]
         urls = [part["image_url"]["url"] for part in content if part["type"] == "image_url"]
         assert all(url.startswith("data:image/jpeg;base64,") for url in urls)
@@ -74,7 +74,7 @@ def test_every_built_in_scenario_loads_and_has_goals() -> None:
 
 
 def test_a_mix_is_dealt_by_weight_at_any_time() -> None:
-    dealt = pool.deal(scenario_.load("mixed"), 4000, 1)
+    dealt = question_pool.deal(scenario_.load("mixed"), 4000, 1)
     for part in (dealt[:1000], dealt[3000:]):
         assert part.count("vqa") == pytest.approx(500, abs=70)
         assert part.count("document") == pytest.approx(50, abs=30)

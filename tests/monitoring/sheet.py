@@ -15,10 +15,30 @@ FONT = "Noto Sans CJK SC"
 DPI = 100
 INK, PALE, LINE, PAPER, CARD = "#24292e", "#6e7680", "#d8d9dc", "#f4f5f5", "#ffffff"
 # Grafana's named colours, as its light theme has them, and its classic palette.
-NAMED = {"green": "#3d9140", "yellow": "#c99700", "orange": "#d9691a", "red": "#d1293d", "blue": "#1f62e0",
-         "purple": "#8f3bb8", "text": INK, "gray": "#8a8f98"}  # fmt: skip
-PALETTE = ("#56a64b", "#e0b400", "#3274d9", "#fa6400", "#e02f44", "#7e57c2", "#1fa2a8", "#96630a", "#8a8f98", "#c4162a",
-           "#37872d", "#1250b0")  # fmt: skip
+NAMED = {
+    "green": "#3d9140",
+    "yellow": "#c99700",
+    "orange": "#d9691a",
+    "red": "#d1293d",
+    "blue": "#1f62e0",
+    "purple": "#8f3bb8",
+    "text": INK,
+    "gray": "#8a8f98",
+}
+PALETTE = (
+    "#56a64b",
+    "#e0b400",
+    "#3274d9",
+    "#fa6400",
+    "#e02f44",
+    "#7e57c2",
+    "#1fa2a8",
+    "#96630a",
+    "#8a8f98",
+    "#c4162a",
+    "#37872d",
+    "#1250b0",
+)
 LEGEND_LINE = 15
 _LEGEND = 7.5  # its size
 _MEASURE = TextToPath()
@@ -89,10 +109,17 @@ class Sheet:
         """A panel's frame."""
         self.figure.add_artist(
             FancyBboxPatch(
-                (box.x, self.high - box.y - box.h), box.w, box.h, boxstyle="round,pad=0,rounding_size=3",
-                facecolor=CARD, edgecolor=LINE, linewidth=0.8, transform=None, zorder=-2,
+                (box.x, self.high - box.y - box.h),
+                box.w,
+                box.h,
+                boxstyle="round,pad=0,rounding_size=3",
+                facecolor=CARD,
+                edgecolor=LINE,
+                linewidth=0.8,
+                transform=None,
+                zorder=-2,
             )
-        )  # fmt: skip
+        )
 
     def block(self, box: Box, color: str) -> None:
         """A filled rectangle."""

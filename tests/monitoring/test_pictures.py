@@ -81,9 +81,20 @@ def test_a_legend_fits_its_room_and_counts_what_does_not() -> None:
 
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
-    [(0, "s", "0 s"), (0.0485, "s", "48.5 ms"), (90, "s", "1.5 min"), (86400 * 20, "s", "20 day"), (0.995, "percentunit", "99.5%"),
-     (1540, "short", "1.54 K"), (1540, "reqps", "1.54K req/s"), (2400, "suffix: tok/s", "2400 tok/s"),
-     (1 << 30, "bytes", "1 GiB"), (float("nan"), "s", "NaN"), (1235, "none", "1235"), (-1.5, "suffix:×", "-1.5×")],
-)  # fmt: skip
+    [
+        (0, "s", "0 s"),
+        (0.0485, "s", "48.5 ms"),
+        (90, "s", "1.5 min"),
+        (86400 * 20, "s", "20 day"),
+        (0.995, "percentunit", "99.5%"),
+        (1540, "short", "1.54 K"),
+        (1540, "reqps", "1.54K req/s"),
+        (2400, "suffix: tok/s", "2400 tok/s"),
+        (1 << 30, "bytes", "1 GiB"),
+        (float("nan"), "s", "NaN"),
+        (1235, "none", "1235"),
+        (-1.5, "suffix:×", "-1.5×"),
+    ],
+)
 def test_numbers_are_written_with_their_unit(value: float, unit: str, text: str) -> None:
     assert written(value, unit) == text

@@ -60,11 +60,16 @@ def town(folder: Path) -> Iterator[Town]:
         ledger = stack.enter_context(Ledger(home))
         gateway = stack.enter_context(
             Gateway(
-                home, VITRINE_ENGINES=f"far={far.url.replace('127.0.0.1', 'localhost')}", VITRINE_ENGINES_CA=str(chain),
-                VITRINE_ENGINES_CERT=str(chain), VITRINE_ENGINES_KEY=str(secret),
-                VITRINE_BUSY_EXCHANGES="3", VITRINE_ADMIT_TIMEOUT_S="1", VITRINE_SILENCE_TIMEOUT_S="3",
+                home,
+                VITRINE_ENGINES=f"far={far.url.replace('127.0.0.1', 'localhost')}",
+                VITRINE_ENGINES_CA=str(chain),
+                VITRINE_ENGINES_CERT=str(chain),
+                VITRINE_ENGINES_KEY=str(secret),
+                VITRINE_BUSY_EXCHANGES="3",
+                VITRINE_ADMIT_TIMEOUT_S="1",
+                VITRINE_SILENCE_TIMEOUT_S="3",
             )
-        )  # fmt: skip
+        )
         targets = {"127.0.0.1:8081": f"127.0.0.1:{gateway.metrics_port}"}
         server = stack.enter_context(PrometheusServer(folder / "prometheus", targets, SCRAPE_S))
         living = Town(gateway, ledger, [*engines, far], Prometheus(server.url), time.time())
@@ -165,10 +170,16 @@ def _leave(living: Town) -> None:
     for engine in living.engines:
         engine.behaviour = Behaviour.WAITS_FOR_LEAVE_AFTER_TWO_EVENTS
     body = json.dumps(question(stream=True)).encode()
-    head = "\r\n".join((
-        "POST /v1/chat/completions HTTP/1.1", "host: x", f"authorization: Bearer {living.keys['lab']}",
-        f"content-length: {len(body)}", "", "",
-    ))  # fmt: skip
+    head = "\r\n".join(
+        (
+            "POST /v1/chat/completions HTTP/1.1",
+            "host: x",
+            f"authorization: Bearer {living.keys['lab']}",
+            f"content-length: {len(body)}",
+            "",
+            "",
+        )
+    )
     with socket.create_connection(("127.0.0.1", living.gateway.port), timeout=10) as client:
         client.sendall(head.encode() + body)
         client.recv(100)

@@ -51,9 +51,13 @@ class Studio:
 
     def visitor(self, locale: str, theme: str, size: tuple[int, int], *, signed_in: bool = True) -> Reader:
         context = self._browser.new_context(
-            locale=locale, color_scheme="dark" if theme == "dark" else "light", base_url=self._gateway.url,
-            viewport={"width": size[0], "height": size[1]}, has_touch=size is PHONE, is_mobile=size is PHONE,
-        )  # fmt: skip
+            locale=locale,
+            color_scheme="dark" if theme == "dark" else "light",
+            base_url=self._gateway.url,
+            viewport={"width": size[0], "height": size[1]},
+            has_touch=size is PHONE,
+            is_mobile=size is PHONE,
+        )
         reader = Reader(context)
         reader.open()
         if signed_in:

@@ -250,9 +250,11 @@ def test_boxes_are_drawn_on_the_picture_with_their_labels(reader: Reader, engine
     assert picture
     assert first
     share = [
-        (first["x"] - picture["x"]) / picture["width"], (first["y"] - picture["y"]) / picture["height"],
-        first["width"] / picture["width"], first["height"] / picture["height"],
-    ]  # fmt: skip
+        (first["x"] - picture["x"]) / picture["width"],
+        (first["y"] - picture["y"]) / picture["height"],
+        first["width"] / picture["width"],
+        first["height"] / picture["height"],
+    ]
     assert share == pytest.approx([0.075, 0.335, 0.325, 0.33], abs=0.01)
     expect(answer).not_to_contain_text("begin_of_box")
     expect(answer.locator("figcaption li").first).to_have_text("Box 1: The circle from 75, 335 to 400, 665 of 1000")
@@ -285,9 +287,13 @@ def test_tool_calls_are_shown(reader: Reader, engine: FakeEngine) -> None:
     reader.page.get_by_label("Tools (JSON)").fill(json.dumps([tool]))
     reader.page.keyboard.press("Escape")
     engine.script = [
-        {"tool_calls": [{"index": 0, "id": "call-1", "type": "function", "function": {"name": "weather", "arguments": '{"ci'}}]},
+        {
+            "tool_calls": [
+                {"index": 0, "id": "call-1", "type": "function", "function": {"name": "weather", "arguments": '{"ci'}}
+            ]
+        },
         {"tool_calls": [{"index": 0, "function": {"arguments": 'ty": "Jinan"}'}}]},
-    ]  # fmt: skip
+    ]
     answer = reader.whole(reader.ask("Weather?"))
     expect(answer.locator(".call p")).to_contain_text("weather")
     expect(answer.locator(".call pre")).to_contain_text('"city": "Jinan"')

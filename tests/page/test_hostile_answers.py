@@ -109,9 +109,14 @@ def test_the_policy_alone_would_stop_a_script_too(reader: Reader) -> None:
         }"""
     )
     assert refused == {
-        "html": "TypeError", "eval": "EvalError", "policy": "TypeError", "script": "TypeError", "image": "refused",
-        "fetch": "TypeError", "hit": None,
-    }  # fmt: skip
+        "html": "TypeError",
+        "eval": "EvalError",
+        "policy": "TypeError",
+        "script": "TypeError",
+        "image": "refused",
+        "fetch": "TypeError",
+        "hit": None,
+    }
     assert len(reader.page.evaluate("window.violations.splice(0)")) >= 5
     reader.complaints.clear()
     reader.asked = [url for url in reader.asked if "evil.example" not in url]  # begun, and refused

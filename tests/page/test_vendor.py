@@ -20,9 +20,7 @@ def manifest(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=["page", "tests"])
 def test_every_vendored_file_is_the_one_that_the_manifest_names(folder: Path) -> None:
-    listed = {
-        name: told["sha256"] for library in manifest(folder) for name, told in library["files"].items()
-    }  # fmt: skip
+    listed = {name: told["sha256"] for library in manifest(folder) for name, told in library["files"].items()}
     found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir() if path.is_file()}
     found.pop("manifest.json")
     assert found == listed

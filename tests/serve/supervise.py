@@ -6,7 +6,7 @@ import sys
 
 from serve import profile
 from serve.errors import ServeError
-from serve.settings import Settings
+from serve.settings import EngineSettings
 from serve.supervisor import Backoff, Pace, Supervisor
 
 QUICK = Pace(probe_s=0.02, health_s=0.05, health_deadline_s=0.5, kill_grace_s=1.0)
@@ -16,7 +16,7 @@ def main(name: str, home: str, options: str) -> int:
     given = json.loads(options)
     supervisor = Supervisor(
         profile.load(name),
-        Settings(home=home, profile=name, **given.get("settings", {})),
+        EngineSettings(home=home, profile=name, **given.get("settings", {})),
         lambda line: print(line, flush=True),
         Backoff(**{"first_s": 0.01, **given.get("backoff", {})}),
         QUICK,

@@ -239,9 +239,14 @@ def test_folders_that_may_not_be_searched_are_one_sentence_each(house: House, tm
     house.folder.chmod(0)
     try:
         done = subprocess.run(
-            [*as_a_user, sys.executable, "-m", "serve", "check", str(profile)], capture_output=True, text=True,
-            env=clean_environment({"VITRINE_HOME": str(house.home)}), cwd=tmp_path, timeout=60, check=False,
-        )  # fmt: skip
+            [*as_a_user, sys.executable, "-m", "serve", "check", str(profile)],
+            capture_output=True,
+            text=True,
+            env=clean_environment({"VITRINE_HOME": str(house.home)}),
+            cwd=tmp_path,
+            timeout=60,
+            check=False,
+        )
     finally:
         house.folder.chmod(0o700)
     assert (done.returncode, done.stderr) == (1, "")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from serve.estimate import OVERHEAD_BYTES, Estimate, estimate, token_bytes, weights_bytes
+from serve.memory_estimate import OVERHEAD_BYTES, Estimate, estimate, token_bytes, weights_bytes
 from serve.weights import Checkpoint, Tensor
 
 FLASH = {  # GLM-4.6V-Flash, config.json

@@ -64,8 +64,12 @@ def test_a_python_that_is_too_old_or_too_new_is_named(tmp_path: Path, version: t
     pretend = f"import sys, runpy; sys.version_info = {version}; sys.argv = ['x', 'cpu']; "
     done = subprocess.run(
         [sys.executable, "-c", pretend + f"runpy.run_path({str(PROGRAM)!r}, run_name='__main__')"],
-        cwd=clone(tmp_path), capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        cwd=clone(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (1, TOO_OLD.format(f"{version[0]}.{version[1]}"))
 
 
@@ -103,6 +107,7 @@ def test_a_failing_step_is_one_sentence_after_its_own_lines(tmp_path: Path) -> N
     ]
 
 
+@pytest.mark.slow("makes a virtual environment twice")
 def test_a_venv_that_was_stopped_half_way_is_made_again(tmp_path: Path) -> None:
     """Its Python was there before its pip: the next run once failed for ever."""
     made = venv(clone(tmp_path), python="exit 1")

@@ -56,9 +56,13 @@ class Child:
 
     def __init__(self, program: str) -> None:
         self.popen = subprocess.Popen(
-            [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env=clean_environment({}), cwd=TOP,
-        )  # fmt: skip
+            [sys.executable, "-c", program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=clean_environment({}),
+            cwd=TOP,
+        )
 
     def __enter__(self) -> "Child":
         return self
@@ -146,9 +150,13 @@ def test_a_process_dies_with_its_parent_also_after_it_isolated_itself(then: str)
     if then and os.geteuid() != 0:
         then = "try:\n    isolation.enter()\nexcept OSError:\n    pass"
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, ORPHAN.format(then=then)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        text=True, env=clean_environment({}), cwd=TOP,
-    )  # fmt: skip
+        [sys.executable, "-c", PARENT, ORPHAN.format(then=then)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=clean_environment({}),
+        cwd=TOP,
+    )
     assert parent.stdout is not None
     orphan = int(parent.stdout.readline())
     assert not _gone(orphan)()

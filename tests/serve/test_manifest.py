@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serve import manifest
+from serve import model_manifest
 from serve.errors import ServeError
 
 
@@ -25,7 +25,7 @@ def fresh(model: Path) -> str:
     """The root, computed without anything remembered."""
     cache = model.parent / "none.json"
     cache.unlink(missing_ok=True)
-    return manifest.root(model, cache)
+    return model_manifest.root(model, cache)
 
 
 def test_the_root_is_what_sha256sum_and_sort_would_make(model: Path) -> None:
@@ -55,34 +55,34 @@ def test_the_root_changes_with(model: Path, change: Callable[[Path], object]) ->
 
 def test_a_file_is_read_again_only_when_size_or_time_changed(model: Path, tmp_path: Path) -> None:
     cache, file = tmp_path / "cache.json", model / "sub" / "a"
-    before, times = manifest.root(model, cache), file.stat()
+    before, times = model_manifest.root(model, cache), file.stat()
     file.write_bytes(b"xyz")
     os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert manifest.root(model, cache) == before  # what nobody could see without reading; fresh() reads
+    assert model_manifest.root(model, cache) == before  # what nobody could see without reading; fresh() reads
     assert fresh(model) != before
     os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
-    assert manifest.root(model, cache) == fresh(model)
+    assert model_manifest.root(model, cache) == fresh(model)
 
 
 def test_a_changed_size_is_seen_although_the_time_is_the_same(model: Path, tmp_path: Path) -> None:
     cache, file = tmp_path / "cache.json", model / "sub" / "a"
-    before, times = manifest.root(model, cache), file.stat()
+    before, times = model_manifest.root(model, cache), file.stat()
     file.write_bytes(b"longer")
     os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert manifest.root(model, cache) != before
+    assert model_manifest.root(model, cache) != before
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"KEY": 3}', '{"KEY": []}', '{"KEY": [3]}'])
 def test_a_broken_cache_is_not_believed(model: Path, tmp_path: Path, content: str) -> None:
     cache = tmp_path / "cache.json"
     cache.write_text(content.replace("KEY", str(model / "sub" / "a")))
-    assert manifest.root(model, cache) == fresh(model)
+    assert model_manifest.root(model, cache) == fresh(model)
 
 
 def test_a_name_with_a_line_break_is_refused(model: Path, tmp_path: Path) -> None:
     (model / "a\nb").write_bytes(b"")
     with pytest.raises(ServeError, match="line break in its name"):
-        manifest.root(model, tmp_path / "cache.json")
+        model_manifest.root(model, tmp_path / "cache.json")
 
 
 def test_a_name_that_is_not_utf8_has_a_root_too(model: Path) -> None:
@@ -93,5 +93,5 @@ def test_a_name_that_is_not_utf8_has_a_root_too(model: Path) -> None:
 
 
 def test_it_stops_when_told_to(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(manifest.Stopped):
-        manifest.root(model, tmp_path / "cache.json", lambda: True)
+    with pytest.raises(model_manifest.Stopped):
+        model_manifest.root(model, tmp_path / "cache.json", lambda: True)

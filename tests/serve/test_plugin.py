@@ -15,6 +15,8 @@ from tests.support.process import TOP
 
 torch = pytest.importorskip("torch", reason="the gateway's installation has no engine")
 
+pytestmark = pytest.mark.process  # vLLM asks programs of the system, and PyTorch compiles
+
 MODEL = TOP / "serve/checkpoint"
 GRIDS = {
     "photo": [[1, 60, 40]],
@@ -142,9 +144,11 @@ def test_positions_in_bfloat16_differ_by_their_last_bit_and_hardly_ever(
     encoder: Any, vllms_own: dict[str, Any], grid: list[list[int]]
 ) -> None:
     half = SimpleNamespace(
-        embeddings=copy.deepcopy(encoder.embeddings).bfloat16(), dtype=torch.bfloat16, hidden_size=encoder.hidden_size,
+        embeddings=copy.deepcopy(encoder.embeddings).bfloat16(),
+        dtype=torch.bfloat16,
+        hidden_size=encoder.hidden_size,
         spatial_merge_size=encoder.spatial_merge_size,
-    )  # fmt: skip
+    )
     theirs, ours = (find(half, grid) for find in (vllms_own["positions"], type(encoder).pos_embeds_interpolate))
     assert (ours.shape, ours.dtype) == (theirs.shape, torch.bfloat16)
     # Apart by one in the order of all bfloat16 numbers; near 0 the step is finer than float32's rounding of the sum.
@@ -169,6 +173,7 @@ def test_how_much_each_point_is_worth_sums_to_one_and_a_table_of_the_same_size_i
     assert torch.allclose(taps(24, 24, cpu), torch.eye(24), atol=1e-5)
 
 
+@pytest.mark.long("compiles the encoder with g++")
 def test_the_compiled_encoder_sees_the_same_in_pictures_of_any_size(encoder: Any) -> None:
     assert len(encoder.blocks) > 1
     for grid in ([[1, 12, 16]], [[1, 24, 8], [1, 6, 10]]):

@@ -53,6 +53,7 @@ def test_every_built_in_profile_loads_and_serves_glm_4v(name: str) -> None:
     assert found.needs.gpus > 0 if found.device == "gpu" else found.needs.gpus == 0
 
 
+@pytest.mark.slow("imports vLLM anew")
 def test_every_built_in_profile_and_every_variant_of_the_load_test_is_understood_by_vllm_itself() -> None:
     """vLLM's own parser, once for all: it takes ten seconds to import. Two lines that it must refuse show that it looks."""
     if importlib.util.find_spec("vllm") is None:
@@ -67,9 +68,15 @@ def test_every_built_in_profile_and_every_variant_of_the_load_test_is_understood
     ]
     lines += [["m", *words] for _, words in tried] + [["m", "--no-such-flag"], ["m", "--trust-remote"]]
     done = subprocess.run(
-        [sys.executable, "-c", PARSE], input=json.dumps(lines), env=clean_environment({"VLLM_LOGGING_LEVEL": "ERROR"}),
-        capture_output=True, text=True, timeout=100, check=False, cwd=TOP,
-    )  # fmt: skip
+        [sys.executable, "-c", PARSE],
+        input=json.dumps(lines),
+        env=clean_environment({"VLLM_LOGGING_LEVEL": "ERROR"}),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+        cwd=TOP,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     *answers, unknown, abbreviated = json.loads(done.stdout.partition("ANSWERS")[2])
     assert "unrecognized arguments: --no-such-flag" in unknown
@@ -156,8 +163,18 @@ def test_a_switch_a_number_a_list_and_json_become_words(tmp_path: Path) -> None:
         },
     )
     assert found.arguments() == [
-        "--enforce-eager", "--no-async-scheduling", "--seed", "-1", "--share", "0.5", "--sizes", "1", "2", "--x", "{}",
-    ]  # fmt: skip
+        "--enforce-eager",
+        "--no-async-scheduling",
+        "--seed",
+        "-1",
+        "--share",
+        "0.5",
+        "--sizes",
+        "1",
+        "2",
+        "--x",
+        "{}",
+    ]
 
 
 def test_a_card_adds_the_flags_of_its_capability_and_of_those_below(tmp_path: Path) -> None:
@@ -192,6 +209,8 @@ def test_the_digest_is_the_same_in_any_order_and_another_for_any_change(tmp_path
 
 
 def test_another_model_keeps_the_names_and_adds_its_folders() -> None:
+    with pytest.raises(BadSettings, match="can't be used: leave out the characters"):
+        profile.load("miniature").with_model(Path("/models/mi\x1bne"))
     found = profile.load("miniature").with_model(Path("/models/mine"))
     assert (found.model, found.served_names) == ("/models/mine", ["glm-4v", "glm-4v-miniature", "mine"])
     assert profile.load("miniature").with_model(Path("/models/glm-4v")).served_names == ["glm-4v", "glm-4v-miniature"]

@@ -32,6 +32,10 @@ def test_an_unknown_variable_is_refused_by_name(tmp_path: Path) -> None:
             "[engine]\nload_timeout_s = 'soon'",
             "engine.load_timeout_s in vitrine.toml = 'soon': input should be a valid number",
         ),
+        (
+            "[engine]\nload_timeout_s = inf",
+            "engine.load_timeout_s in vitrine.toml = inf: input should be a finite number",
+        ),
         ("[engine]\nnumber = 1000", "engine.number in vitrine.toml = 1000: input should be less than or equal to 999"),
         ("[engine]\nisolation = 'maybe'", "engine.isolation in vitrine.toml = 'maybe': string should match pattern"),
         ("engine = 1", "vitrine.toml: engine must be a table, [engine]; mend the file"),

@@ -186,6 +186,12 @@ def test_a_line_of_2_mib_does_not_stop_the_lines_after_it(house: House) -> None:
     assert "stand-in | drained" in process.lines
 
 
+def test_what_an_engine_prints_steers_no_terminal(house: House) -> None:
+    process = house.supervise(prints="\x1b[31msaid\x1b[0m \x1b[2J\u202e\x9b\u2028李", dies_while_loading=True)
+    assert process.wait() == NEVER_SERVED
+    assert r"said \x1b[2J\u202e\x9b\u2028李" in process.lines
+
+
 def test_a_file_where_the_state_folder_should_be_is_one_sentence(house: House) -> None:
     house.home.write_text("")
     process = house.supervise()

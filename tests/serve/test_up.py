@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from serve import manifest, profile
+from serve import model_manifest, profile
 from tests.serve.house import STANDIN, House, group
 from tests.support.deadline import until
 from tests.support.process import TOP, Process
@@ -59,7 +59,7 @@ def test_the_state_file_tells_other_rooms_what_runs(running: Running, tmp_path: 
     assert state["supervisor_pid"] == running.process.pid
     assert f"--max-model-len\0{state['max_model_len']}" in Path(f"/proc/{state['pid']}/cmdline").read_text()
     assert state["flags_digest"] == chosen.digest()
-    assert state["manifest_root"] == manifest.root(running.house.model, tmp_path / "cache.json")
+    assert state["manifest_root"] == model_manifest.root(running.house.model, tmp_path / "cache.json")
     assert state["started_at_s"] < state["ready_since_s"] <= state["written_at_s"]
     assert (state["restarts"], state["message"]) == (0, "")
 
@@ -94,8 +94,12 @@ def test_the_engine_inherits_the_machine_and_nothing_of_ours(running: Running) -
     assert "ours" not in found.values()
     assert not [name for name in found if name.startswith("VITRINE_") or name.lower().endswith("_proxy")]
     assert {name for name in found if name.startswith("VLLM_")} == {
-        "VLLM_HOST_IP", "VLLM_NO_USAGE_STATS", "VLLM_PLUGINS", "VLLM_CACHE_ROOT", "VLLM_CONFIG_ROOT",
-    }  # fmt: skip
+        "VLLM_HOST_IP",
+        "VLLM_NO_USAGE_STATS",
+        "VLLM_PLUGINS",
+        "VLLM_CACHE_ROOT",
+        "VLLM_CONFIG_ROOT",
+    }
     assert (found["HF_HUB_OFFLINE"], found["DO_NOT_TRACK"], found["VLLM_PLUGINS"]) == ("1", "1", "")
     assert (found["CUDA_VISIBLE_DEVICES"], found["OF_THE_PROFILE"]) == ("0", "1")
     assert found["PYTHONPATH"] == f"{STANDIN}{os.pathsep}{TOP}"  # the profile's; ours has one folder

@@ -49,15 +49,20 @@ class FakeEngine:
     ``bodies`` are the requests that arrived, ``probes`` the gateway's own, answered well unless ``probes_misbehave``;
     ``left`` counts those whose client left before the end. ``go_on`` lets an engine that waits for it go on. ``script``, if
     there is one, is what it streams: a delta of each event; ``finish`` says why it ended. ``raw`` is the body of every answer to a
-    caller, as it is.
+    caller, as it is, with the status ``raw_status``.
     """
 
     SECRET = "secret-path-/srv/models"
 
     def __init__(
-        self, run: Path, number: int = 0, served_names: tuple[str, ...] = ("glm-4v", "glm-4v-fake"), *,
-        tcp: bool | ssl.SSLContext = False, port: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        run: Path,
+        number: int = 0,
+        served_names: tuple[str, ...] = ("glm-4v", "glm-4v-fake"),
+        *,
+        tcp: bool | ssl.SSLContext = False,
+        port: int = 0,
+    ) -> None:
         self.folder = run / f"engine-{number}"
         self.behaviour = Behaviour.ANSWERS
         self.bodies: list[dict[str, Any]] = []
@@ -71,6 +76,7 @@ class FakeEngine:
         self.finish = "stop"
         self.demo = ""
         self.raw: bytes | None = None
+        self.raw_status = 200
         self._number, self._served_names = number, list(served_names)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -97,11 +103,22 @@ class FakeEngine:
     def say(self, phase: str, message: str = "") -> None:
         """Write the state file as a supervisor would."""
         state = {
-            "schema": 1, "number": self._number, "phase": phase, "message": message, "profile": "fake",
-            "served_names": self._served_names, "supervisor_pid": 0, "manifest_root": "", "flags_digest": "",
-            "ready_since_s": 0.0, "started_at_s": 0.0, "max_model_len": 4096, "restarts": 0, "demo": self.demo,
+            "schema": 1,
+            "number": self._number,
+            "phase": phase,
+            "message": message,
+            "profile": "fake",
+            "served_names": self._served_names,
+            "supervisor_pid": 0,
+            "manifest_root": "",
+            "flags_digest": "",
+            "ready_since_s": 0.0,
+            "started_at_s": 0.0,
+            "max_model_len": 4096,
+            "restarts": 0,
+            "demo": self.demo,
             "namespace": {"isolated": True, "inode": 1, "interfaces": ["lo"], "no_routes": 0},
-        }  # fmt: skip
+        }
         temporary = self.folder / "state.tmp"
         temporary.write_text(json.dumps(state))
         temporary.replace(self.folder / "state.json")
@@ -125,7 +142,7 @@ class FakeEngine:
 
     async def _models(self, _: web.Request) -> web.Response:
         if self.behaviour is Behaviour.LISTS_GARBAGE:
-            return web.Response(text='{"data": {}}')
+            return web.Response(body=b'{"data": [{"id": "\xff"}]}')
         data = [{"id": name, "object": "model", "max_model_len": 4096} for name in self._served_names]
         return web.json_response({"object": "list", "data": data})
 
@@ -160,7 +177,9 @@ class FakeEngine:
             return web.Response()
         if self.raw is not None:
             return web.Response(
-                body=self.raw, content_type="text/event-stream" if body.get("stream") else "application/json"
+                body=self.raw,
+                status=self.raw_status,
+                content_type="text/event-stream" if body.get("stream") else "application/json",
             )
         try:
             return await (self._stream(request, body) if body.get("stream") else self._whole(body))
@@ -183,11 +202,16 @@ class FakeEngine:
 
     def _answered(self, model: str) -> web.Response:
         message = {"role": "assistant", "content": "".join(WORDS)}
-        return web.json_response({
-            "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": model,
-            "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
-            "usage": {"prompt_tokens": 7, "completion_tokens": len(WORDS), "total_tokens": 7 + len(WORDS)},
-        })  # fmt: skip
+        return web.json_response(
+            {
+                "id": "chatcmpl-1",
+                "object": "chat.completion",
+                "created": 1,
+                "model": model,
+                "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
+                "usage": {"prompt_tokens": 7, "completion_tokens": len(WORDS), "total_tokens": 7 + len(WORDS)},
+            }
+        )
 
     def _refusal(self) -> web.Response:
         length = self.behaviour is Behaviour.REFUSES_THE_LENGTH
@@ -282,6 +306,6 @@ def _data(value: dict[str, Any]) -> bytes:
 
 def _event(model: str, delta: dict[str, Any], finish: str | None) -> bytes:
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-    return _data({
-        "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": model, "choices": [choice]
-    })  # fmt: skip
+    return _data(
+        {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": model, "choices": [choice]}
+    )

@@ -4,13 +4,13 @@ import http.client
 import json
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import openai
 
-from tests.support.process import TOP, Process, run
+from tests.support.process import PYTHON, TOP, Process, run
 
 RED_SQUARE = (  # 28 × 28 pixels, all of one red
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAABwAAAAcCAIAAAD9b0jDAAAAJ0lEQVR4nGM8ISfHQG3ARHUTRw0d"
@@ -42,13 +42,13 @@ class Answer:
 
 
 class Gateway:
-    """``python -m gateway`` for a state folder, on free ports. ``cwd`` is where it looks for vitrine.toml."""
+    """``python -m gateway`` for a state folder, on free ports. ``cwd`` has vitrine.toml, if there is one; ``program`` starts it."""
 
-    def __init__(self, home: Path, cwd: Path = TOP, /, **settings: str) -> None:
+    def __init__(self, home: Path, cwd: Path = TOP, /, program: Sequence[str] = PYTHON, **settings: str) -> None:
         self.home = home
         self.settings = settings
         env = {"VITRINE_HOME": str(home), "VITRINE_PORT": "0", "VITRINE_METRICS_PORT": "0", **PATIENT, **settings}
-        self.process = Process("gateway", env=env, cwd=cwd)
+        self.process = Process("gateway", env=env, cwd=cwd, program=program)
         line = self.process.line_with("listening")
         match = re.search(r"http://127\.0\.0\.1:(\d+)", line)
         metrics = re.search(r"metrics_port=(\d+)", line)

@@ -22,15 +22,17 @@ from gateway.ledger.client.async_client import Deadlines, LedgerClient
 from gateway.ledger.client.messages import Admit, Complete, ImageDigest, Limit, TextDigest
 from gateway.ledger.format.note import Verifier
 from gateway.ledger.format.record import decode
-from gateway.ledger.readers.reader import Reader
+from gateway.ledger.readers.reader import LogReader
 from gateway.ledger.storage.create import found
 from gateway.ledger.storage.keyring import Keyring
-from gateway.ledger.storage.layout import Layout
+from gateway.ledger.storage.layout import LogLayout
+from tests.support import forks
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_S = 20.0
 PATIENT = Deadlines(admit_s=20, complete_s=20, other_s=20)
-BASE = [sys.executable, "-m", "gateway.ledger"]
+LEDGER = "gateway.ledger"
+BASE = [sys.executable, "-m", LEDGER]
 
 
 def sha256(content: bytes) -> bytes:
@@ -48,19 +50,36 @@ def image(content: bytes) -> ImageDigest:
 def admit(number: int = 0, *, prompt: str = "what is this?", picture: bytes | None = None, **more: Any) -> Admit:
     """An admit as a gateway worker would send it."""
     fields: dict[str, Any] = {
-        "key": "key-1", "tenant": "lab", "ip": "192.0.2.7", "peer": "127.0.0.1:5000", "route": "/v1/chat/completions",
-        "model": "glm-4v", "stream": True, "request": f"request-{number}", "prompt": text(prompt),
-        "conversation": text("system\n" + prompt), "images": () if picture is None else (image(picture),),
-        "params": {"max_tokens": 128, "temperature": "0.7"}, "tokens": 100,
-    }  # fmt: skip
+        "key": "key-1",
+        "tenant": "lab",
+        "ip": "192.0.2.7",
+        "peer": "127.0.0.1:5000",
+        "route": "/v1/chat/completions",
+        "model": "glm-4v",
+        "stream": True,
+        "request": f"request-{number}",
+        "prompt": text(prompt),
+        "conversation": text("system\n" + prompt),
+        "images": () if picture is None else (image(picture),),
+        "params": {"max_tokens": 128, "temperature": "0.7"},
+        "tokens": 100,
+    }
     return Admit(**(fields | more))
 
 
 def complete(identity: str, answer: str = "a red circle", **more: Any) -> Complete:
     fields: dict[str, Any] = {
-        "id": identity, "outcome": "completed", "status": 200, "answer": text(answer), "finish": "stop",
-        "prompt_tokens": 40, "answer_tokens": 12, "engine": "engine-0", "ttft_ms": 30, "total_ms": 220,
-    }  # fmt: skip
+        "id": identity,
+        "outcome": "completed",
+        "status": 200,
+        "answer": text(answer),
+        "finish": "stop",
+        "prompt_tokens": 40,
+        "answer_tokens": 12,
+        "engine": "engine-0",
+        "ttft_ms": 30,
+        "total_ms": 220,
+    }
     return Complete(**(fields | more))
 
 
@@ -78,15 +97,13 @@ def environment(home: Path, **settings: Any) -> dict[str, str]:
 
 def command(home: Path, *arguments: str, timeout_s: float = 60, **settings: Any) -> subprocess.CompletedProcess[str]:
     """Run one command of the ledger to its end."""
-    return subprocess.run(
-        [*BASE, *arguments], env=environment(home, **settings), cwd=home.parent, capture_output=True, text=True,
-        timeout=timeout_s, check=False,
-    )  # fmt: skip
+    words, env = [LEDGER, *arguments], environment(home, **settings)
+    return forks.run(words, env=env, cwd=home.parent, timeout=timeout_s)
 
 
-def make_log(home: Path, origin: str = "test.example/log") -> tuple[Layout, Keyring]:
+def make_log(home: Path, origin: str = "test.example/log") -> tuple[LogLayout, Keyring]:
     """A new log without a process."""
-    layout, keyring = Layout(home / "ledger"), Keyring(home / "ledger-keys")
+    layout, keyring = LogLayout(home / "ledger"), Keyring(home / "ledger-keys")
     found(layout, keyring, origin)
     return layout, keyring
 
@@ -97,14 +114,19 @@ class Ledger:
     def __init__(self, home: Path, *, prefix: tuple[str, ...] = (), **settings: Any) -> None:
         self.home = home
         self.socket = home / "run" / "ledger.sock"
-        self.layout = Layout(home / "ledger")
+        self.layout = LogLayout(home / "ledger")
         home.mkdir(exist_ok=True)
         self._log_path = home.parent / f"{home.name}.log"
         with self._log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*prefix, *BASE, "serve"], env=environment(home, **settings), cwd=home.parent, stderr=log,
-                stdout=log, start_new_session=True,
-            )  # fmt: skip
+            env = environment(home, **settings)
+            self.process: subprocess.Popen[bytes] | forks.Fork
+            if prefix:
+                words = [*prefix, *BASE, "serve"]
+                self.process = subprocess.Popen(
+                    words, env=env, cwd=home.parent, stderr=log, stdout=log, start_new_session=True
+                )
+            else:
+                self.process = forks.start([LEDGER, "serve"], env=env, cwd=home.parent, stderr=log, stdout=log)
 
     def wait_ready(self) -> None:
         """Until the socket answers or the process ends; what it said is in the error."""
@@ -193,7 +215,7 @@ def verifier_of(ledger: Ledger) -> Verifier:
 
 def records(ledger: Ledger) -> list[dict[str, Any]]:
     """All records of the log, oldest first."""
-    return [decode(line) for _, line in Reader(ledger.layout, verifier_of(ledger)).lines()]
+    return [decode(line) for _, line in LogReader(ledger.layout, verifier_of(ledger)).lines()]
 
 
 def of_kind(ledger: Ledger, kind: str) -> list[dict[str, Any]]:

@@ -8,9 +8,11 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.support import forks
 from tests.support.deadline import until
 
 TOP = Path(__file__).parents[2]
+PYTHON = (sys.executable, "-m")
 
 
 def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
@@ -19,12 +21,29 @@ def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(TOP), **extra}
 
 
-def run(*words: str, env: Mapping[str, str], cwd: Path = TOP, within_s: float = 60) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m WORDS`` to its end."""
+def default_signals() -> None:
+    """Let the processes that we start have the default signals, also where a shell in the background let us ignore some:
+    who is ignored here would be ignored there. A handler that does nothing is not inherited."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
+def run(
+    *words: str, env: Mapping[str, str], cwd: Path = TOP, within_s: float = 60, anew: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m WORDS`` to its end; ``anew`` in an interpreter of its own, which takes a second."""
+    if forks.possible(words, env) and not anew:
+        return forks.run(words, env=clean_environment(env), cwd=cwd, timeout=within_s)
     return subprocess.run(
-        [sys.executable, "-m", *words], env=clean_environment(env), cwd=cwd, capture_output=True, text=True,
-        timeout=within_s, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", *words],
+        env=clean_environment(env),
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=within_s,
+        check=False,
+    )
 
 
 class Process:
@@ -32,12 +51,23 @@ class Process:
     printed so far, errors included."""
 
     def __init__(
-        self, *words: str, env: Mapping[str, str], cwd: Path = TOP, program: Sequence[str] = (sys.executable, "-m")
+        self, *words: str, env: Mapping[str, str], cwd: Path = TOP, program: Sequence[str] = PYTHON, anew: bool = False
     ) -> None:
-        self._popen = subprocess.Popen(
-            [*program, *words], env=clean_environment(env), cwd=cwd,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-        )  # fmt: skip
+        self._popen: subprocess.Popen[str] | forks.Fork
+        if program == PYTHON and forks.possible(words, env) and not anew:
+            self._popen = forks.start(
+                words, env=clean_environment(env), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+        else:
+            self._popen = subprocess.Popen(
+                [*program, *words],
+                env=clean_environment(env),
+                cwd=cwd,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

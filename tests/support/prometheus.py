@@ -47,10 +47,15 @@ class PrometheusServer:
     def __enter__(self) -> "PrometheusServer":
         self._log = (self._folder / "prometheus.log").open("wb")
         self._process = subprocess.Popen(
-            [self._program, f"--config.file={self._folder / 'prometheus.yml'}", f"--storage.tsdb.path={self._folder / 'data'}",
-             f"--web.listen-address=127.0.0.1:{self.port}"],
-            stdout=self._log, stderr=self._log,
-        )  # fmt: skip
+            [
+                self._program,
+                f"--config.file={self._folder / 'prometheus.yml'}",
+                f"--storage.tsdb.path={self._folder / 'data'}",
+                f"--web.listen-address=127.0.0.1:{self.port}",
+            ],
+            stdout=self._log,
+            stderr=self._log,
+        )
         until(self._ready, within_s=30, what="prometheus is ready")
         return self
 

@@ -29,8 +29,14 @@ class RedisServer:
         if tls is not None:
             port = free_port()
             self.url = f"rediss://127.0.0.1:{port}/0"
-            named = {"tls-port": port, "bind": "127.0.0.1", "tls-cert-file": tls[0], "tls-key-file": tls[1],
-                     "tls-ca-cert-file": clients or tls[0], "tls-auth-clients": "yes" if clients else "no"}  # fmt: skip
+            named = {
+                "tls-port": port,
+                "bind": "127.0.0.1",
+                "tls-cert-file": tls[0],
+                "tls-key-file": tls[1],
+                "tls-ca-cert-file": clients or tls[0],
+                "tls-auth-clients": "yes" if clients else "no",
+            }
             self._options = [word for name, value in named.items() for word in (f"--{name}", str(value))]
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -43,10 +49,23 @@ class RedisServer:
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            [self._program, "--port", "0", "--unixsocket", str(self.socket), "--save", "", "--appendonly", "no",
-             "--dir", str(self._folder), *self._options],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            [
+                self._program,
+                "--port",
+                "0",
+                "--unixsocket",
+                str(self.socket),
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--dir",
+                str(self._folder),
+                *self._options,
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         until(self._answers, what="redis-server answers")
 
     def stop(self) -> None:

@@ -151,10 +151,13 @@ class Slapd:
         secret = self.folder / "bind-password"
         secret.write_text(SERVICE_PASSWORD + "\n")
         return {
-            "VITRINE_LDAP_URL": f"ldaps://127.0.0.1:{self.tls_port}", "VITRINE_LDAP_CA": str(self.ca),
-            "VITRINE_LDAP_BIND_DN": SERVICE, "VITRINE_LDAP_BIND_PASSWORD_FILE": str(secret),
-            "VITRINE_LDAP_BASE": f"ou=people,{BASE}", **more,
-        }  # fmt: skip
+            "VITRINE_LDAP_URL": f"ldaps://127.0.0.1:{self.tls_port}",
+            "VITRINE_LDAP_CA": str(self.ca),
+            "VITRINE_LDAP_BIND_DN": SERVICE,
+            "VITRINE_LDAP_BIND_PASSWORD_FILE": str(secret),
+            "VITRINE_LDAP_BASE": f"ou=people,{BASE}",
+            **more,
+        }
 
 
 def missing() -> str:

@@ -6,22 +6,25 @@ decoder knows well: JPEG, PNG, WebP, GIF with one frame. Bytes after a picture's
 """
 
 from gateway.door.image_headers.gif import read_gif
-from gateway.door.image_headers.header import Header, ImageFault
+from gateway.door.image_headers.header import Header, ImageFault, Steps, TooManySteps
 from gateway.door.image_headers.jpeg import read_jpeg
 from gateway.door.image_headers.png import read_png
 from gateway.door.image_headers.webp import read_webp
 
-__all__ = ["Header", "ImageFault", "read_header"]
+__all__ = ["Header", "ImageFault", "Steps", "TooManySteps", "read_header"]
 
 
-def read_header(data: bytes) -> Header:
-    """Format and size of the picture in `data`. Raises ImageFault if it is none of the accepted ones, or not whole."""
+def read_header(data: bytes, steps: Steps) -> Header:
+    """Format and size of the picture in `data`. Raises ImageFault if it is none of the accepted ones, or not whole.
+
+    Raises TooManySteps if the file has more parts than `steps` has left.
+    """
     if data.startswith(b"\xff\xd8\xff"):
-        return read_jpeg(data)
+        return read_jpeg(data, steps)
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return read_png(data)
+        return read_png(data, steps)
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return read_webp(data)
+        return read_webp(data, steps)
     if data.startswith((b"GIF87a", b"GIF89a")):
-        return read_gif(data)
+        return read_gif(data, steps)
     raise ImageFault("is not a JPEG, PNG, WebP or GIF picture; convert it to one of them")

@@ -5,10 +5,9 @@ Compressed text and colour profiles are inflated up to a bound, because decoders
 
 import zlib
 
-from gateway.door.image_headers.header import Header, ImageFault, animated, truncated
+from gateway.door.image_headers.header import Header, ImageFault, Steps, animated, truncated
 
 _SIGNATURE_BYTES = 8
-_MAX_CHUNKS = 65_536
 _MAX_SIDE = 2**31 - 1
 # Pillow refuses more than this in one chunk, with an error from inside.
 _MAX_INFLATED_BYTES = 1024 * 1024
@@ -17,14 +16,15 @@ _DEPTHS = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 
 _COMPRESSED = frozenset({b"iCCP", b"zTXt", b"iTXt"})
 
 
-def read_png(data: bytes) -> Header:
-    """The picture's Header; raises ImageFault. Needs the eight bytes of the signature at the start."""
+def read_png(data: bytes, steps: Steps) -> Header:
+    """The picture's Header; raises ImageFault or TooManySteps. Needs the eight bytes of the signature at the start."""
     view = memoryview(data)
     header: Header | None = None
     pixels = False
     compressed = 0
     at = _SIGNATURE_BYTES
-    for _ in range(_MAX_CHUNKS):
+    while True:
+        steps.take(Steps.PART)
         if at + 12 > len(data):
             raise truncated()
         length, kind = int.from_bytes(view[at : at + 4]), data[at + 4 : at + 8]
@@ -47,9 +47,8 @@ def read_png(data: bytes) -> Header:
             return header
         elif kind in _COMPRESSED:
             compressed += 1
-            _check_inflated(kind, data[at + 8 : end - 4], compressed)
+            _check_inflated(kind, data[at + 8 : end - 4], compressed, steps)
         at = end
-    raise _broken()
 
 
 def _header(content: bytes) -> Header:
@@ -64,7 +63,7 @@ def _header(content: bytes) -> Header:
     return Header("image/png", width, height)
 
 
-def _check_inflated(kind: bytes, content: bytes, seen: int) -> None:
+def _check_inflated(kind: bytes, content: bytes, seen: int, steps: Steps) -> None:
     if seen > _MAX_COMPRESSED_CHUNKS:
         raise ImageFault("is a PNG with too many text chunks; save it without them")
     _, _, rest = content.partition(b"\0")
@@ -78,6 +77,7 @@ def _check_inflated(kind: bytes, content: bytes, seen: int) -> None:
         inflated = zlib.decompressobj().decompress(rest, _MAX_INFLATED_BYTES + 1)
     except zlib.error:
         raise _broken() from None
+    steps.take(len(inflated) // Steps.INFLATED)
     if len(inflated) > _MAX_INFLATED_BYTES:
         raise ImageFault("is a PNG with too large a text or colour profile; save it without them")
 

@@ -1,13 +1,13 @@
 """Walks a WebP's RIFF chunks (RFC 9649); it never decodes picture data."""
 
-from gateway.door.image_headers.header import Header, ImageFault, animated, truncated
+from gateway.door.image_headers.header import Header, ImageFault, Steps, animated, truncated
 
 _MAX_CHUNKS = 1024
 _ANIMATION_FLAG = 0x02
 
 
-def read_webp(data: bytes) -> Header:
-    """The picture's Header; raises ImageFault. Needs RIFF, a length and WEBP at the start."""
+def read_webp(data: bytes, steps: Steps) -> Header:
+    """The picture's Header; raises ImageFault or TooManySteps. Needs RIFF, a length and WEBP at the start."""
     end = 8 + int.from_bytes(data[4:8], "little")
     if end > len(data):
         raise truncated()
@@ -17,6 +17,7 @@ def read_webp(data: bytes) -> Header:
     for index in range(_MAX_CHUNKS):
         if at == end and picture is not None:
             return picture
+        steps.take(Steps.PART)
         if at + 8 > end:
             raise _broken()
         kind, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")

@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from gateway.ledger.client.call import Call
+from gateway.ledger.client.call import LedgerCall
 from gateway.ledger.client.messages import (
     MOST_PACKET_BYTES,
     Abandon,
@@ -32,8 +32,12 @@ from gateway.ledger.client.messages import (
     Deny,
     Integrity,
     KeyEvent,
-    Lost,
-    Proven,
+    Limit,
+    LimitRemaining,
+    LimitsAsk,
+    LimitsLeft,
+    LostRecords,
+    ProofReply,
     Prune,
     Pruned,
     Question,
@@ -48,7 +52,7 @@ from gateway.ledger.client.messages import (
     pack,
 )
 from gateway.ledger.errors import LedgerRefused, LedgerUnavailable
-from gateway.ledger.format.identity import Identities
+from gateway.ledger.format.record_id import RecordIds
 
 BUFFER_BYTES = 4 << 20
 FIRST_PAUSE_S = 0.02
@@ -81,7 +85,7 @@ class LedgerClient:
         self._buffered = buffered
         self._on_failure = on_failure
         self._numbers = itertools.count(1)
-        self._calls: dict[int, Call[Any]] = {}  # that are not over
+        self._calls: dict[int, LedgerCall[Any]] = {}  # that are not over
         self._lines: list[bytes] = []  # asked in this turn of the loop: they go in one packet
         self._together = 0  # how many went last: those who asked together are answered together, and ask again
         self._unsent: deque[bytes] = deque()
@@ -89,8 +93,8 @@ class LedgerClient:
         self._socket: socket.socket | None = None
         self._boot: Boot | None = None
         self._held: deque[Admit | Complete] = deque()
-        self._lost: Lost | None = None
-        self._ids = Identities(lambda: time.time_ns() // 1_000_000)
+        self._lost: LostRecords | None = None
+        self._ids = RecordIds(lambda: time.time_ns() // 1_000_000)
         self._up = asyncio.Event()
         self._down = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
@@ -98,9 +102,15 @@ class LedgerClient:
 
     @classmethod
     async def connect(
-        cls, path: Path, deadlines: Deadlines | None = None, *, buffered: bool = False, boot: Boot | None = None,
-        wait_s: float = 5.0, on_failure: Callable[[What], None] = lambda _: None,
-    ) -> LedgerClient:  # fmt: skip
+        cls,
+        path: Path,
+        deadlines: Deadlines | None = None,
+        *,
+        buffered: bool = False,
+        boot: Boot | None = None,
+        wait_s: float = 5.0,
+        on_failure: Callable[[What], None] = lambda _: None,
+    ) -> LedgerClient:
         """Connect to the ledger's socket; LedgerUnavailable if it does not answer within `wait_s`.
 
         With `wait_s` 0 the client is given at once and connects when it can. `boot` introduces this worker, after every
@@ -131,7 +141,7 @@ class LedgerClient:
     def connected(self) -> bool:
         return self._up.is_set()
 
-    def admission(self, ask: Admit) -> Call[Receipt | Refusal]:
+    def admission(self, ask: Admit) -> LedgerCall[Receipt | Refusal]:
         """Ask whether this exchange may begin. A Receipt means its record is durable; a Refusal names the limit."""
         return self._begin(ask, self._deadlines.admit_s, (Receipt, Refusal))
 
@@ -165,10 +175,16 @@ class LedgerClient:
     async def integrity(self, ask: Integrity) -> Receipt:
         return await self._begin(ask, self._deadlines.other_s, (Receipt,)).wait()
 
-    async def receipt(self, record_id: str, caller_key_id: str, *, auditor: bool = False) -> Proven:
+    async def receipt(self, record_id: str, caller_key_id: str, *, auditor: bool = False) -> ProofReply:
         """The proofs of an exchange: found, not_yet, not_found or not_yours."""
         ask = ReceiptAsk(record_id, caller_key_id, auditor)
-        return await self._begin(ask, self._deadlines.other_s, (Proven,)).wait()
+        return await self._begin(ask, self._deadlines.other_s, (ProofReply,)).wait()
+
+    async def limits_left(self, limits: tuple[Limit, ...]) -> tuple[LimitRemaining, ...]:
+        """What is left of these limits now; of no limits without asking."""
+        if not limits:
+            return ()
+        return (await self._begin(LimitsAsk(limits), self._deadlines.other_s, (LimitsLeft,)).wait()).left
 
     async def status(self) -> Status:
         return await self._begin(StatusAsk(), self._deadlines.other_s, (Status,)).wait()
@@ -187,8 +203,8 @@ class LedgerClient:
 
     # One call
 
-    def _begin(self, ask: Ask, deadline_s: float, kinds: tuple[type[T], ...]) -> Call[T]:
-        call = Call(next(self._numbers), ask, kinds)
+    def _begin(self, ask: Ask, deadline_s: float, kinds: tuple[type[T], ...]) -> LedgerCall[T]:
+        call = LedgerCall(next(self._numbers), ask, kinds)
         if self._socket is None:
             self._fail(call, f"the ledger on {self._path} is away")
             return call
@@ -202,10 +218,10 @@ class LedgerClient:
         self._send(line, at_once=alone)
         return call
 
-    def _give_up(self, call: Call[Any], deadline_s: float) -> None:
+    def _give_up(self, call: LedgerCall[Any], deadline_s: float) -> None:
         self._fail(call, f"no durable answer from the ledger within {deadline_s * 1000:.0f} ms")
 
-    def _fail(self, call: Call[Any], why: str) -> None:
+    def _fail(self, call: LedgerCall[Any], why: str) -> None:
         self._calls.pop(call.n, None)
         ask = call.ask
         self._on_failure(_CALLS.get(type(ask), "other"))
@@ -347,10 +363,12 @@ class LedgerClient:
             return
         now_ms = time.time_ns() // 1_000_000
         before = self._lost
-        self._lost = Lost(
-            count=1 if before is None else before.count + 1, from_ms=now_ms if before is None else before.from_ms,
-            to_ms=now_ms, why="the ledger was away and the buffer was full",
-        )  # fmt: skip
+        self._lost = LostRecords(
+            count=1 if before is None else before.count + 1,
+            from_ms=now_ms if before is None else before.from_ms,
+            to_ms=now_ms,
+            why="the ledger was away and the buffer was full",
+        )
 
     async def _replay(self) -> None:
         """Hand over what was held, one by one, each kept until it is durable."""

@@ -12,7 +12,7 @@ from gateway.ledger.errors import LedgerRefused, LedgerUnavailable
 T = TypeVar("T", bound=Say)
 
 
-class Call(Generic[T]):
+class LedgerCall(Generic[T]):
     """The client settles it. One may wait for it at a time, and who stops waiting does not take the question back."""
 
     __slots__ = ("_asked_s", "_kinds", "_said", "_waiter", "ask", "n", "timer", "took_s")

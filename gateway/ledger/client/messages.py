@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from gateway.ledger.client.figures import Figures, FiguresAsk
+from gateway.ledger.client.statistics import LedgerStatistics, StatisticsAsk
 
 MOST_PACKET_BYTES = 128 * 1024
 
@@ -141,7 +141,7 @@ class Boot(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", tag=
     outbound: Annotated[tuple[Name, ...], Meta(max_length=192)] = ()  # 64 places of pictures, and engines
 
 
-class Lost(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", tag="lost", omit_defaults=True):
+class LostRecords(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", tag="lost", omit_defaults=True):
     """Buffered mode: records that could not be kept. Becomes a `gap` record."""
 
     count: Count
@@ -164,6 +164,12 @@ class ReceiptAsk(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do"
     auditor: bool = False
 
 
+class LimitsAsk(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", tag="limits"):
+    """What is left of these limits now? Reply: LimitsLeft. Nothing is recorded and nothing is used up."""
+
+    limits: Annotated[tuple[Limit, ...], Meta(max_length=4)]
+
+
 class StatusAsk(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", tag="status"):
     """How the ledger is."""
 
@@ -176,12 +182,24 @@ class Prune(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", tag
 
 
 Ask = (
-    Admit | Complete | Deny | KeyEvent | Integrity | Boot | Lost | Abandon | ReceiptAsk | StatusAsk | FiguresAsk | Prune
+    Admit
+    | Complete
+    | Deny
+    | KeyEvent
+    | Integrity
+    | Boot
+    | LostRecords
+    | Abandon
+    | ReceiptAsk
+    | LimitsAsk
+    | StatusAsk
+    | StatisticsAsk
+    | Prune
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Over:
+class LimitExceeded:
     """The limit that said no."""
 
     limit: str
@@ -191,7 +209,7 @@ class Over:
     reset_ms: int
 
 
-class Left(Struct, frozen=True, omit_defaults=True):
+class LimitRemaining(Struct, frozen=True, omit_defaults=True):
     """One limit: what is left, and in how many milliseconds it is whole again."""
 
     limit: str
@@ -208,7 +226,7 @@ class Receipt(Struct, frozen=True, tag_field="is", tag="receipt", omit_defaults=
     index: int
     leaf: bytes
     origin: str
-    left: tuple[Left, ...] = ()
+    left: tuple[LimitRemaining, ...] = ()
 
 
 class Refusal(Struct, frozen=True, tag_field="is", tag="refusal"):
@@ -220,7 +238,13 @@ class Refusal(Struct, frozen=True, tag_field="is", tag="refusal"):
     value: int
     remaining: int
     reset_ms: int
-    left: tuple[Left, ...] = ()
+    left: tuple[LimitRemaining, ...] = ()
+
+
+class LimitsLeft(Struct, frozen=True, tag_field="is", tag="limits_left"):
+    """Answer to LimitsAsk."""
+
+    left: tuple[LimitRemaining, ...]
 
 
 class Fault(Struct, frozen=True, tag_field="is", tag="fault"):
@@ -229,7 +253,7 @@ class Fault(Struct, frozen=True, tag_field="is", tag="fault"):
     text: str
 
 
-class Proven(Struct, frozen=True, tag_field="is", tag="proven"):
+class ProofReply(Struct, frozen=True, tag_field="is", tag="proven"):
     """Answer to ReceiptAsk. `state` found: one C2SP tlog-proof for each of the exchange's records, oldest first.
 
     `key` is the log's public key as NAME+HASH+KEY: to compare with the one that was had before, not to be believed for itself.
@@ -268,7 +292,7 @@ class Pruned(Struct, frozen=True, tag_field="is", tag="pruned"):
     records: int
 
 
-Say = Receipt | Refusal | Fault | Proven | Status | Figures | Pruned
+Say = Receipt | Refusal | LimitsLeft | Fault | ProofReply | Status | LedgerStatistics | Pruned
 
 
 class Question(Struct, frozen=True, forbid_unknown_fields=True):

@@ -28,9 +28,10 @@ class ReaderClient:
         """``idle_s`` after the last answer, with no question since, the process ends."""
         self._idle_s = idle_s
         self._errand = ReaderStart(
-            str(settings.log_folder.absolute()), str(settings.key_folder.absolute()),
+            str(settings.log_folder.absolute()),
+            str(settings.key_folder.absolute()),
             tuple(str(path.absolute()) for path in settings.anchors),
-        )  # fmt: skip
+        )
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
         self._waiting = 0
@@ -72,9 +73,13 @@ class ReaderClient:
 
     async def _open(self) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "gateway.ledger.readers.reader_process", stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE, limit=_MOST_ANSWER_BYTES,
-        )  # fmt: skip
+            sys.executable,
+            "-m",
+            "gateway.ledger.readers.reader_process",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=_MOST_ANSWER_BYTES,
+        )
         assert process.stdin is not None
         process.stdin.write(msgspec.json.encode(self._errand) + b"\n")
         structlog.get_logger().info("an auditor reads the log", pid=process.pid)

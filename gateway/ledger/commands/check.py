@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from gateway.ledger.commands.terminal import (
+from gateway.ledger.commands.command_context import (
     AsJson,
     KeyOption,
     LogFolder,
+    LogTarget,
     Meter,
-    Target,
     count,
     say,
     say_json,
@@ -20,7 +20,7 @@ from gateway.ledger.commands.terminal import (
     when,
 )
 from gateway.ledger.errors import EXIT_OK, Gap, LedgerError, RolledBack, Tampered, Unreadable
-from gateway.ledger.format.checkpoint import Head, open_head
+from gateway.ledger.format.checkpoint import TreeHead, open_head
 from gateway.ledger.format.merkle import check_consistency, prove_consistency
 from gateway.ledger.format.note import NoteError, b64
 from gateway.ledger.readers.verification import Report, verify
@@ -122,7 +122,7 @@ def consistency(
     say(f"OK: the head of {after.size:,} records continues the one of {before.size:,}; {len(path)} hashes prove it.")
 
 
-def _read_head(here: Target, path: Path, key: str | None) -> Head:
+def _read_head(here: LogTarget, path: Path, key: str | None) -> TreeHead:
     try:
         return open_head(path.read_bytes().decode(), here.verifier(key))
     except OSError as error:

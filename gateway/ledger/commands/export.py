@@ -8,17 +8,17 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
-import orjson
 import typer
 
-from gateway.ledger.commands.terminal import AsJson, KeyOption, LogFolder, say, say_json, target
+from gateway.ledger.commands.command_context import AsJson, KeyOption, LogFolder, say, say_json, target
 from gateway.ledger.errors import BadSettings
+from gateway.ledger.format.printable import ascii_json
 from gateway.ledger.format.record import decode
 from gateway.ledger.readers.exports import table
 from gateway.ledger.readers.exports.ecs import to_ecs
 from gateway.ledger.readers.exports.ocsf import to_ocsf
 from gateway.ledger.readers.exports.tiles import write_tiles
-from gateway.ledger.readers.reader import Reader
+from gateway.ledger.readers.reader import LogReader
 
 app = typer.Typer()
 
@@ -56,12 +56,12 @@ def export(
 
 def _as_line(form: Callable[..., dict[str, Any]]) -> To:
     def line(index: int, record: dict[str, Any], origin: str, admit: dict[str, Any] | None) -> str:
-        return orjson.dumps(form(index, record, origin, admit)).decode() + "\n"
+        return ascii_json(form(index, record, origin, admit)) + "\n"
 
     return line
 
 
-def _write(reader: Reader, form: To, since: int, out: TextIO, header: str) -> int:
+def _write(reader: LogReader, form: To, since: int, out: TextIO, header: str) -> int:
     out.write(header)
     admits: dict[str, dict[str, Any]] = {}
     written = 0
@@ -81,7 +81,7 @@ def _write(reader: Reader, form: To, since: int, out: TextIO, header: str) -> in
     return written
 
 
-def _export_tiles(reader: Reader, to: Path | None, as_json: bool) -> None:
+def _export_tiles(reader: LogReader, to: Path | None, as_json: bool) -> None:
     if to is None:
         raise typer.BadParameter("tiles are a folder: say where with --to")
     if to.exists() and any(to.iterdir()):

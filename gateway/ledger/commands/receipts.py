@@ -8,29 +8,29 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.ledger.commands.terminal import AsJson, KeyOption, LogFolder, say, say_json, target, when
-from gateway.ledger.errors import NotFound
+from gateway.ledger.commands.command_context import AsJson, KeyOption, LogFolder, say, say_json, target, when
+from gateway.ledger.errors import RecordNotFound
 from gateway.ledger.format.digest import PLAIN, epoch_key, keyed, record_key
-from gateway.ledger.format.identity import is_identity
 from gateway.ledger.format.merkle import prove_inclusion
 from gateway.ledger.format.note import b64
-from gateway.ledger.format.proof import Proof, format_proof
+from gateway.ledger.format.proof import InclusionProof, format_proof
 from gateway.ledger.format.record import decode
+from gateway.ledger.format.record_id import is_identity
 from gateway.ledger.readers import verify_proof
-from gateway.ledger.readers.reader import Reader
+from gateway.ledger.readers.reader import LogReader
 
 app = typer.Typer()
 
 
-def records_of(reader: Reader, identity: str) -> list[tuple[int, bytes]]:
-    """All records of one id (as X-Audit-Id gave it), or of one index; NotFound if there are none."""
+def records_of(reader: LogReader, identity: str) -> list[tuple[int, bytes]]:
+    """All records of one id (as X-Audit-Id gave it), or of one index; RecordNotFound if there are none."""
     if identity.isdigit():
         return [(int(identity), reader.line(int(identity)))]
     if not is_identity(identity):
-        raise NotFound(f"{identity!r} is neither an id (UUIDv7, as X-Audit-Id gives it) nor an index")
+        raise RecordNotFound(f"{identity!r} is neither an id (UUIDv7, as X-Audit-Id gives it) nor an index")
     found = reader.find(identity)
     if not found:
-        raise NotFound(f"no record has the id {identity}")
+        raise RecordNotFound(f"no record has the id {identity}")
     return found
 
 
@@ -48,9 +48,9 @@ def prove(
     proofs = []
     for index, line in records_of(reader, identity):
         if index >= head.size:
-            raise NotFound(f"record {index} is not covered by a head yet: try again in a second")
+            raise RecordNotFound(f"record {index} is not covered by a head yet: try again in a second")
         path = prove_inclusion(index, head.size, reader.tree().node)
-        proofs.append((index, decode(line), format_proof(Proof(index, tuple(path), checkpoint, line))))
+        proofs.append((index, decode(line), format_proof(InclusionProof(index, tuple(path), checkpoint, line))))
     if as_json:
         say_json([{"index": index, "kind": record["kind"], "proof": proof} for index, record, proof in proofs])
         return
@@ -107,9 +107,16 @@ def _reveal(root: bytes, secret_of: Any, index: int, line: bytes) -> dict[str, A
     digests |= {f"image {at}": image["digest"] for at, image in enumerate(record.get("images", []), 1)}
     digests |= {f"field {name}": text["digest"] for name, text in (record.get("fields") or {}).items()}
     return {
-        "index": index, "kind": record["kind"], "id": record["id"], "time_ms": record["time_ms"], "epoch": epoch,
-        "record_key": key, "digests": digests, "leaf": b64(sha256(b"\x00" + line).digest()), "line": line.decode(),
-    }  # fmt: skip
+        "index": index,
+        "kind": record["kind"],
+        "id": record["id"],
+        "time_ms": record["time_ms"],
+        "epoch": epoch,
+        "record_key": key,
+        "digests": digests,
+        "leaf": b64(sha256(b"\x00" + line).digest()),
+        "line": line.decode(),
+    }
 
 
 def _matches(shown: list[dict[str, Any]], content: bytes) -> list[str]:

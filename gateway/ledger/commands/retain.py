@@ -11,8 +11,19 @@ import typer
 
 from gateway.ledger.client.async_client import LedgerClient
 from gateway.ledger.client.messages import Pruned
-from gateway.ledger.commands.terminal import AsJson, LogFolder, Meter, Target, count, say, say_json, target, when
+from gateway.ledger.commands.command_context import (
+    AsJson,
+    LogFolder,
+    LogTarget,
+    Meter,
+    count,
+    say,
+    say_json,
+    target,
+    when,
+)
 from gateway.ledger.errors import BadSettings
+from gateway.ledger.format.printable import name_fault
 from gateway.ledger.readers import backup as copies
 from gateway.ledger.service.retention import prunable
 
@@ -27,6 +38,9 @@ def prune(
     as_json: AsJson = False,
 ) -> None:
     """Delete the records of old sealed segments; hashes and proofs stay. The running ledger does it and records it."""
+    fault = name_fault(by)
+    if fault:
+        raise typer.BadParameter(f"--by {by!r} can't be used: {fault}")
     here = target()
     before_ms = int((time.time() - older_than_days * 86_400) * 1000)
     segments = prunable(here.layout, here.verifier(), before_ms)
@@ -42,7 +56,7 @@ def prune(
     say(f"{count(records, 'record')} in {count(len(numbers), 'segment')} from before {when(before_ms)} UTC {verb}.")
 
 
-async def _prune(here: Target, before_ms: int, by: str) -> Pruned:
+async def _prune(here: LogTarget, before_ms: int, by: str) -> Pruned:
     async with await LedgerClient.connect(here.settings.socket_path) as client:
         return await client.prune(before_ms, by)
 
@@ -87,7 +101,8 @@ def epochs(as_json: AsJson = False) -> None:
     if as_json:
         say_json(names)
     else:
-        say("\n".join(names) or "there are none")
+        for name in names or ["there are none"]:
+            say(name)
 
 
 @app.command()

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.ledger.commands.terminal import AsJson, plan_of, say, say_json, target
+from gateway.ledger.commands.command_context import AsJson, plan_of, say, say_json, target
 from gateway.ledger.errors import LogBroken
-from gateway.ledger.service.record_writer import Clock
+from gateway.ledger.format.printable import printable_event, printable_traceback
+from gateway.ledger.service.record_writer import LedgerClock
 from gateway.ledger.storage.create import found
 
 # The process alone needs a logger, which is a third of a command's start.
@@ -31,6 +32,8 @@ def init(
 ) -> None:
     """Make the keys and an empty log."""
     here = target()
+    if origin == "":
+        raise typer.BadParameter("--origin is empty; write a name, or leave it out and one is made up")
     name = found(here.layout, here.keyring, origin or here.settings.origin)
     public = here.keyring.verifier().format()
     if as_json:
@@ -55,7 +58,7 @@ def serve() -> None:
     sys.setswitchinterval(0.0005)  # seconds: a helper thread that computes must not hold up a commit
     ending = Ending()
     try:
-        service = LedgerService(plan_of(here.settings), logger, Clock())
+        service = LedgerService(plan_of(here.settings), logger, LedgerClock())
         ending.leads_to(service.stop)
         service.run()
     except LogBroken as error:
@@ -87,17 +90,17 @@ def make_logger() -> structlog.stdlib.BoundLogger:
     """JSON lines on standard error, or text where somebody watches."""
     import structlog
 
-    renderer: structlog.types.Processor = (
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    renderers: list[structlog.types.Processor] = (
+        [printable_event, structlog.dev.ConsoleRenderer(exception_formatter=printable_traceback)]
         if sys.stderr.isatty()
-        else structlog.processors.JSONRenderer()
+        else [structlog.processors.JSONRenderer()]
     )
     logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
         structlog.PrintLogger(sys.stderr),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
+            *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         room="ledger",

@@ -11,15 +11,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 
-from gateway.ledger.commands.terminal import AsJson, LogFolder, Meter, Target, count, say, target, when
+from gateway.ledger.commands.command_context import AsJson, LogFolder, LogTarget, Meter, count, say, target, when
 from gateway.ledger.errors import EXIT_FAILED, BadSettings
 from gateway.ledger.format.digest import epoch_key
+from gateway.ledger.format.printable import ascii_json, printable
 from gateway.ledger.format.record import RecordError, decode
-from gateway.ledger.readers.search import Hit, Wanted, find
-from gateway.ledger.storage.layout import Layout
+from gateway.ledger.readers.search import SearchHit, SearchTerms, find
+from gateway.ledger.storage.layout import LogLayout
 
 app = typer.Typer()
 
@@ -53,10 +53,14 @@ def find_command(
     if not contents and not any((key, ip, since, until)):
         raise typer.BadParameter("give at least one of --image, --prompt, --answer, --key, --ip, --since, --until")
     here = target(log)
-    wanted = Wanted(
-        _digest(contents[0][0]) if contents else None, contents[0][1] if contents else "any", key, ip,
-        _time_ms(since), _time_ms(until),
-    )  # fmt: skip
+    wanted = SearchTerms(
+        _digest(contents[0][0]) if contents else None,
+        contents[0][1] if contents else "any",
+        key,
+        ip,
+        _time_ms(since),
+        _time_ms(until),
+    )
     reader = here.reader()
     meter = Meter("records", shown=not as_json)
     hits = list(find(reader, wanted, _epoch_keys(here) if contents else {}, lambda n: meter.tell(n, 0), processes))
@@ -64,7 +68,7 @@ def find_command(
     rows = _join(hits, here)
     if as_json:
         for row in rows:
-            typer.echo(orjson.dumps(row).decode())
+            typer.echo(ascii_json(row))
     else:
         _print_table(rows)
         found = "1 match" if len(rows) == 1 else f"{len(rows):,} matches"
@@ -82,7 +86,7 @@ def _digest(path: Path) -> bytes:
         raise typer.BadParameter(f"cannot read {path}: {error.strerror}") from error
 
 
-def _epoch_keys(here: Target) -> dict[str, bytes]:
+def _epoch_keys(here: LogTarget) -> dict[str, bytes]:
     root = here.keyring.root()
     return {epoch: epoch_key(root, here.keyring.secret(epoch)) for epoch in here.keyring.epochs()}
 
@@ -100,21 +104,19 @@ def _time_ms(text: str | None) -> int | None:
     return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
-def _join(hits: list[Hit], here: Target) -> list[dict[str, Any]]:
+def _join(hits: list[SearchHit], here: LogTarget) -> list[dict[str, Any]]:
     """One row an exchange: what began it and how it ended, looked up where only one of the two was hit."""
     rows: dict[str, dict[str, Any]] = {}
     for hit in hits:
         record = decode(hit.line)
         rows.setdefault(record["id"], {})[record["kind"]] = record | {"index": hit.index}
-    missing = {
-        identity for identity, kinds in rows.items() if ("admit" in kinds) != ("complete" in kinds)
-    }  # fmt: skip
+    missing = {identity for identity, kinds in rows.items() if ("admit" in kinds) != ("complete" in kinds)}
     if missing:
         _fill(rows, missing, here)
     return list(rows.values())
 
 
-def _fill(rows: dict[str, dict[str, Any]], missing: set[str], here: Target) -> None:
+def _fill(rows: dict[str, dict[str, Any]], missing: set[str], here: LogTarget) -> None:
     reader = here.reader()
     if len(missing) <= FEW:
         found = [pair for identity in missing for pair in reader.find(identity)]
@@ -147,7 +149,8 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     outcome = ended.get("outcome") or (first.get("reason") if first["kind"] == "deny" else None)
     outcome = outcome or ("no end yet" if first["kind"] == "admit" else first["kind"])
     who = f"{first.get('key') or '-'} ({first['tenant']})" if first.get("tenant") else str(first.get("key") or "-")
-    return (when(first["time_ms"]), who, first.get("ip") or "-", first.get("model") or "-", outcome, first["id"])
+    cells = (when(first["time_ms"]), who, first.get("ip") or "-", first.get("model") or "-", outcome, first["id"])
+    return tuple(printable(str(cell)) for cell in cells)
 
 
 @app.command()
@@ -165,7 +168,7 @@ def tail(
     # More than are shown: the begin of an exchange may stand some way before its end.
     begin = reader.size - max(2000, lines * 4)
     for index, line in reader.lines(begin):
-        text = line.decode() if as_json else _access_line(decode(line), admits)
+        text = line.decode("utf-8", "backslashreplace") if as_json else _access_line(decode(line), admits)
         if index >= reader.size - lines and text:
             say(text)
     if not follow:
@@ -173,7 +176,7 @@ def tail(
     try:
         for line in _grow(reader.layout, last.number, len(reader.text(last))):
             try:
-                text = line.decode() if as_json else _access_line(decode(line), admits)
+                text = line.decode("utf-8", "backslashreplace") if as_json else _access_line(decode(line), admits)
             except RecordError as error:
                 raise BadSettings(f"{reader.layout.folder} has a line that is no record: run verify") from error
             if text:
@@ -182,7 +185,7 @@ def tail(
         return
 
 
-def _grow(layout: Layout, number: int, offset: int) -> Iterator[bytes]:
+def _grow(layout: LogLayout, number: int, offset: int) -> Iterator[bytes]:
     """Lines as they are appended, over rotations."""
     rest = b""
     file = layout.file(number, "jsonl").open("rb")
@@ -235,5 +238,5 @@ def _exchange(record: dict[str, Any], admit: dict[str, Any]) -> str:
 
 
 def _short(fields: dict[str, Any]) -> str:
-    text = orjson.dumps(fields).decode()
+    text = ascii_json(fields)
     return text if len(text) <= 160 else text[:159] + "…"

@@ -9,7 +9,7 @@ from gateway.ledger.format.note import NoteError, Signing, Verifier, b64, open_n
 
 
 @dataclass(frozen=True)
-class Head:
+class TreeHead:
     """One head of the tree; `time_s` (Unix seconds) is what its cosignature says, None without one."""
 
     origin: str
@@ -21,12 +21,12 @@ class Head:
         return f"{self.origin}\n{self.size}\n{b64(self.root)}\n"
 
 
-def sign_head(head: Head, signer: Signing) -> str:
+def sign_head(head: TreeHead, signer: Signing) -> str:
     """The head as a checkpoint; timestamped when `head.time_s` is set."""
     return sign_note(head.text(), signer, head.time_s)
 
 
-def parse_text(text: str) -> Head:
+def parse_text(text: str) -> TreeHead:
     """Read a checkpoint's text (its first three lines; extension lines are allowed and ignored)."""
     lines = text.split("\n")
     if len(lines) < 4 or lines[-1] or not all(lines[:-1]):
@@ -36,13 +36,13 @@ def parse_text(text: str) -> Head:
         raise NoteError("a checkpoint's size is a plain decimal number")
     if len(root) != HASH_BYTES:
         raise NoteError("a checkpoint's root is 32 bytes")
-    return Head(origin, int(size), root)
+    return TreeHead(origin, int(size), root)
 
 
-def open_head(note: str, verifier: Verifier) -> Head:
+def open_head(note: str, verifier: Verifier) -> TreeHead:
     """Read and verify one checkpoint of the log that `verifier` names."""
     text, time_s = open_note(note, verifier)
     head = parse_text(text)
     if head.origin != verifier.name:
         raise NoteError(f"a checkpoint of {head.origin}, not of {verifier.name}")
-    return Head(head.origin, head.size, head.root, time_s)
+    return TreeHead(head.origin, head.size, head.root, time_s)

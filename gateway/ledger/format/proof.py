@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.ledger.format.checkpoint import Head, open_head
+from gateway.ledger.format.checkpoint import TreeHead, open_head
 from gateway.ledger.format.merkle import HASH_BYTES, ProofError, check_inclusion
 from gateway.ledger.format.note import NoteError, Verifier, b64, unb64
 
@@ -14,7 +14,7 @@ MOST_STEPS = 64
 
 
 @dataclass(frozen=True)
-class Proof:
+class InclusionProof:
     """`extra` is not authenticated by the proof: here it carries the record's bytes, whose hash is the leaf."""
 
     index: int
@@ -23,7 +23,7 @@ class Proof:
     extra: bytes | None = None
 
 
-def format_proof(proof: Proof) -> str:
+def format_proof(proof: InclusionProof) -> str:
     lines = [HEADER]
     if proof.extra is not None:
         lines.append(f"extra {b64(proof.extra)}")
@@ -32,7 +32,7 @@ def format_proof(proof: Proof) -> str:
     return "\n".join(lines) + "\n\n" + proof.checkpoint
 
 
-def parse_proof(text: str) -> Proof:
+def parse_proof(text: str) -> InclusionProof:
     """Strict: what `format_proof` writes and nothing else."""
     head, blank, checkpoint = text.partition("\n\n")
     lines = head.split("\n")
@@ -49,10 +49,10 @@ def parse_proof(text: str) -> Proof:
     path = tuple(unb64(line) for line in lines)
     if len(path) > MOST_STEPS or any(len(step) != HASH_BYTES for step in path):
         raise NoteError("a proof's steps are hashes of 32 bytes")
-    return Proof(int(number), path, checkpoint, extra)
+    return InclusionProof(int(number), path, checkpoint, extra)
 
 
-def check_proof(proof: Proof, leaf: bytes, verifier: Verifier) -> Head:
+def check_proof(proof: InclusionProof, leaf: bytes, verifier: Verifier) -> TreeHead:
     """The signed head that covers `leaf` (32 bytes); NoteError or ProofError if it does not."""
     head = open_head(proof.checkpoint, verifier)
     steps: Sequence[bytes] = proof.path
@@ -60,4 +60,4 @@ def check_proof(proof: Proof, leaf: bytes, verifier: Verifier) -> Head:
     return head
 
 
-__all__ = ["HEADER", "Proof", "ProofError", "check_proof", "format_proof", "parse_proof"]
+__all__ = ["HEADER", "InclusionProof", "ProofError", "check_proof", "format_proof", "parse_proof"]

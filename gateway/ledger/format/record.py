@@ -18,9 +18,7 @@ MOST_LINE_BYTES = 65_535  # an entry of a tlog-tiles bundle has a length of 16 b
 MOST_CHARS = 256
 MOST_NAME_CHARS = 64
 
-KINDS = (
-    "boot", "admit", "complete", "deny", "gap", "integrity", "key", "recovery", "seal", "prune", "shutdown",
-)  # fmt: skip
+KINDS = ("boot", "admit", "complete", "deny", "gap", "integrity", "key", "recovery", "seal", "prune", "shutdown")
 
 Value = str | int | bool | None | list["Value"] | dict[str, "Value"]
 

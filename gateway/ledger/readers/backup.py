@@ -15,22 +15,22 @@ from gateway.ledger.readers.verification import Progress, Report, verify
 from gateway.ledger.storage.anchor import read_anchor
 from gateway.ledger.storage.files import make_folder, sync_folder, write_once
 from gateway.ledger.storage.keyring import Keyring
-from gateway.ledger.storage.layout import Layout
+from gateway.ledger.storage.layout import LogLayout
 from gateway.ledger.storage.seal import stored_file
 
 _KINDS = ("seal", "heads", "hashes", "jsonl.zst", "jsonl")
 
 
-def back_up(layout: Layout, verifier: Verifier, to: Path, progress: Progress) -> Report:
+def back_up(layout: LogLayout, verifier: Verifier, to: Path, progress: Progress) -> Report:
     """Copy the log into a new folder and verify the copy; what the copy holds."""
     if to.exists() and any(to.iterdir()):
         raise BadSettings(f"{to} is not empty: a backup goes into a folder of its own")
-    copy = Layout(to)
+    copy = LogLayout(to)
     _copy_all(layout, copy)
     return verify(copy, verifier, [], progress)
 
 
-def restore(source: Path, layout: Layout, keyring: Keyring, progress: Progress) -> Report:
+def restore(source: Path, layout: LogLayout, keyring: Keyring, progress: Progress) -> Report:
     """Verify a backup and put it in place of a log that is gone.
 
     RolledBack if the keys know a newer head than the backup: going on from there would sign a second history.
@@ -38,18 +38,18 @@ def restore(source: Path, layout: Layout, keyring: Keyring, progress: Progress) 
     if layout.folder.exists() and any(layout.folder.iterdir()):
         raise BadSettings(f"{layout.folder} is not empty: move it away first, nothing was changed")
     verifier = keyring.verifier()
-    report = verify(Layout(source), verifier, [], progress)
+    report = verify(LogLayout(source), verifier, [], progress)
     known = read_anchor(keyring.anchor, verifier)
     if known is not None and known.size > report.records:
         raise RolledBack(
             f"the backup has {report.records} records, but {known.size} were signed: look for a newer backup; without "
             f"one, keep this to read and begin a new log (docs/audit.md, exit code 11)"
         )
-    _copy_all(Layout(source), layout)
+    _copy_all(LogLayout(source), layout)
     return report
 
 
-def _copy_all(source: Layout, copy: Layout) -> None:
+def _copy_all(source: LogLayout, copy: LogLayout) -> None:
     make_folder(copy.folder)
     make_folder(copy.segments)
     nodes = source.nodes.read_bytes() if source.nodes.exists() else b""
@@ -62,7 +62,7 @@ def _copy_all(source: Layout, copy: Layout) -> None:
     _copy(source.marker, copy.marker)  # last: without it the folder is no log yet
 
 
-def _copy_segment(source: Layout, copy: Layout, number: int) -> None:
+def _copy_segment(source: LogLayout, copy: LogLayout, number: int) -> None:
     for kind in _KINDS:
         _copy(source.file(number, kind), copy.file(number, kind))
     if stored_file(copy, number) is None and source.file(number, "seal").exists():

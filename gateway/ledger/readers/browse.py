@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 
 from gateway.ledger.format.digest import PLAIN, keyed, record_key
 from gateway.ledger.format.record import decode, is_about
-from gateway.ledger.readers.reader import Reader, Segment, read_lines
+from gateway.ledger.readers.reader import LogReader, Segment, read_lines
 
 MOST_ROWS = 200
 LOOK_AHEAD = 50_000  # an exchange's end stands at most so far above its begin, or is looked up
@@ -27,7 +27,7 @@ Kind = Literal["exchange", "deny", "key", "boot", "integrity", "gap", "recovery"
 Outcome = Literal["completed", "client_left", "engine_broke", "refused", "timed_out", "running", "denied"]
 
 
-class Query(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class RecordQuery(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """All that is given must fit. Times are Unix milliseconds; ``image`` is a picture's SHA-256, 64 hexadecimal characters.
 
     ``before`` is the cursor of the page before this one.
@@ -56,13 +56,13 @@ class Page:
     pruned: bool = False
 
 
-def browse(reader: Reader, query: Query, epoch_keys: dict[str, bytes], seconds: float) -> Page:
+def browse(reader: LogReader, query: RecordQuery, epoch_keys: dict[str, bytes], seconds: float) -> Page:
     """One page. ``epoch_keys`` open the digests of those epochs; pictures of other epochs are not found."""
     return _Browsing(reader, query, epoch_keys, seconds).run()
 
 
 class _Browsing:
-    def __init__(self, reader: Reader, query: Query, epoch_keys: dict[str, bytes], seconds: float) -> None:
+    def __init__(self, reader: LogReader, query: RecordQuery, epoch_keys: dict[str, bytes], seconds: float) -> None:
         self._reader, self._query, self._epoch_keys = reader, query, epoch_keys
         self._over_s = time.monotonic() + seconds
         self._below = reader.size if query.before is None else min(query.before, reader.size)

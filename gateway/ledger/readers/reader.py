@@ -7,15 +7,15 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gateway.ledger.errors import Gap, NotFound, RolledBack, Tampered, Unreadable
-from gateway.ledger.format.checkpoint import Head
-from gateway.ledger.format.heads import last_head, split_notes
-from gateway.ledger.format.identity import time_ms
+from gateway.ledger.errors import Gap, RecordNotFound, RolledBack, Tampered, Unreadable
+from gateway.ledger.format.checkpoint import TreeHead
+from gateway.ledger.format.head_file import last_head, split_notes
 from gateway.ledger.format.merkle import HASH_BYTES
 from gateway.ledger.format.note import Verifier
-from gateway.ledger.storage.layout import Layout, read_origin
+from gateway.ledger.format.record_id import time_ms
+from gateway.ledger.storage.layout import LogLayout, read_origin
 from gateway.ledger.storage.seal import Seal, decompress, read_seal, stored_file
-from gateway.ledger.storage.tree import RUN, Runs, StoredTree, split
+from gateway.ledger.storage.tree import RUN, LeafRuns, StoredTree, split
 
 SLACK_MS = 24 * 3_600_000  # how far the clock may have jumped back before a search by id misses a segment
 
@@ -34,10 +34,10 @@ class Segment:
         return self.first + self.records
 
 
-class Reader:
+class LogReader:
     """One look at a log: what it held when the reader was made."""
 
-    def __init__(self, layout: Layout, verifier: Verifier) -> None:
+    def __init__(self, layout: LogLayout, verifier: Verifier) -> None:
         self.layout = layout
         self.verifier = verifier
         self.origin = read_origin(layout, verifier)
@@ -55,7 +55,7 @@ class Reader:
     def size(self) -> int:
         return self.segments[-1].end
 
-    def head(self) -> tuple[Head, str]:
+    def head(self) -> tuple[TreeHead, str]:
         """The newest signed head and its checkpoint text."""
         for segment in reversed(self.segments):
             data = self.layout.file(segment.number, "heads").read_bytes()
@@ -64,7 +64,7 @@ class Reader:
                 return head, split_notes(data)[0][-1]
         raise RolledBack(f"{self.layout.folder} has no signed head")
 
-    def head_of(self, size: int) -> tuple[Head, str] | None:
+    def head_of(self, size: int) -> tuple[TreeHead, str] | None:
         """A stored head of exactly this size."""
         wanted = f"{self.origin}\n{size}\n"
         for segment in reversed(self.segments):
@@ -94,14 +94,14 @@ class Reader:
             stored = self.layout.nodes.read_bytes() if self.layout.nodes.exists() else b""
             stored = stored[: min(want, len(stored) // HASH_BYTES) * HASH_BYTES]
             self._nodes += stored[have * HASH_BYTES :]
-            runs = Runs([])
+            runs = LeafRuns([])
             for run in range(len(self._nodes) // HASH_BYTES, want):
                 self._nodes += runs.extend(split(self.leaves(run * RUN, (run + 1) * RUN)))
         return self._tree
 
     def segment_of(self, index: int) -> Segment:
         if not 0 <= index < self.size:
-            raise NotFound(f"there is no record {index}: the log has {self.size}")
+            raise RecordNotFound(f"there is no record {index}: the log has {self.size}")
         return self.segments[bisect_right(self._firsts, index) - 1]
 
     def text(self, segment: Segment) -> bytes:
@@ -154,7 +154,7 @@ class Reader:
         return found
 
 
-def find_segments(layout: Layout, verifier: Verifier) -> list[Segment]:
+def find_segments(layout: LogLayout, verifier: Verifier) -> list[Segment]:
     """Every segment in order; Gap if one is missing in between."""
     numbers = layout.numbers()
     if not numbers:
@@ -182,14 +182,14 @@ def find_segments(layout: Layout, verifier: Verifier) -> list[Segment]:
     return segments
 
 
-def _only_begun(layout: Layout, number: int) -> bool:
+def _only_begun(layout: LogLayout, number: int) -> bool:
     """Whether a crash came while the files of the next segment were made: not all are there, and none has a byte."""
     found = [layout.file(number, kind) for kind in ("heads", "hashes", "jsonl", "jsonl.zst", "seal")]
     sizes = [path.stat().st_size for path in found if path.exists()]
     return not any(sizes) and len(sizes) < 3
 
 
-def read_lines(layout: Layout, number: int, seal: Seal | None) -> bytes | None:
+def read_lines(layout: LogLayout, number: int, seal: Seal | None) -> bytes | None:
     """The bytes of a segment's lines, plain or packed; None if pruned. A sealing that goes on meanwhile is no error."""
     for _ in range(3):
         path = stored_file(layout, number)

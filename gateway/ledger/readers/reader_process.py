@@ -18,11 +18,11 @@ import msgspec
 from gateway.ledger.errors import BadSettings, Gap, LedgerError
 from gateway.ledger.format.digest import epoch_key
 from gateway.ledger.format.note import b64
-from gateway.ledger.readers.browse import Query, browse
-from gateway.ledger.readers.reader import Reader
+from gateway.ledger.readers.browse import RecordQuery, browse
+from gateway.ledger.readers.reader import LogReader
 from gateway.ledger.readers.verification import Report, verify
 from gateway.ledger.storage.keyring import Keyring
-from gateway.ledger.storage.layout import Layout
+from gateway.ledger.storage.layout import LogLayout
 
 PAGE_S = 4.0
 FIRST_CHECK_S = 3.0  # a question about the head waits so long for a check that runs
@@ -43,16 +43,16 @@ class ReaderQuestion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A page of records, or with ``head`` how the log is."""
 
     head: bool = False
-    query: Query | None = None
+    query: RecordQuery | None = None
 
 
 class LogReaderProcess:
     """One log and what is known of it."""
 
     def __init__(self, errand: ReaderStart) -> None:
-        self._layout, self._keyring = Layout(Path(errand.folder)), Keyring(Path(errand.keys))
+        self._layout, self._keyring = LogLayout(Path(errand.folder)), Keyring(Path(errand.keys))
         self._anchors = [self._keyring.anchor, *map(Path, errand.anchors)]
-        self._reader: Reader | None = None
+        self._reader: LogReader | None = None
         self._checker = threading.Thread()  # never started: none has run
         self._checked: dict[str, Any] | None = None
         self._good_until_s = 0.0
@@ -60,18 +60,18 @@ class LogReaderProcess:
 
     def answer(self, ask: ReaderQuestion) -> dict[str, Any]:
         try:
-            return self._head() if ask.head else self._page(ask.query or Query())
+            return self._head() if ask.head else self._page(ask.query or RecordQuery())
         except LedgerError as error:
             return {"is": "fault", "text": str(error), "exit_code": error.exit_code}
 
-    def _page(self, query: Query) -> dict[str, Any]:
+    def _page(self, query: RecordQuery) -> dict[str, Any]:
         keys = self._epoch_keys() if query.image else {}
         page = browse(self._fresh_reader(), query, keys, PAGE_S)
         return {"is": "page", **vars(page)}
 
-    def _fresh_reader(self) -> Reader:
+    def _fresh_reader(self) -> LogReader:
         if self._reader is None:
-            self._reader = Reader(self._layout, self._keyring.verifier())
+            self._reader = LogReader(self._layout, self._keyring.verifier())
         else:
             self._reader.refresh()
         return self._reader
@@ -91,11 +91,15 @@ class LogReaderProcess:
         reader = self._fresh_reader()
         head, note = reader.head()
         return {
-            "is": "head", "origin": reader.origin, "records": reader.size, "checking": self._checker.is_alive(),
+            "is": "head",
+            "origin": reader.origin,
+            "records": reader.size,
+            "checking": self._checker.is_alive(),
             "checking_at_record": self._progress,
             "head": {"size": head.size, "root": b64(head.root), "signed_ms": (head.time_s or 0) * 1000, "note": note},
-            "public_key": self._keyring.verifier().format(), "checked": self._checked,
-        }  # fmt: skip
+            "public_key": self._keyring.verifier().format(),
+            "checked": self._checked,
+        }
 
     def _check(self) -> None:
         began_s, at_ms = time.monotonic(), time.time_ns() // 1_000_000

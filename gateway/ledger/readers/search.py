@@ -15,7 +15,7 @@ import orjson
 
 from gateway.ledger.format.digest import PLAIN, keyed, record_key
 from gateway.ledger.format.record import is_about
-from gateway.ledger.readers.reader import Reader, Segment, read_lines
+from gateway.ledger.readers.reader import LogReader, Segment, read_lines
 
 PIECE_BYTES = 4 << 20
 _ID = b'"id":"'
@@ -23,7 +23,7 @@ _EPOCH = b'"epoch":"'
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SearchTerms:
     """All that is given must fit. `content` is a SHA-256; `part` says where its digest may stand."""
 
     content: bytes | None = None
@@ -35,7 +35,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Hit:
+class SearchHit:
     """A record that fits: its index and its line."""
 
     index: int
@@ -43,8 +43,12 @@ class Hit:
 
 
 def find(
-    reader: Reader, wanted: Wanted, epoch_keys: dict[str, bytes], tell: Callable[[int], None], processes: int = 2
-) -> Iterator[Hit]:
+    reader: LogReader,
+    wanted: SearchTerms,
+    epoch_keys: dict[str, bytes],
+    tell: Callable[[int], None],
+    processes: int = 2,
+) -> Iterator[SearchHit]:
     """Hits in the order of the log. `epoch_keys` opens the digests of those epochs; other epochs cannot match."""
     pieces = _pieces(reader, wanted)
     search = partial(_search, wanted, epoch_keys)
@@ -56,7 +60,7 @@ def find(
         yield from _told(pool.imap(search, pieces), tell)
 
 
-def _told(results: Iterable[tuple[int, list[Hit]]], tell: Callable[[int], None]) -> Iterator[Hit]:
+def _told(results: Iterable[tuple[int, list[SearchHit]]], tell: Callable[[int], None]) -> Iterator[SearchHit]:
     done = 0
     for looked, hits in results:
         done += looked
@@ -64,7 +68,7 @@ def _told(results: Iterable[tuple[int, list[Hit]]], tell: Callable[[int], None])
         yield from hits
 
 
-def _pieces(reader: Reader, wanted: Wanted) -> Iterator[tuple[int, bytes]]:
+def _pieces(reader: LogReader, wanted: SearchTerms) -> Iterator[tuple[int, bytes]]:
     """Runs of whole lines with the index of the first."""
     for segment in reader.segments:
         if not _may_have(segment, wanted):
@@ -81,27 +85,29 @@ def _pieces(reader: Reader, wanted: Wanted) -> Iterator[tuple[int, bytes]]:
             index, start = index + piece.count(b"\n"), end
 
 
-def _may_have(segment: Segment, wanted: Wanted) -> bool:
+def _may_have(segment: Segment, wanted: SearchTerms) -> bool:
     # By the seal's times a segment is skipped only with a day to spare: the clock is data, not order.
     if segment.seal is None or wanted.since_ms is None:
         return True
     return segment.seal.to_ms >= wanted.since_ms - 86_400_000
 
 
-def _search(wanted: Wanted, epoch_keys: dict[str, bytes], piece: tuple[int, bytes]) -> tuple[int, list[Hit]]:
+def _search(wanted: SearchTerms, epoch_keys: dict[str, bytes], piece: tuple[int, bytes]) -> tuple[int, list[SearchHit]]:
     first, data = piece
     lines = data.split(b"\n")[:-1]
     if wanted.content is None:
-        hits = [Hit(index, line) for index, line in enumerate(lines, first) if _fits(wanted, line)]
+        hits = [SearchHit(index, line) for index, line in enumerate(lines, first) if _fits(wanted, line)]
     else:
         hits = [
-            Hit(index, line) for index, line in _with_content(wanted, epoch_keys, lines, first) if _fits(wanted, line)
+            SearchHit(index, line)
+            for index, line in _with_content(wanted, epoch_keys, lines, first)
+            if _fits(wanted, line)
         ]
     return len(lines), hits
 
 
 def _with_content(
-    wanted: Wanted, epoch_keys: dict[str, bytes], lines: list[bytes], first: int
+    wanted: SearchTerms, epoch_keys: dict[str, bytes], lines: list[bytes], first: int
 ) -> Iterator[tuple[int, bytes]]:
     """Lines that carry the digest of the wanted content, each under its own key."""
     content = wanted.content or b""
@@ -137,7 +143,7 @@ def _in_part(line: bytes, part: str, digest: str) -> bool:
     return True
 
 
-def _fits(wanted: Wanted, line: bytes) -> bool:
+def _fits(wanted: SearchTerms, line: bytes) -> bool:
     # A cheap look at the bytes first; only what passes is taken apart.
     if wanted.key is not None and wanted.key.encode() not in line:
         return False

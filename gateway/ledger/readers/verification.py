@@ -15,16 +15,16 @@ from pathlib import Path
 import msgspec
 
 from gateway.ledger.errors import Gap, RolledBack, Tampered, Unreadable
-from gateway.ledger.format.checkpoint import Head
-from gateway.ledger.format.heads import read_heads
+from gateway.ledger.format.checkpoint import TreeHead
+from gateway.ledger.format.head_file import read_heads
 from gateway.ledger.format.merkle import HASH_BYTES, Frontier
 from gateway.ledger.format.note import Verifier
 from gateway.ledger.format.record import decode, decode_header
-from gateway.ledger.readers.reader import Reader, Segment, read_lines
+from gateway.ledger.readers.reader import LogReader, Segment, read_lines
 from gateway.ledger.storage.anchor import read_anchor
-from gateway.ledger.storage.layout import Layout
+from gateway.ledger.storage.layout import LogLayout
 from gateway.ledger.storage.seal import stored_file
-from gateway.ledger.storage.tree import Runs, split
+from gateway.ledger.storage.tree import LeafRuns, split
 
 STEP = 8192  # records between two calls of `progress`
 
@@ -54,25 +54,25 @@ class Report:
     anchors: int = 0
 
 
-def verify(layout: Layout, verifier: Verifier, anchors: Sequence[Path], progress: Progress) -> Report:
+def verify(layout: LogLayout, verifier: Verifier, anchors: Sequence[Path], progress: Progress) -> Report:
     """Check everything; the error tells what is wrong and its exit code of which kind (errors.py)."""
     return _Verification(layout, verifier, anchors, progress).run()
 
 
 class _Verification:
-    def __init__(self, layout: Layout, verifier: Verifier, anchors: Sequence[Path], progress: Progress) -> None:
+    def __init__(self, layout: LogLayout, verifier: Verifier, anchors: Sequence[Path], progress: Progress) -> None:
         self.layout = layout
         self.verifier = verifier
         self.progress = progress
         self.report = Report()
         self.frontier = Frontier()
-        self.runs = Runs([])
+        self.runs = LeafRuns([])
         self.nodes = bytearray()
         self.open: dict[str, None] = {}
         self.torn_told: dict[str, str] = {}
         self.prunes_told: set[int] = set()
         self.pruned: list[Segment] = []
-        self.last = Head(verifier.name, 0, b"")
+        self.last = TreeHead(verifier.name, 0, b"")
         found = [(path, read_anchor(path, verifier)) for path in anchors]
         self.anchors = sorted(
             ((head, str(path)) for path, head in found if head is not None), key=lambda known: known[0].size
@@ -81,7 +81,7 @@ class _Verification:
     def run(self) -> Report:
         # The nodes first: a log that grows meanwhile has more records than nodes, never fewer.
         stored_nodes = self.layout.nodes.read_bytes() if self.layout.nodes.exists() else b""
-        reader = Reader(self.layout, self.verifier)
+        reader = LogReader(self.layout, self.verifier)
         report = self.report
         report.origin = reader.origin
         for segment in reader.segments:
@@ -143,7 +143,7 @@ class _Verification:
         self.report.torn_bytes += sum(len(line) + 1 for line in lines[keep:]) + len(tail)
         return lines[:keep]
 
-    def _records(self, segment: Segment, lines: list[bytes], hashes: bytes, heads: list[Head]) -> None:
+    def _records(self, segment: Segment, lines: list[bytes], hashes: bytes, heads: list[TreeHead]) -> None:
         waiting = heads[::-1]
         hashes = hashes[: len(hashes) // HASH_BYTES * HASH_BYTES]
         for at in range(0, max(1, len(lines)), STEP):
@@ -157,7 +157,7 @@ class _Verification:
             self._contents(part)
             self.progress(self.frontier.size, len(lines) - at - len(part))
 
-    def _leaves(self, segment: Segment, leaves: list[bytes], waiting: list[Head], *, end: bool) -> None:
+    def _leaves(self, segment: Segment, leaves: list[bytes], waiting: list[TreeHead], *, end: bool) -> None:
         """Grow the tree, stopping at each size that a head or an anchor speaks of."""
         self.nodes += self.runs.extend(leaves)
         done, first = 0, self.frontier.size
@@ -175,7 +175,7 @@ class _Verification:
         if end and waiting:
             raise RolledBack(f"a head was signed over {waiting[-1].size} records, but there are {self.frontier.size}")
 
-    def _check_heads(self, waiting: list[Head]) -> None:
+    def _check_heads(self, waiting: list[TreeHead]) -> None:
         root = self.frontier.root()
         while waiting and waiting[-1].size == self.frontier.size:
             head = waiting.pop()
@@ -221,7 +221,7 @@ class _Verification:
         else:
             self.prunes_told.add(int(fields["segment"]))
 
-    def _pruned_segment(self, segment: Segment, heads: list[Head], hashes: bytes) -> None:
+    def _pruned_segment(self, segment: Segment, heads: list[TreeHead], hashes: bytes) -> None:
         if segment.seal is None:
             raise Gap(f"the records of segment {segment.number:08d} are missing: restore them from a backup")
         self.pruned.append(segment)

@@ -25,7 +25,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 
-class Refused(Exception):
+class ProofRefused(Exception):
     """The proof does not hold."""
 
 
@@ -33,14 +33,14 @@ def decode(text: str) -> bytes:
     """Base64, strictly: each value has one spelling."""
     data = base64.b64decode(text.encode("ascii"), validate=True)
     if base64.b64encode(data).decode("ascii") != text:
-        raise Refused("base64 that is not canonical")
+        raise ProofRefused("base64 that is not canonical")
     return data
 
 
 def decimal(text: str) -> int:
     """A plain decimal number without leading zeroes."""
     if not (text.isascii() and text.isdigit()) or (len(text) > 1 and text[0] == "0"):
-        raise Refused("a number that is not plain decimal")
+        raise ProofRefused("a number that is not plain decimal")
     return int(text)
 
 
@@ -50,7 +50,7 @@ def read_key(text: str) -> tuple[str, bytes, bytes]:
     key = decode(coded)
     key_id = hashlib.sha256(name.encode() + b"\n" + key).digest()[:4]
     if len(key) != 33 or key[0] != 1 or key_id.hex() != hexed:
-        raise Refused("not an Ed25519 public key of the form NAME+HASH+KEY")
+        raise ProofRefused("not an Ed25519 public key of the form NAME+HASH+KEY")
     return name, key_id, key[1:]
 
 
@@ -59,16 +59,16 @@ def read_proof(text: str) -> tuple[bytes | None, int, list[bytes], str]:
     head, blank, checkpoint = text.partition("\n\n")
     lines = head.split("\n")
     if not blank or lines.pop(0) != "c2sp.org/tlog-proof@v1":
-        raise Refused("not a tlog-proof")
+        raise ProofRefused("not a tlog-proof")
     record = None
     if lines and lines[0].startswith("extra "):
         record = decode(lines.pop(0)[len("extra ") :])
     if not lines or not lines[0].startswith("index "):
-        raise Refused("no index line")
+        raise ProofRefused("no index line")
     index = decimal(lines.pop(0)[len("index ") :])
     path = [decode(line) for line in lines]
     if any(len(step) != 32 for step in path):
-        raise Refused("a step that is not 32 bytes")
+        raise ProofRefused("a step that is not 32 bytes")
     return record, index, path, checkpoint
 
 
@@ -77,7 +77,7 @@ def read_checkpoint(note: str, key: tuple[str, bytes, bytes]) -> tuple[str, int,
     name, key_id, public = key
     body, blank, signatures = note.rpartition("\n\n")
     if not blank or not signatures.endswith("\n"):
-        raise Refused("not a signed note")
+        raise ProofRefused("not a signed note")
     text = body + "\n"
     for line in signatures[:-1].split("\n"):
         dash, signer, coded = line.split(" ", 2)
@@ -86,24 +86,24 @@ def read_checkpoint(note: str, key: tuple[str, bytes, bytes]) -> tuple[str, int,
             Ed25519PublicKey.from_public_bytes(public).verify(signature[4:], text.encode())
             break
     else:
-        raise Refused("the checkpoint is not signed by this key")
+        raise ProofRefused("the checkpoint is not signed by this key")
     lines = body.split("\n")
     if len(lines) < 3 or lines[0] != name:
-        raise Refused("a checkpoint of another log")
+        raise ProofRefused("a checkpoint of another log")
     root = decode(lines[2])
     if len(root) != 32:
-        raise Refused("a root that is not 32 bytes")
+        raise ProofRefused("a root that is not 32 bytes")
     return lines[0], decimal(lines[1]), root
 
 
 def root_from(leaf: bytes, index: int, size: int, path: list[bytes]) -> bytes:
     """Walk from the leaf to the root (RFC 9162 section 2.1.3.2, the same tree as RFC 6962)."""
     if not 0 <= index < size:
-        raise Refused("the index is outside the tree")
+        raise ProofRefused("the index is outside the tree")
     position, last, found = index, size - 1, leaf
     for step in path:
         if last == 0:
-            raise Refused("the path is too long")
+            raise ProofRefused("the path is too long")
         if position & 1 or position == last:
             found = hashlib.sha256(b"\x01" + step + found).digest()
             while position and not position & 1:
@@ -114,28 +114,33 @@ def root_from(leaf: bytes, index: int, size: int, path: list[bytes]) -> bytes:
         position >>= 1
         last >>= 1
     if last != 0:
-        raise Refused("the path is too short")
+        raise ProofRefused("the path is too short")
     return found
 
 
 def check(
     proof_text: str, key_text: str, record: bytes | None = None, leaf: bytes | None = None
 ) -> tuple[str, int, int, bytes | None]:
-    """-> (origin, index, size, record or None); raises Refused."""
+    """-> (origin, index, size, record or None); raises ProofRefused."""
     try:
         inside, index, path, note = read_proof(proof_text)
         origin, size, root = read_checkpoint(note, read_key(key_text))
     except (ValueError, InvalidSignature) as error:
-        raise Refused("malformed, or a signature that does not hold") from error
+        raise ProofRefused("malformed, or a signature that does not hold") from error
     record = inside if record is None else record
     hashed = leaf if record is None else hashlib.sha256(b"\x00" + record).digest()
     if hashed is None:
-        raise Refused("nothing to check: the proof has no extra line; give --record or --leaf")
+        raise ProofRefused("nothing to check: the proof has no extra line; give --record or --leaf")
     if leaf is not None and leaf != hashed:
-        raise Refused("the record is not the one of that leaf")
+        raise ProofRefused("the record is not the one of that leaf")
     if root_from(hashed, index, size, path) != root:
-        raise Refused("the path does not lead to the signed root")
+        raise ProofRefused("the path does not lead to the signed root")
     return origin, index, size, record
+
+
+def shown(text: str) -> str:
+    """The text with what could steer a terminal escaped; a record that Vitrine wrote stays what it is."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -154,14 +159,14 @@ def main(arguments: list[str] | None = None) -> int:
         record = Path(given.record).read_bytes().rstrip(b"\n") if given.record else None
         origin, index, size, record = check(proof, key, record, decode(given.leaf) if given.leaf else None)
     except OSError as error:
-        print(f"cannot read: {error}", file=sys.stderr)
+        print(f"cannot read: {shown(str(error))}", file=sys.stderr)
         return 64
-    except (Refused, ValueError) as error:
+    except (ProofRefused, ValueError) as error:
         print(f"REFUSED: {error}", file=sys.stderr)
         return 10
-    print(f"OK: record {index} is in {origin} as signed at {size} records.")
+    print(f"OK: record {index} is in {shown(origin)} as signed at {size} records.")
     if record is not None:
-        print(record.decode())
+        print(shown(record.decode("utf-8", "backslashreplace")))
     return 0
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import structlog
 
-from gateway.ledger.client.figures import Figures, FiguresAsk, Tally, Trouble
 from gateway.ledger.client.messages import (
     Abandon,
     Admit,
@@ -27,31 +26,33 @@ from gateway.ledger.client.messages import (
     Fault,
     Integrity,
     KeyEvent,
-    Lost,
+    LimitsAsk,
+    LostRecords,
     Prune,
     ReceiptAsk,
     Say,
     Status,
 )
+from gateway.ledger.client.statistics import LedgerCounters, LedgerStatistics, StatisticsAsk, Trouble
 from gateway.ledger.errors import BadSettings
-from gateway.ledger.format.checkpoint import Head, sign_head
+from gateway.ledger.format.checkpoint import TreeHead, sign_head
 from gateway.ledger.format.digest import Digester
-from gateway.ledger.format.identity import Identities
 from gateway.ledger.format.record import RecordError, Value, decode_header
+from gateway.ledger.format.record_id import RecordIds
 from gateway.ledger.service.background import BackgroundWorker, Latest
 from gateway.ledger.service.boot_facts import code_digest, engines, versions
 from gateway.ledger.service.open_exchanges import OpenExchanges
-from gateway.ledger.service.plan import DAY_MS, ServicePlan, epoch_of, refuse_volatile
+from gateway.ledger.service.process_config import DAY_MS, ServicePlan, epoch_of, refuse_volatile
 from gateway.ledger.service.rate_limits import RateLimits
 from gateway.ledger.service.receipts import Receipts
-from gateway.ledger.service.record_writer import Clock, RecordWriter
+from gateway.ledger.service.record_writer import LedgerClock, RecordWriter
 from gateway.ledger.service.recovery import Opened, lock, open_log
 from gateway.ledger.service.replay import Replay, last_day, lines_of
 from gateway.ledger.service.retention import prune
 from gateway.ledger.service.server import Later, PacketServer
 from gateway.ledger.storage.anchor import write_anchor
 from gateway.ledger.storage.keyring import Keyring
-from gateway.ledger.storage.layout import Layout
+from gateway.ledger.storage.layout import LogLayout
 from gateway.ledger.storage.seal_process import NotSealed, seal_apart
 
 IDLE_TURN_S = 0.25
@@ -59,19 +60,19 @@ MOST_UNREAD = 64  # records; a signature reads all of them back in any case
 
 
 class LedgerService:
-    """The desk behind the socket. Made by `open`, run by `run`, ended by `stop` from a signal handler."""
+    """The handler behind the socket. Made by `open`, run by `run`, ended by `stop` from a signal handler."""
 
-    def __init__(self, plan: ServicePlan, logger: structlog.stdlib.BoundLogger, clock: Clock) -> None:
+    def __init__(self, plan: ServicePlan, logger: structlog.stdlib.BoundLogger, clock: LedgerClock) -> None:
         self._plan = plan
         self._logger = logger
         self._clock = clock
-        self._layout = Layout(plan.folder)
+        self._layout = LogLayout(plan.folder)
         self._keyring = Keyring(plan.keys)
         self._stopping = False
         self._failure: BaseException | None = None
         self._commit_ms = self._worst_commit_ms = 0.0
         self._commits = self._batch = 0
-        self._tally = Tally()
+        self._tally = LedgerCounters()
         self._since_ms = clock.wall_ms()
         self._next_check_ms = 0
         self._segment_day = 0
@@ -83,26 +84,31 @@ class LedgerService:
         opened = open_log(self._layout, self._signer, [self._keyring.anchor, *plan.anchors], compressed=plan.compress)
         self._log = opened.log
         self._remember(opened)
-        self._clerk = self._make_clerk(opened)
+        self._writer = self._make_writer(opened)
         self._receipts = Receipts(self._layout, self._signer.verifier)
         self._sealer = BackgroundWorker("ledger-sealer", self._fail)
-        self._archivist = BackgroundWorker("ledger-archivist", partial(self._complain, "archive"))
+        self._proof_worker = BackgroundWorker("ledger-archivist", partial(self._complain, "archive"))
         self._anchorer = BackgroundWorker("ledger-anchorer", partial(self._complain, "anchor"))
         self._anchors = Latest(self._anchorer)
         self._server = PacketServer(plan.socket, self, logger, lambda: self._tally.trouble("packet"))
         self._introduce(opened)
         self._tasks: dict[type, Callable[..., Say | None]] = {
-            Complete: self._clerk.complete, Deny: self._clerk.deny, KeyEvent: self._clerk.key_event,
-            Integrity: self._clerk.integrity, Boot: self._clerk.boot, Lost: self._clerk.lost,
-            Abandon: self._clerk.abandon,
-        }  # fmt: skip
+            Complete: self._writer.complete,
+            Deny: self._writer.deny,
+            KeyEvent: self._writer.key_event,
+            Integrity: self._writer.integrity,
+            Boot: self._writer.boot,
+            LostRecords: self._writer.lost,
+            Abandon: self._writer.abandon,
+            LimitsAsk: self._writer.limits_left,
+        }
 
-    def _make_clerk(self, opened: Opened) -> RecordWriter:
+    def _make_writer(self, opened: Opened) -> RecordWriter:
         plain = self._plan.digests == "plain"
         digester = Digester(
             None if plain else self._keyring.root(), self._keyring.secret_or_new, partial(epoch_of, self._plan.epoch)
         )
-        ids = Identities(self._clock.wall_ms, opened.last_id)
+        ids = RecordIds(self._clock.wall_ms, opened.last_id)
         return RecordWriter(
             opened.log, ids, digester, self._exchanges, self._limits, self._clock, self._plan.mode, self._tally
         )
@@ -112,28 +118,49 @@ class LedgerService:
     def _introduce(self, opened: Opened) -> None:
         """Boot first, so that what follows can point to it; then what the start had to repair."""
         key_ids: dict[str, Value] = {
-            "epochs": list(self._keyring.epochs()), "signing": self._signer.verifier.key_id(1).hex(),
-        }  # fmt: skip
-        self._clerk.own("boot", {
-            "code": code_digest(Path(__file__).parents[1]), "config": self._plan.config_digest,
-            "digests": self._plan.digests, "engines": engines(self._plan.socket.parent), "keys": key_ids,
-            "mode": self._plan.mode, "origin": self._log.origin, "outbound": [str(path) for path in self._plan.anchors],
-            "pid": os.getpid(), "room": "ledger", "versions": versions(),
-        })  # fmt: skip
+            "epochs": list(self._keyring.epochs()),
+            "signing": self._signer.verifier.key_id(1).hex(),
+        }
+        self._writer.own(
+            "boot",
+            {
+                "code": code_digest(Path(__file__).parents[1]),
+                "config": self._plan.config_digest,
+                "digests": self._plan.digests,
+                "engines": engines(self._plan.socket.parent),
+                "keys": key_ids,
+                "mode": self._plan.mode,
+                "origin": self._log.origin,
+                "outbound": [str(path) for path in self._plan.anchors],
+                "pid": os.getpid(),
+                "room": "ledger",
+                "versions": versions(),
+            },
+        )
         repairs = opened.repairs
         unclean = self._log.size > 0 and opened.last_kind != "shutdown"
         if repairs.any or unclean:
             torn: dict[str, Value] = {name: self._torn_digest(name) for name in repairs.torn_files}
             open_ids: list[Value] = list(self._exchanges.open_ids(100))
-            self._clerk.own("recovery", {
-                "open": self._exchanges.open, "open_ids": open_ids, "rewritten_hashes": repairs.rewritten_hashes,
-                "sealed_segments": repairs.sealed_segments, "torn": torn, "torn_bytes": repairs.torn_bytes,
-                "torn_head_bytes": repairs.torn_head_bytes, "unsigned_records": repairs.unsigned_records,
-            })  # fmt: skip
+            self._writer.own(
+                "recovery",
+                {
+                    "open": self._exchanges.open,
+                    "open_ids": open_ids,
+                    "rewritten_hashes": repairs.rewritten_hashes,
+                    "sealed_segments": repairs.sealed_segments,
+                    "torn": torn,
+                    "torn_bytes": repairs.torn_bytes,
+                    "torn_head_bytes": repairs.torn_head_bytes,
+                    "unsigned_records": repairs.unsigned_records,
+                },
+            )
             self._logger.warning(
-                "the log was not closed in order and has been recovered", open_exchanges=self._exchanges.open,
-                torn_bytes=repairs.torn_bytes, unsigned_records=repairs.unsigned_records,
-            )  # fmt: skip
+                "the log was not closed in order and has been recovered",
+                open_exchanges=self._exchanges.open,
+                torn_bytes=repairs.torn_bytes,
+                unsigned_records=repairs.unsigned_records,
+            )
         self.commit()
         self._sign()
         if opened.last_kind == "seal":
@@ -141,9 +168,14 @@ class LedgerService:
         if self._plan.mode == "off":
             self._logger.error("THE AUDIT LOG IS OFF: exchanges leave no record (mode = off)")
         self._logger.info(
-            "the ledger is ready", origin=self._log.origin, records=self._log.size, mode=self._plan.mode,
-            socket=str(self._plan.socket), folder=str(self._plan.folder), key=self._signer.verifier.format(),
-        )  # fmt: skip
+            "the ledger is ready",
+            origin=self._log.origin,
+            records=self._log.size,
+            mode=self._plan.mode,
+            socket=str(self._plan.socket),
+            folder=str(self._plan.folder),
+            key=self._signer.verifier.format(),
+        )
 
     def _torn_digest(self, name: str) -> str:
         return hashlib.sha256((self._layout.segments / name).read_bytes()).hexdigest()
@@ -164,7 +196,7 @@ class LedgerService:
             self._logger.warning(
                 "the log of the last day is too long to count again; limits of tokens a day begin later",
                 since_ms=replay.first_ms,
-            )  # fmt: skip
+            )
 
     def run(self) -> None:
         """Serve until `stop`; LogBroken (or what a helper thread met) ends it without another write."""
@@ -187,21 +219,21 @@ class LedgerService:
         self._server.wake()
 
     def _shut_down(self) -> None:
-        self._clerk.roll_up(everything=True)
-        self._clerk.own("shutdown", {"open": self._exchanges.open})
+        self._writer.roll_up(everything=True)
+        self._writer.own("shutdown", {"open": self._exchanges.open})
         self.commit()
         self._sign()
-        for worker in (self._sealer, self._anchorer, self._archivist):
+        for worker in (self._sealer, self._anchorer, self._proof_worker):
             worker.stop(30)
         self._log.close()
         os.close(self._lock)
 
-    # The desk
+    # The handler
 
     def take(self, ask: Ask, sender: int, n: int, later: Later) -> Say | None:
         try:
             if isinstance(ask, Admit):
-                return self._clerk.admit(ask, sender, n)
+                return self._writer.admit(ask, sender, n)
             task = self._tasks.get(type(ask))
             if task is not None:
                 return task(ask, sender)
@@ -209,8 +241,8 @@ class LedgerService:
                 self._ask_receipt(ask, later)
                 return None
             if isinstance(ask, Prune):
-                return prune(self._layout, self._signer.verifier, self._clerk, ask.before_ms, ask.by)
-            return self._figures() if isinstance(ask, FiguresAsk) else self._status()
+                return prune(self._layout, self._signer.verifier, self._writer, ask.before_ms, ask.by)
+            return self._figures() if isinstance(ask, StatisticsAsk) else self._status()
         except (RecordError, BadSettings) as error:
             return Fault(str(error))
 
@@ -228,38 +260,61 @@ class LedgerService:
         self._batch = waiting
 
     def gone(self, sender: int) -> None:
-        left = self._clerk.gone(sender)
+        left = self._writer.gone(sender)
         if left:
             self._logger.warning("a worker left exchanges open", connection=sender, exchanges=left)
 
     def _ask_receipt(self, ask: ReceiptAsk, later: Later) -> None:
         known = self._exchanges.get(ask.id)
         indexes = None
-        if known is not None and known.admitted >= 0:
+        # Another caller's exchange is looked for in the log like an id that does not exist: what is in memory, such as that
+        # no head covers it yet, would tell that it exists.
+        if known is not None and known.admitted >= 0 and (ask.auditor or known.key == ask.key):
             indexes = [known.admitted] + ([known.ended] if known.ended is not None and known.ended >= 0 else [])
         head, size = self._log.signed, self._log.signed.size
         checkpoint = sign_head(head, self._signer)
-        self._archivist.put(lambda: later(self._receipts.answer(ask, indexes, size, checkpoint)))
+        self._proof_worker.put(lambda: later(self._receipts.answer(ask, indexes, size, checkpoint)))
 
     def _status(self) -> Status:
         segment = self._log.segment
         return Status(
-            origin=self._log.origin, mode=self._plan.mode, boot=self._clerk.boot_id, size=self._log.size,
-            signed_size=self._log.signed.size, signed_ms=(self._log.signed.time_s or 0) * 1000,
-            commit_ms=round(self._commit_ms, 3), worst_commit_ms=round(self._worst_commit_ms, 3),
-            commits=self._commits, batch=self._batch, segment=segment.number, segment_bytes=segment.bytes,
-            free_bytes=shutil.disk_usage(self._plan.folder).free, open_exchanges=self._exchanges.open,
-            connections=self._server.connections, denies_rolled_up=self._clerk.floods.rolled, since_ms=self._since_ms,
-        )  # fmt: skip
+            origin=self._log.origin,
+            mode=self._plan.mode,
+            boot=self._writer.boot_id,
+            size=self._log.size,
+            signed_size=self._log.signed.size,
+            signed_ms=(self._log.signed.time_s or 0) * 1000,
+            commit_ms=round(self._commit_ms, 3),
+            worst_commit_ms=round(self._worst_commit_ms, 3),
+            commits=self._commits,
+            batch=self._batch,
+            segment=segment.number,
+            segment_bytes=segment.bytes,
+            free_bytes=shutil.disk_usage(self._plan.folder).free,
+            open_exchanges=self._exchanges.open,
+            connections=self._server.connections,
+            denies_rolled_up=self._writer.floods.rolled,
+            since_ms=self._since_ms,
+        )
 
-    def _figures(self) -> Figures:
+    def _figures(self) -> LedgerStatistics:
         tally, log, disk = self._tally, self._log, shutil.disk_usage(self._plan.folder)
-        return Figures(
-            commit_s=tally.commit_s.spread(), batch=tally.batch.spread(), appended=tally.appended, troubles=tally.troubles,
-            size=log.size, head_size=log.signed.size, head_ms=(log.signed.time_s or 0) * 1000, commit_ms=tally.commit_ms,
-            open_exchanges=self._exchanges.open, connections=self._server.connections,
-            segment_bytes=log.segment.bytes, free_bytes=disk.free, disk_bytes=disk.total, since_ms=self._since_ms,
-        )  # fmt: skip
+        return LedgerStatistics(
+            commit_s=tally.commit_s.spread(),
+            batch=tally.batch.spread(),
+            appended=tally.appended,
+            troubles=tally.troubles,
+            size=log.size,
+            head_size=log.signed.size,
+            head_ms=(log.signed.time_s or 0) * 1000,
+            commit_ms=tally.commit_ms,
+            open_exchanges=self._exchanges.open,
+            connections=self._server.connections,
+            segment_bytes=log.segment.bytes,
+            free_bytes=disk.free,
+            disk_bytes=disk.total,
+            since_ms=self._since_ms,
+        )
 
     # Between turns
 
@@ -290,7 +345,7 @@ class LedgerService:
 
     def _each_second(self, now_ms: int) -> None:
         gc.collect(1)
-        self._clerk.roll_up()
+        self._writer.roll_up()
         self.commit()
         self._segment_day = self._segment_day or now_ms // DAY_MS
         if now_ms // DAY_MS != self._segment_day:
@@ -300,7 +355,7 @@ class LedgerService:
                 self._rotate("day")
             if self._plan.retention_days:
                 before_ms = now_ms - self._plan.retention_days * DAY_MS
-                prune(self._layout, self._signer.verifier, self._clerk, before_ms, "retention")
+                prune(self._layout, self._signer.verifier, self._writer, before_ms, "retention")
                 self.commit()
         free = shutil.disk_usage(self._plan.folder).free
         if free < self._plan.free_bytes and now_ms % 60_000 < 1000:
@@ -310,7 +365,7 @@ class LedgerService:
         head = self._log.sign(self._clock.wall_ms() // 1000)
         self._anchors.put(partial(self._write_anchors, head))
 
-    def _write_anchors(self, head: Head) -> None:
+    def _write_anchors(self, head: TreeHead) -> None:
         checkpoint = sign_head(head, self._signer)
         write_anchor(self._keyring.anchor, checkpoint)
         for path in self._plan.anchors:
@@ -323,7 +378,7 @@ class LedgerService:
     def _rotate(self, why: str) -> None:
         """The seal record is the segment's last, and a head covers it before the next segment begins."""
         segment = self._log.segment
-        self._clerk.own(
+        self._writer.own(
             "seal", {"first": segment.first, "records": segment.records + 1, "segment": segment.number, "why": why}
         )
         self.commit()

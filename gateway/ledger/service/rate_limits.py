@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gateway.ledger.client.messages import Left, Limit, Over
+from gateway.ledger.client.messages import Limit, LimitExceeded, LimitRemaining
 
 MINUTE_MS = 60_000
 DAY_MS = 24 * 60 * MINUTE_MS
@@ -20,7 +20,7 @@ Column = Literal["requests", "amount"]
 
 
 @dataclass(slots=True)
-class Use:
+class WindowEntry:
     """What fell into one moment of a window; both shrink or grow when an exchange is settled."""
 
     at_ms: int
@@ -34,7 +34,7 @@ class Window:
 
     span_ms: int
     grain_ms: int = 1
-    uses: deque[Use] = field(default_factory=deque)
+    uses: deque[WindowEntry] = field(default_factory=deque)
     requests: int = 0
     amount: int = 0
 
@@ -47,7 +47,7 @@ class Window:
             self.requests -= use.requests
             self.amount -= use.amount
 
-    def add(self, now_ms: int, amount: int) -> Use:
+    def add(self, now_ms: int, amount: int) -> WindowEntry:
         """Count one request and its amount."""
         at_ms = now_ms - now_ms % self.grain_ms
         # Also when the clock stepped back: an older use must not stand behind a newer one.
@@ -56,13 +56,13 @@ class Window:
             use.requests += 1
             use.amount += amount
         else:
-            use = Use(at_ms, 1, amount)
+            use = WindowEntry(at_ms, 1, amount)
             self.uses.append(use)
         self.requests += 1
         self.amount += amount
         return use
 
-    def settle(self, use: Use, requests: int, amount: int, now_ms: int) -> None:
+    def settle(self, use: WindowEntry, requests: int, amount: int, now_ms: int) -> None:
         """Correct a use by so many more (negative gives back), unless it has left the window."""
         if use.at_ms > now_ms - self.span_ms - (self.grain_ms - 1):
             use.requests += requests
@@ -89,7 +89,7 @@ class Window:
 
 
 @dataclass(slots=True)
-class Subject:
+class LimitedSubject:
     """What one key or one tenant has used: tokens of a minute and of a day, images of a minute."""
 
     minute: Window = field(default_factory=lambda: Window(MINUTE_MS))
@@ -107,20 +107,20 @@ class Subject:
 
 
 @dataclass(slots=True)
-class Share:
+class SubjectReservation:
     """What an admitted exchange took from one subject."""
 
-    subject: Subject
-    minute: Use
-    day: Use
-    images: Use | None
+    subject: LimitedSubject
+    minute: WindowEntry
+    day: WindowEntry
+    images: WindowEntry | None
 
 
 @dataclass(slots=True)
 class Reservation:
     """What an admitted exchange holds until it is settled."""
 
-    shares: list[Share]
+    shares: list[SubjectReservation]
     tokens: int
     images: int
     running: bool = True
@@ -130,14 +130,14 @@ class RateLimits:
     """All windows of all subjects. One thread owns it."""
 
     def __init__(self) -> None:
-        self._subjects: dict[tuple[str, str], Subject] = {}
+        self._subjects: dict[tuple[str, str], LimitedSubject] = {}
 
     def admit(
         self, limits: tuple[Limit, ...], tokens: int, images: int, now_ms: int
-    ) -> tuple[Over | Reservation, tuple[Left, ...]]:
+    ) -> tuple[LimitExceeded | Reservation, tuple[LimitRemaining, ...]]:
         """Take one request, `tokens` and `images` from every subject, or from none and name the limit; and what is left."""
         found = [(limit, self._subject(limit.scope, limit.subject, now_ms)) for limit in limits]
-        worst: Over | None = None
+        worst: LimitExceeded | None = None
         for limit, subject in found:
             over = _over(limit, subject, tokens, images, now_ms)
             if over is not None and (worst is None or over.reset_ms > worst.reset_ms):
@@ -185,7 +185,7 @@ class RateLimits:
             if share.images is not None:
                 share.subject.images.settle(share.images, -1, -held.images, now_ms)
 
-    def left(self, limits: tuple[Limit, ...], now_ms: int) -> tuple[Left, ...]:
+    def left(self, limits: tuple[Limit, ...], now_ms: int) -> tuple[LimitRemaining, ...]:
         """What is left of every limit that is set, for `x-ratelimit-*`."""
         return _left([(limit, self._subject(limit.scope, limit.subject, now_ms)) for limit in limits], now_ms)
 
@@ -196,24 +196,26 @@ class RateLimits:
             if subject.idle():
                 del self._subjects[name]
 
-    def _subject(self, scope: str, name: str, now_ms: int) -> Subject:
+    def _subject(self, scope: str, name: str, now_ms: int) -> LimitedSubject:
         subject = self._subjects.get((scope, name))
         if subject is None:
-            subject = self._subjects[scope, name] = Subject()
+            subject = self._subjects[scope, name] = LimitedSubject()
         subject.forget(now_ms)
         return subject
 
 
-def _take(subjects: list[Subject], tokens: int, images: int, now_ms: int) -> Reservation:
+def _take(subjects: list[LimitedSubject], tokens: int, images: int, now_ms: int) -> Reservation:
     shares = []
     for subject in subjects:
         subject.running += 1
         pictures = subject.images.add(now_ms, images) if images else None
-        shares.append(Share(subject, subject.minute.add(now_ms, tokens), subject.day.add(now_ms, tokens), pictures))
+        shares.append(
+            SubjectReservation(subject, subject.minute.add(now_ms, tokens), subject.day.add(now_ms, tokens), pictures)
+        )
     return Reservation(shares, tokens, images)
 
 
-def _windows(limit: Limit, subject: Subject) -> tuple[tuple[str, int | None, Window, Column], ...]:
+def _windows(limit: Limit, subject: LimitedSubject) -> tuple[tuple[str, int | None, Window, Column], ...]:
     return (
         ("requests_per_min", limit.requests_per_min, subject.minute, "requests"),
         ("tokens_per_min", limit.tokens_per_min, subject.minute, "amount"),
@@ -222,22 +224,24 @@ def _windows(limit: Limit, subject: Subject) -> tuple[tuple[str, int | None, Win
     )
 
 
-def _left(found: list[tuple[Limit, Subject]], now_ms: int) -> tuple[Left, ...]:
+def _left(found: list[tuple[Limit, LimitedSubject]], now_ms: int) -> tuple[LimitRemaining, ...]:
     answer = []
     for limit, subject in found:
         for name, value, window, column in _windows(limit, subject):
             if value is not None:
                 used = window.requests if column == "requests" else window.amount
-                answer.append(Left(name, limit.scope, value, max(0, value - used), window.until_whole_ms(now_ms)))
+                answer.append(
+                    LimitRemaining(name, limit.scope, value, max(0, value - used), window.until_whole_ms(now_ms))
+                )
         if limit.concurrent is not None:
             remaining = max(0, limit.concurrent - subject.running)
-            answer.append(Left("concurrent", limit.scope, limit.concurrent, remaining, 0))
+            answer.append(LimitRemaining("concurrent", limit.scope, limit.concurrent, remaining, 0))
     return tuple(answer)
 
 
-def _over(limit: Limit, subject: Subject, tokens: int, images: int, now_ms: int) -> Over | None:
+def _over(limit: Limit, subject: LimitedSubject, tokens: int, images: int, now_ms: int) -> LimitExceeded | None:
     """The limit of one subject that is in the way the longest, or None."""
-    worst: Over | None = None
+    worst: LimitExceeded | None = None
     amounts = (1, tokens, tokens, images)
     for (name, value, window, column), more in zip(_windows(limit, subject), amounts, strict=True):
         if value is None or more == 0:
@@ -247,8 +251,8 @@ def _over(limit: Limit, subject: Subject, tokens: int, images: int, now_ms: int)
             continue
         reset_ms = window.until_free_ms(column, more, value, now_ms)
         if worst is None or reset_ms > worst.reset_ms:
-            worst = Over(name, limit.scope, value, max(0, value - used), reset_ms)
+            worst = LimitExceeded(name, limit.scope, value, max(0, value - used), reset_ms)
     if worst is None and limit.concurrent is not None and subject.running >= limit.concurrent:
         # Nobody knows when a running exchange ends; a second is when to ask again.
-        worst = Over("concurrent", limit.scope, limit.concurrent, 0, 1000)
+        worst = LimitExceeded("concurrent", limit.scope, limit.concurrent, 0, 1000)
     return worst

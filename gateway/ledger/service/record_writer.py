@@ -10,7 +10,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.ledger.client.figures import Tally
 from gateway.ledger.client.messages import (
     Abandon,
     Admit,
@@ -22,25 +21,28 @@ from gateway.ledger.client.messages import (
     Integrity,
     KeyEvent,
     Limit,
-    Lost,
-    Over,
+    LimitExceeded,
+    LimitsAsk,
+    LimitsLeft,
+    LostRecords,
     Receipt,
     Refusal,
     TextDigest,
 )
+from gateway.ledger.client.statistics import LedgerCounters
 from gateway.ledger.format.digest import Digester, RecordDigests
-from gateway.ledger.format.identity import Identities, is_identity
 from gateway.ledger.format.record import MOST_NAME_CHARS, VERSION, Value, cap, encode
+from gateway.ledger.format.record_id import RecordIds, is_identity
 from gateway.ledger.service.open_exchanges import OpenExchange, OpenExchanges
 from gateway.ledger.service.rate_limits import RateLimits, Reservation
-from gateway.ledger.service.refusal_rollup import Floods
+from gateway.ledger.service.refusal_rollup import RefusalWindows
 from gateway.ledger.storage.log import Log
 
 NOT_RECORDED = -1
 
 
 @dataclass(frozen=True)
-class Clock:
+class LedgerClock:
     """Wall time is data in records; limits run on the monotonic clock. Both in ms."""
 
     wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
@@ -53,18 +55,18 @@ class RecordWriter:
     def __init__(
         self,
         log: Log,
-        ids: Identities,
+        ids: RecordIds,
         digester: Digester,
         exchanges: OpenExchanges,
         limits: RateLimits,
-        clock: Clock,
+        clock: LedgerClock,
         mode: str,
-        tally: Tally,
+        tally: LedgerCounters,
     ) -> None:
         self.log = log
         self.exchanges = exchanges
         self.limits = limits
-        self.floods = Floods()
+        self.floods = RefusalWindows()
         self._tally = tally
         self._ids = ids
         self._digester = digester
@@ -94,12 +96,12 @@ class RecordWriter:
         known = self.exchanges.get(ask.late) if ask.late else None
         if known is not None:
             return Receipt(known.id, known.admitted, b"", self.log.origin)
-        held: Reservation | Over | None = None
+        held: Reservation | LimitExceeded | None = None
         if ask.late:
             left = self.limits.left(ask.limits, now_ms)
         else:
             held, left = self.limits.admit(ask.limits, ask.tokens, len(ask.images), now_ms)
-        if isinstance(held, Over):
+        if isinstance(held, LimitExceeded):
             reason = f"limit {held.limit} of {held.scope}"
             deny = Deny(reason, 429, ask.ip, ask.peer, ask.route, ask.request, ask.key, ask.tenant)
             refused = self.deny(deny, sender)
@@ -159,20 +161,32 @@ class RecordWriter:
         if rolled is not None or self._off:
             return self._with_left(Receipt(rolled or identity, NOT_RECORDED, b"", self.log.origin), ask.limits)
         fields: dict[str, Value] = {
-            "ip": cap(ask.ip), "key": None if ask.key is None else cap(ask.key), "peer": cap(ask.peer),
-            "reason": cap(ask.reason), "request": cap(ask.request), "route": cap(ask.route), "status": ask.status,
+            "ip": cap(ask.ip),
+            "key": None if ask.key is None else cap(ask.key),
+            "peer": cap(ask.peer),
+            "reason": cap(ask.reason),
+            "request": cap(ask.request),
+            "route": cap(ask.route),
+            "status": ask.status,
             "tenant": None if ask.tenant is None else cap(ask.tenant),
-        }  # fmt: skip
+        }
         return self._with_left(self._append("deny", identity, sender, fields, wall_ms), ask.limits)
+
+    def limits_left(self, ask: LimitsAsk, sender: int) -> LimitsLeft:
+        return LimitsLeft(self.limits.left(ask.limits, self._clock.monotonic_ms()))
 
     def roll_up(self, *, everything: bool = False) -> None:
         """Write the roll-ups whose minute is over."""
         for address, flood in self.floods.due(self._clock.wall_ms(), everything=everything):
             reasons: dict[str, Value] = {cap(reason): count for reason, count in flood.reasons.most_common(32)}
             fields: dict[str, Value] = {
-                "count": flood.rolled, "from_ms": flood.from_ms, "ip": cap(address), "reason": "flood",
-                "reasons": reasons, "to_ms": flood.to_ms,
-            }  # fmt: skip
+                "count": flood.rolled,
+                "from_ms": flood.from_ms,
+                "ip": cap(address),
+                "reason": "flood",
+                "reasons": reasons,
+                "to_ms": flood.to_ms,
+            }
             if flood.keys:
                 fields["keys"] = {cap(key, MOST_NAME_CHARS): count for key, count in flood.keys.items()}
             if not self._off:
@@ -189,9 +203,12 @@ class RecordWriter:
 
     def integrity(self, ask: Integrity, sender: int) -> Receipt:
         fields: dict[str, Value] = {
-            "by": cap(ask.by), "facts": _facts(ask.facts), "new": cap(ask.new), "old": cap(ask.old),
+            "by": cap(ask.by),
+            "facts": _facts(ask.facts),
+            "new": cap(ask.new),
+            "old": cap(ask.old),
             "what": cap(ask.what),
-        }  # fmt: skip
+        }
         return self._append("integrity", self._ids.next(), sender, fields)
 
     def boot(self, ask: Boot, sender: int) -> Receipt:
@@ -202,10 +219,8 @@ class RecordWriter:
         self._boots[sender] = identity
         return receipt
 
-    def lost(self, ask: Lost, sender: int) -> Receipt:
-        fields: dict[str, Value] = {
-            "count": ask.count, "from_ms": ask.from_ms, "to_ms": ask.to_ms, "why": cap(ask.why)
-        }  # fmt: skip
+    def lost(self, ask: LostRecords, sender: int) -> Receipt:
+        fields: dict[str, Value] = {"count": ask.count, "from_ms": ask.from_ms, "to_ms": ask.to_ms, "why": cap(ask.why)}
         return self._append("gap", self._ids.next(), sender, fields)
 
     def gone(self, sender: int) -> int:
@@ -252,18 +267,31 @@ def _text(text: TextDigest | None, digests: RecordDigests) -> Value:
 def _admit_fields(ask: Admit, digests: RecordDigests) -> dict[str, Value]:
     images: list[Value] = [
         {
-            "bytes": image.bytes, "digest": digests.of(image.sha256), "height": image.height,
-            "type": cap(image.type, MOST_NAME_CHARS), "width": image.width,
+            "bytes": image.bytes,
+            "digest": digests.of(image.sha256),
+            "height": image.height,
+            "type": cap(image.type, MOST_NAME_CHARS),
+            "width": image.width,
         }
         for image in ask.images
-    ]  # fmt: skip
+    ]
     fields: dict[str, Value] = {
-        "conversation": _text(ask.conversation, digests), "epoch": digests.epoch,
+        "conversation": _text(ask.conversation, digests),
+        "epoch": digests.epoch,
         "fields": {cap(name, MOST_NAME_CHARS): _text(text, digests) for name, text in ask.fields.items()},
-        "images": images, "ip": cap(ask.ip), "key": cap(ask.key), "model": cap(ask.model), "params": _facts(ask.params),
-        "peer": cap(ask.peer), "prompt": _text(ask.prompt, digests), "request": cap(ask.request),
-        "route": cap(ask.route), "stream": ask.stream, "tenant": cap(ask.tenant), "tokens": ask.tokens,
-    }  # fmt: skip
+        "images": images,
+        "ip": cap(ask.ip),
+        "key": cap(ask.key),
+        "model": cap(ask.model),
+        "params": _facts(ask.params),
+        "peer": cap(ask.peer),
+        "prompt": _text(ask.prompt, digests),
+        "request": cap(ask.request),
+        "route": cap(ask.route),
+        "stream": ask.stream,
+        "tenant": cap(ask.tenant),
+        "tokens": ask.tokens,
+    }
     if ask.late:
         fields["late_ms"] = ask.late_ms
     return fields
@@ -271,8 +299,14 @@ def _admit_fields(ask: Admit, digests: RecordDigests) -> dict[str, Value]:
 
 def _complete_fields(ask: Complete, digests: RecordDigests) -> dict[str, Value]:
     return {
-        "answer": _text(ask.answer, digests), "answer_tokens": ask.answer_tokens,
-        "engine": None if ask.engine is None else cap(ask.engine), "epoch": digests.epoch,
-        "finish": None if ask.finish is None else cap(ask.finish), "outcome": ask.outcome,
-        "prompt_tokens": ask.prompt_tokens, "status": ask.status, "total_ms": ask.total_ms, "ttft_ms": ask.ttft_ms,
-    }  # fmt: skip
+        "answer": _text(ask.answer, digests),
+        "answer_tokens": ask.answer_tokens,
+        "engine": None if ask.engine is None else cap(ask.engine),
+        "epoch": digests.epoch,
+        "finish": None if ask.finish is None else cap(ask.finish),
+        "outcome": ask.outcome,
+        "prompt_tokens": ask.prompt_tokens,
+        "status": ask.status,
+        "total_ms": ask.total_ms,
+        "ttft_ms": ask.ttft_ms,
+    }

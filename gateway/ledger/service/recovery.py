@@ -15,18 +15,18 @@ from hashlib import sha256
 from pathlib import Path
 
 from gateway.ledger.errors import Gap, LogBusy, RolledBack, Tampered
-from gateway.ledger.format.checkpoint import Head
-from gateway.ledger.format.heads import last_head
+from gateway.ledger.format.checkpoint import TreeHead
+from gateway.ledger.format.head_file import last_head
 from gateway.ledger.format.merkle import HASH_BYTES, leaf_hash
 from gateway.ledger.format.note import Signing
 from gateway.ledger.format.record import RecordError, decode, decode_header
 from gateway.ledger.readers.reader import Segment, find_segments
 from gateway.ledger.storage.anchor import check_anchors
 from gateway.ledger.storage.files import sync_folder, write_all
-from gateway.ledger.storage.layout import Layout, read_origin
+from gateway.ledger.storage.layout import LogLayout, read_origin
 from gateway.ledger.storage.log import Log, OpenSegment
 from gateway.ledger.storage.seal import finish_removal, seal_segment
-from gateway.ledger.storage.tree import RUN, Runs, StoredTree, split
+from gateway.ledger.storage.tree import RUN, LeafRuns, StoredTree, split
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Opened:
     last_kind: str | None
 
 
-def lock(layout: Layout) -> int:
+def lock(layout: LogLayout) -> int:
     """Take the log for writing; LogBusy if another process has it. The lock lives as long as the descriptor."""
     descriptor = os.open(layout.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -70,7 +70,7 @@ def lock(layout: Layout) -> int:
     return descriptor
 
 
-def open_log(layout: Layout, signer: Signing, anchors: Sequence[Path], *, compressed: bool) -> Opened:
+def open_log(layout: LogLayout, signer: Signing, anchors: Sequence[Path], *, compressed: bool) -> Opened:
     """Check, repair and open the log. The caller holds the lock."""
     return _Opening(layout, signer, compressed).run(anchors)
 
@@ -78,7 +78,7 @@ def open_log(layout: Layout, signer: Signing, anchors: Sequence[Path], *, compre
 class _Opening:
     """One start, told in order by `run`."""
 
-    def __init__(self, layout: Layout, signer: Signing, compressed: bool) -> None:
+    def __init__(self, layout: LogLayout, signer: Signing, compressed: bool) -> None:
         self.layout = layout
         self.signer = signer
         self.compressed = compressed
@@ -135,7 +135,7 @@ class _Opening:
         if torn or head is None or head.size != segment.end:
             raise Tampered(f"segment {segment.number:08d} was not closed, but another follows it")
 
-    def _last_head(self, segments: list[Segment]) -> Head:
+    def _last_head(self, segments: list[Segment]) -> TreeHead:
         for segment in reversed(segments):
             path = self.layout.file(segment.number, "heads")
             try:
@@ -151,7 +151,7 @@ class _Opening:
                 return head
         raise RolledBack(f"{self.layout.folder} has no signed head: its heads are gone")
 
-    def _open_lines(self, segment: Segment, head: Head) -> tuple[list[bytes], list[bytes]]:
+    def _open_lines(self, segment: Segment, head: TreeHead) -> tuple[list[bytes], list[bytes]]:
         """Lines and leaf hashes of the open segment after its torn tail was cut; its hash file made to fit."""
         lines_path, hashes_path = (self.layout.file(segment.number, kind) for kind in ("jsonl", "hashes"))
         try:
@@ -192,9 +192,7 @@ class _Opening:
 
     def _unreferenced_torn(self, segment: Segment, lines: list[bytes]) -> None:
         """Torn files that no recovery record tells of yet: also those of a start that was itself cut short."""
-        told = {
-            name for line in lines if b'"kind":"recovery"' in line for name in decode(line).get("torn", {})
-        }  # fmt: skip
+        told = {name for line in lines if b'"kind":"recovery"' in line for name in decode(line).get("torn", {})}
         files = sorted(self.layout.segments.glob(f"{segment.number:08d}.torn-*"))
         self.repairs.torn_files = [path.name for path in files if path.name not in told]
 
@@ -223,7 +221,7 @@ class _Opening:
         # Nodes wholly below the open segment are taken as stored: a wrong one gives a wrong root, and stops the start.
         nodes = bytearray(stored[: first // RUN * HASH_BYTES])
         nodes = nodes[: len(nodes) // HASH_BYTES * HASH_BYTES]
-        runs = Runs([])
+        runs = LeafRuns([])
         for run in range(len(nodes) // HASH_BYTES, size // RUN):
             nodes += runs.extend(split(leaves_at(run * RUN, (run + 1) * RUN)))
         if stored != nodes:
@@ -233,11 +231,11 @@ class _Opening:
             _rewrite(path, bytes(nodes))
         return StoredTree(nodes, leaves_at)
 
-    def _opened(self, last: Segment, head: Head, records: int, tree: StoredTree) -> Log:
+    def _opened(self, last: Segment, head: TreeHead, records: int, tree: StoredTree) -> Log:
         size = last.first + records
         waiting = [tree.node(0, index) for index in range(size // RUN * RUN, size)]
         segment = OpenSegment.open(self.layout, last.number, last.first, records)
-        log = Log(self.layout, self.signer, segment, tree.frontier(size), Runs(waiting))
+        log = Log(self.layout, self.signer, segment, tree.frontier(size), LeafRuns(waiting))
         log.signed = head
         return log
 

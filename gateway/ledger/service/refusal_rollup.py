@@ -13,7 +13,7 @@ OTHERS = "others"
 
 
 @dataclass(slots=True)
-class Flood:
+class RefusalWindow:
     """One address's refusals within one minute (wall clock, Unix ms)."""
 
     identity: str
@@ -28,11 +28,11 @@ class Flood:
         return sum(self.reasons.values())
 
 
-class Floods:
+class RefusalWindows:
     """Decides which refusals are written one by one, and keeps count of the rest."""
 
     def __init__(self) -> None:
-        self._by_address: dict[str, Flood] = {}
+        self._by_address: dict[str, RefusalWindow] = {}
 
     @property
     def rolled(self) -> int:
@@ -48,7 +48,7 @@ class Floods:
             address = OTHERS
         flood = self._by_address.get(address)
         if flood is None:
-            flood = self._by_address[address] = Flood(identity, now_ms)
+            flood = self._by_address[address] = RefusalWindow(identity, now_ms)
         flood.seen += 1
         if flood.seen <= SINGLE:
             return None
@@ -60,7 +60,7 @@ class Floods:
         flood.to_ms = now_ms
         return flood.identity
 
-    def due(self, now_ms: int, *, everything: bool = False) -> list[tuple[str, Flood]]:
+    def due(self, now_ms: int, *, everything: bool = False) -> list[tuple[str, RefusalWindow]]:
         """Roll-ups whose minute is over (or whose clock went back); each is given once."""
         over = [
             (address, flood)

@@ -10,7 +10,7 @@ from gateway.ledger.format.merkle import leaf_hash
 from gateway.ledger.readers.reader import Segment, read_lines
 from gateway.ledger.service.open_exchanges import OpenExchange, OpenExchanges
 from gateway.ledger.service.rate_limits import DAY_MS, RateLimits
-from gateway.ledger.storage.layout import Layout
+from gateway.ledger.storage.layout import LogLayout
 
 MOST_RECORDS = 2_000_000  # of closed segments: some ten seconds of a start
 
@@ -48,7 +48,7 @@ def last_day(closed: Sequence[Segment], now_ms: int) -> tuple[list[Segment], boo
     return found, True
 
 
-def lines_of(layout: Layout, segments: Iterable[Segment]) -> Iterator[tuple[int, bytes]]:
+def lines_of(layout: LogLayout, segments: Iterable[Segment]) -> Iterator[tuple[int, bytes]]:
     """Index and line of each record of closed segments; pruned ones have none."""
     for segment in segments:
         data = read_lines(layout, segment.number, segment.seal)

@@ -7,11 +7,11 @@ from gateway.ledger.format.note import Verifier
 from gateway.ledger.readers.reader import Segment, find_segments
 from gateway.ledger.service.record_writer import RecordWriter
 from gateway.ledger.storage.files import sync_folder
-from gateway.ledger.storage.layout import Layout
+from gateway.ledger.storage.layout import LogLayout
 from gateway.ledger.storage.seal import stored_file
 
 
-def prunable(layout: Layout, verifier: Verifier, before_ms: int) -> list[Segment]:
+def prunable(layout: LogLayout, verifier: Verifier, before_ms: int) -> list[Segment]:
     """Sealed segments that still have records and ended before `before_ms` (Unix ms)."""
     return [
         segment
@@ -22,11 +22,11 @@ def prunable(layout: Layout, verifier: Verifier, before_ms: int) -> list[Segment
     ]
 
 
-def prune(layout: Layout, verifier: Verifier, clerk: RecordWriter, before_ms: int, by: str) -> Pruned:
+def prune(layout: LogLayout, verifier: Verifier, writer: RecordWriter, before_ms: int, by: str) -> Pruned:
     """Record the pruning, make that durable, and only then delete."""
     segments = prunable(layout, verifier, before_ms)
     for segment in segments:
-        clerk.own(
+        writer.own(
             "prune",
             {
                 "before_ms": before_ms,
@@ -36,7 +36,7 @@ def prune(layout: Layout, verifier: Verifier, clerk: RecordWriter, before_ms: in
                 "segment": segment.number,
             },
         )
-    clerk.log.commit()
+    writer.log.commit()
     for segment in segments:
         path = stored_file(layout, segment.number)
         if path is not None:

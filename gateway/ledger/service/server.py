@@ -1,6 +1,6 @@
 """The socket of the ledger: SEQPACKET connections, packets in, answers out after the commit. Knows nothing of records.
 
-One thread. Each turn takes everything that waits on all sockets, hands it to the desk, has it committed once, and only
+One thread. Each turn takes everything that waits on all sockets, hands it to the handler, has it committed once, and only
 then sends the answers: the batch is whatever came while the disk was busy.
 """
 
@@ -56,10 +56,10 @@ class PacketServer:
     """Listens, reads, answers. `turn` is one round; the owner decides when to stop."""
 
     def __init__(
-        self, path: Path, desk: PacketHandler, logger: structlog.stdlib.BoundLogger, on_garbage: Callable[[], None]
+        self, path: Path, handler: PacketHandler, logger: structlog.stdlib.BoundLogger, on_garbage: Callable[[], None]
     ) -> None:
         """`on_garbage` is called for each packet that is not understood."""
-        self._desk = desk
+        self._handler = handler
         self._on_garbage = on_garbage
         self._logger = logger
         self._connections: dict[int, PacketConnection] = {}
@@ -89,7 +89,7 @@ class PacketServer:
                     self._receive(key.data)
             else:
                 key.data()
-        self._desk.commit()
+        self._handler.commit()
         while self._ready:
             number, n, say = self._ready.popleft()
             if number in self._connections:
@@ -163,7 +163,7 @@ class PacketServer:
             self._ready.append((number, n, say))
             self.wake()
 
-        say = self._desk.take(question.ask, number, n, later)
+        say = self._handler.take(question.ask, number, n, later)
         if say is not None:
             self._answer(connection, n, say)
 
@@ -208,7 +208,7 @@ class PacketServer:
         self._selector.unregister(connection.socket)
         connection.socket.close()
         connection.unsent.clear()
-        self._desk.gone(connection.number)
+        self._handler.gone(connection.number)
         self._logger.debug("connection ended", connection=connection.number, why=why)
 
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gateway.ledger.errors import RolledBack, Tampered, Unreadable
-from gateway.ledger.format.checkpoint import Head, open_head
+from gateway.ledger.format.checkpoint import TreeHead, open_head
 from gateway.ledger.format.note import NoteError, Verifier
 from gateway.ledger.storage.files import replace
 
 
-def read_anchor(path: Path, verifier: Verifier) -> Head | None:
+def read_anchor(path: Path, verifier: Verifier) -> TreeHead | None:
     """The head that an anchor knows; None if there is no such file."""
     try:
         return open_head(path.read_bytes().decode(), verifier)
@@ -27,7 +27,7 @@ def read_anchor(path: Path, verifier: Verifier) -> Head | None:
         raise Tampered(f"the anchor {path} does not verify: {error}") from error
 
 
-def check_head(head: Head, known_as: str, size: int, root_at: Callable[[int], bytes]) -> None:
+def check_head(head: TreeHead, known_as: str, size: int, root_at: Callable[[int], bytes]) -> None:
     """Check that a log of `size` records, whose roots `root_at` gives, continues `head`."""
     if head.size > size:
         raise RolledBack(f"{known_as} knows {head.size} records, the log has {size}: it was rolled back")
@@ -37,7 +37,7 @@ def check_head(head: Head, known_as: str, size: int, root_at: Callable[[int], by
 
 def check_anchors(
     anchors: Sequence[Path], verifier: Verifier, size: int, root_at: Callable[[int], bytes]
-) -> list[Head]:
+) -> list[TreeHead]:
     """Check the log against every anchor that exists; the heads that were found."""
     found = []
     for path in anchors:

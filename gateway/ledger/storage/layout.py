@@ -23,7 +23,7 @@ _SEGMENT_FILE = re.compile(r"([0-9]{8})\.(jsonl|jsonl\.zst|hashes|heads|seal|tor
 
 
 @dataclass(frozen=True)
-class Layout:
+class LogLayout:
     """Paths of the log in `folder`."""
 
     folder: Path
@@ -62,7 +62,7 @@ def marker_note(origin: str, signer: Signing) -> str:
     return sign_note(f"vitrine ledger\nformat {FORMAT}\norigin {origin}\n", signer)
 
 
-def read_origin(layout: Layout, verifier: Verifier) -> str:
+def read_origin(layout: LogLayout, verifier: Verifier) -> str:
     """Check that the folder is a log of this version, signed by this key; give its origin."""
     path = layout.marker
     try:

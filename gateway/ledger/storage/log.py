@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.ledger.errors import LogBroken
-from gateway.ledger.format.checkpoint import Head
-from gateway.ledger.format.heads import sign_stored
+from gateway.ledger.format.checkpoint import TreeHead
+from gateway.ledger.format.head_file import sign_stored
 from gateway.ledger.format.merkle import Frontier, leaf_hash
 from gateway.ledger.format.note import Signing
 from gateway.ledger.storage.files import sync_folder, write_all
-from gateway.ledger.storage.layout import Layout
-from gateway.ledger.storage.tree import Runs
+from gateway.ledger.storage.layout import LogLayout
+from gateway.ledger.storage.tree import LeafRuns
 
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -40,13 +40,13 @@ class OpenSegment:
     lines_path: Path
 
     @classmethod
-    def open(cls, layout: Layout, number: int, first: int, records: int) -> OpenSegment:
+    def open(cls, layout: LogLayout, number: int, first: int, records: int) -> OpenSegment:
         path = layout.file(number, "jsonl")
         lines, hashes, heads = (os.open(layout.file(number, kind), _APPEND) for kind in ("jsonl", "hashes", "heads"))
         return cls(number, first, records, os.fstat(lines).st_size, lines, hashes, heads, path)
 
     @classmethod
-    def create(cls, layout: Layout, number: int, first: int) -> OpenSegment:
+    def create(cls, layout: LogLayout, number: int, first: int) -> OpenSegment:
         """New empty files, durable with their names. Finishes what a crash began; never touches a record."""
         for kind in ("heads", "hashes", "jsonl"):
             descriptor = os.open(layout.file(number, kind), os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
@@ -63,11 +63,13 @@ class OpenSegment:
 class Log:
     """The open log. One thread owns it, and one process at a time (the caller holds the lock)."""
 
-    def __init__(self, layout: Layout, signer: Signing, segment: OpenSegment, frontier: Frontier, runs: Runs) -> None:
+    def __init__(
+        self, layout: LogLayout, signer: Signing, segment: OpenSegment, frontier: Frontier, runs: LeafRuns
+    ) -> None:
         """`frontier` and `runs` cover every record on disk; `segment` is positioned behind the last."""
         self.origin = signer.verifier.name
         self.segment = segment
-        self.signed = Head(self.origin, 0, b"")
+        self.signed = TreeHead(self.origin, 0, b"")
         self._layout = layout
         self._signer = signer
         self._frontier = frontier
@@ -146,11 +148,11 @@ class Log:
         self._read_to = self.segment.bytes
         self._unread = []
 
-    def sign(self, time_s: int) -> Head:
+    def sign(self, time_s: int) -> TreeHead:
         """Sign the head over all durable records, store it durably, and give it. The order is the promise:
         lines durable, read back, hashes and nodes durable, then the head."""
         self.read_back()
-        head = Head(self.origin, self.size, self._frontier.root(), time_s)
+        head = TreeHead(self.origin, self.size, self._frontier.root(), time_s)
         with self._fatal("store a signed head"):
             if head.size != self.signed.size:
                 os.fdatasync(self.segment.hashes)

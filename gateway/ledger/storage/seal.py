@@ -17,7 +17,7 @@ from gateway.ledger.format.merkle import HASH_BYTES, leaf_hash
 from gateway.ledger.format.note import NoteError, Signing, Verifier, open_note, sign_note
 from gateway.ledger.format.record import decode_header
 from gateway.ledger.storage.files import replace, sync_folder
-from gateway.ledger.storage.layout import Layout
+from gateway.ledger.storage.layout import LogLayout
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -48,9 +48,7 @@ class Seal:
         return "vitrine seal\n" + "\n".join(fields) + "\n"
 
 
-_FIELDS = (
-    "origin", "segment", "first", "records", "bytes", "lines", "hashes", "heads", "stored", "from_ms", "to_ms",
-)  # fmt: skip
+_FIELDS = ("origin", "segment", "first", "records", "bytes", "lines", "hashes", "heads", "stored", "from_ms", "to_ms")
 
 
 def parse_seal(note: bytes, verifier: Verifier) -> Seal:
@@ -73,7 +71,7 @@ def sign_lines(note: bytes) -> int:
     return note.rpartition(b"\n\n")[2].count(b"\n")
 
 
-def read_seal(layout: Layout, number: int, verifier: Verifier) -> Seal | None:
+def read_seal(layout: LogLayout, number: int, verifier: Verifier) -> Seal | None:
     """The seal of a segment, or None while it has none."""
     path = layout.file(number, "seal")
     if not path.exists():
@@ -100,7 +98,7 @@ def decompress(data: bytes, expected_bytes: int) -> bytes:
     return plain
 
 
-def seal_segment(layout: Layout, number: int, first: int, signer: Signing, *, compressed: bool) -> Seal:
+def seal_segment(layout: LogLayout, number: int, first: int, signer: Signing, *, compressed: bool) -> Seal:
     """Seal a closed segment, or finish doing so. Reads the whole segment; safe to run beside the writer."""
     plain_path = layout.file(number, "jsonl")
     plain = plain_path.read_bytes()
@@ -135,7 +133,7 @@ def seal_segment(layout: Layout, number: int, first: int, signer: Signing, *, co
     return seal
 
 
-def finish_removal(layout: Layout, number: int) -> None:
+def finish_removal(layout: LogLayout, number: int) -> None:
     """After a crash between the seal and the removal of the plain lines."""
     plain, packed = layout.file(number, "jsonl"), layout.file(number, "jsonl.zst")
     if plain.exists() and packed.exists():
@@ -143,7 +141,7 @@ def finish_removal(layout: Layout, number: int) -> None:
         sync_folder(layout.segments)
 
 
-def stored_file(layout: Layout, number: int) -> Path | None:
+def stored_file(layout: LogLayout, number: int) -> Path | None:
     """The file that has the segment's lines, or None if it was pruned."""
     for kind in ("jsonl", "jsonl.zst"):
         path = layout.file(number, kind)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gateway.ledger.errors import LedgerError, Tampered
 from gateway.ledger.storage.keyring import Keyring
-from gateway.ledger.storage.layout import Layout
+from gateway.ledger.storage.layout import LogLayout
 from gateway.ledger.storage.seal import seal_segment
 
 DEADLINE_S = 3600
@@ -39,9 +39,14 @@ def seal_apart(folder: Path, keys: Path, number: int, first: int, *, compressed:
     ]
     try:
         ended = subprocess.run(
-            [sys.executable, "-m", __name__, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=DEADLINE_S, check=False, cwd=_TOP,
-        )  # fmt: skip
+            [sys.executable, "-m", __name__, *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+            cwd=_TOP,
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NotSealed(str(error)) from None
     if ended.returncode == Tampered.exit_code:
@@ -58,10 +63,10 @@ def main(folder: str, keys: str, number: str, first: str, compressed: str, paren
     os.nice(19)
     try:
         seal_segment(
-            Layout(Path(folder)), int(number), int(first), Keyring(Path(keys)).signer(), compressed=compressed == "1"
+            LogLayout(Path(folder)), int(number), int(first), Keyring(Path(keys)).signer(), compressed=compressed == "1"
         )
     except LedgerError as error:
-        print(error, file=sys.stderr)
+        print(error, file=sys.stderr)  # for the process that started this one, which logs it
         return error.exit_code
     except OSError as error:
         print(error, file=sys.stderr)

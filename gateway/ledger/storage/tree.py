@@ -48,7 +48,7 @@ def split(hashes: bytes) -> list[bytes]:
     return [hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES)]
 
 
-class Runs:
+class LeafRuns:
     """Collects leaf hashes and gives the root of each run of 256 as it becomes full."""
 
     def __init__(self, waiting: list[bytes]) -> None:

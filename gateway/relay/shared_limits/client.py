@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import ssl
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from types import TracebackType
@@ -18,12 +18,13 @@ from typing import Any
 import structlog
 from prometheus_client import Counter
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.connection import SSLConnection, parse_url
+from redis.asyncio.connection import Connection, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
-from gateway.ledger.client.messages import Left, Limit, Over
+from gateway.front.resolver import Resolver
+from gateway.ledger.client.messages import Limit, LimitExceeded, LimitRemaining
 from gateway.relay.shared_limits.address import RedisAddress
 
 MINUTE_MS = 60_000
@@ -43,8 +44,8 @@ _WINDOWS = ("minute", "minute-tokens", "pictures", "picture-counts", "day", "day
 class SharedVerdict:
     """What the shared limits say of an exchange: ``over`` None if it may run; ``left`` of every limit that is set."""
 
-    over: Over | None
-    left: tuple[Left, ...]
+    over: LimitExceeded | None
+    left: tuple[LimitRemaining, ...]
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,15 @@ class SharedLimits:
     """One worker's words with the shared limits. Use on one event loop; ``async with`` keeps leases and looks for a recovery."""
 
     def __init__(
-        self, address: RedisAddress, timeout_s: float, failures: Counter, *, tls: ssl.SSLContext | None = None,
-        minute_ms: int = MINUTE_MS, lease_s: float = LEASE_S,
-    ) -> None:  # fmt: skip
+        self,
+        address: RedisAddress,
+        timeout_s: float,
+        failures: Counter,
+        *,
+        tls: ssl.SSLContext | None = None,
+        minute_ms: int = MINUTE_MS,
+        lease_s: float = LEASE_S,
+    ) -> None:
         self.address, self._timeout_s, self._failures = address, timeout_s, failures
         self._minute_ms, self._lease_ms = minute_ms, round(lease_s * 1000)
         self._renew_every_s = min(RENEW_EVERY_S, lease_s / 3)
@@ -125,10 +132,10 @@ class SharedLimits:
             self._running[exchange] = held
         else:
             number, limit, *counts = said[1:6]
-            over = Over(_LIMITS[limit - 1], bounds[number - 1].scope, *counts)
+            over = LimitExceeded(_LIMITS[limit - 1], bounds[number - 1].scope, *counts)
         return SharedVerdict(over, _left(said, bounds))
 
-    async def settle(self, exchange: str, tokens: int | None, *, refused: bool) -> tuple[Left, ...] | None:
+    async def settle(self, exchange: str, tokens: int | None, *, refused: bool) -> tuple[LimitRemaining, ...] | None:
         """End an exchange: it used ``tokens``, or what it reserved if None, or nothing if ``refused``; what is left then."""
         held = self._running.pop(exchange, None)
         if held is None:
@@ -161,8 +168,9 @@ class SharedLimits:
                 self._answers = False
                 structlog.get_logger().warning(
                     "the shared limits do not answer; each host's own limits hold alone until they do",
-                    at=self.address.shown, reason=_reason(error, self.address.tls),
-                )  # fmt: skip
+                    at=self.address.shown,
+                    reason=_reason(error, self.address.tls),
+                )
             return None
         return said
 
@@ -210,31 +218,64 @@ class SharedLimits:
                     await self._call([key], ["renew", "", self._minute_ms, self._lease_ms, *exchanges])
 
 
-def _left(said: list[int], bounds: tuple[Limit, ...]) -> tuple[Left, ...]:
+def _left(said: list[int], bounds: tuple[Limit, ...]) -> tuple[LimitRemaining, ...]:
     found = []
     for at in range(6, len(said), 5):
         number, limit, value, remaining, reset_ms = said[at : at + 5]
-        found.append(Left(_LIMITS[limit - 1], bounds[number - 1].scope, value, remaining, reset_ms))
+        found.append(LimitRemaining(_LIMITS[limit - 1], bounds[number - 1].scope, value, remaining, reset_ms))
     return tuple(found)
 
 
 def _pool(address: RedisAddress, tls: ssl.SSLContext | None) -> BlockingConnectionPool:
     options: dict[str, Any] = dict(parse_url(address.url))
+    if "connection_class" not in options or address.tls:
+        options |= {"connection_class": _TCPConnection, "resolver": Resolver()}
     if address.tls:
         options |= {"connection_class": _TLSConnection, "context": tls or ssl.create_default_context()}
     return BlockingConnectionPool(
-        **options, max_connections=CONNECTIONS, timeout=OPEN_S,
+        **options,
+        max_connections=CONNECTIONS,
+        timeout=OPEN_S,
         # Each word has a deadline of its own (_call).
-        socket_timeout=OPEN_S, socket_connect_timeout=OPEN_S, retry=Retry(NoBackoff(), 0), client_name="vitrine",
-    )  # fmt: skip
+        socket_timeout=OPEN_S,
+        socket_connect_timeout=OPEN_S,
+        retry=Retry(NoBackoff(), 0),
+        client_name="vitrine",
+    )
 
 
-class _TLSConnection(SSLConnection):
+class _TCPConnection(Connection):
+    """To the addresses that a resolver of ours finds: the library would ask the event loop, whose lookups are few."""
+
+    def __init__(self, *, resolver: Resolver, **options: Any) -> None:
+        super().__init__(**options)
+        self._resolver, self._address = resolver, ""
+
+    async def _connect(self) -> None:
+        failed = OSError()
+        async with asyncio.timeout(self.socket_connect_timeout):
+            for address in await self._resolver.look_up(self.host):
+                self._address = address
+                try:
+                    await super()._connect()  # type: ignore[no-untyped-call]  # the library has no types here
+                    return
+                except OSError as error:
+                    failed = error
+        raise failed
+
+    def _connection_arguments(self) -> Mapping[str, Any]:
+        return {**super()._connection_arguments(), "host": self._address}
+
+
+class _TLSConnection(_TCPConnection, SSLConnection):
     """With a context that was made once: the library's own reads all of the system's authorities for each connection, 60 ms."""
 
     def __init__(self, *, context: ssl.SSLContext, **options: Any) -> None:
         super().__init__(**options)
         self.ssl_context.context = context
+
+    def _connection_arguments(self) -> Mapping[str, Any]:
+        return {**super()._connection_arguments(), "server_hostname": self.host}
 
 
 def _reason(error: BaseException, tls: bool) -> str:

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from gateway.door import DoorLimits
 from tests.gateway.door.bodies import body, image_part, parse, picture, refused, user, written
 
+STRICT = DoorLimits(unknown_fields="refuse")
 ENGINE_FIELDS: dict[str, Any] = {
     "chat_template": "{{ messages }}",
     "mm_processor_kwargs": {"max_pixels": 1},
@@ -19,41 +21,51 @@ ENGINE_FIELDS: dict[str, Any] = {
     "cache_salt": "other tenant",
     "request_id": "x",
     "best_of": 2,
-    "top_k": 1,
     "prompt_logprobs": 1,
     "structured_outputs": {"regex": "x"},
-    "add_generation_prompt": False,
-    "continue_final_message": True,
     "echo": True,
-    "ignore_eos": True,
-    "min_tokens": 5,
-    "skip_special_tokens": False,
     "return_token_ids": True,
     "vllm_xargs": {},
     "truncate_prompt_tokens": 1,
-    "session_id": "x",
     "return_prompt_text": True,
     "include_reasoning": False,
-    "thinking_token_budget": 1,
-    "stop_token_ids": [1],
     "logprob_token_ids": [1],
     "repetition_detection": {},
-    "stream_interval": 5,
     "watermarking": True,
+    "guided_json": {"type": "object"},
+    "guided_anything": "x",
+    "chat_template_kwargs": {"documents": []},
+    "logits_processors": ["os.system"],
+    "custom_logit_processor": "x",
+    "image_embeds": "AA",
+    "anything_embeds": "AA",
+    "uuid": "x",
+    "video": "AA",
+    "images": ["AA"],
+    "ec_transfer_params": {},
+    "use_beam_search": True,
+    "add_special_tokens": True,
+    "include_stop_str_in_output": True,
+    "return_tokens_as_token_ids": True,
+    "max_new_tokens": 5,
+    "system": "Obey.",
+    "extra_body": {"top_k": 1},
+    "regex": "a*",
 }
 
 
 @pytest.mark.parametrize("name", ENGINE_FIELDS)
 def test_a_field_that_steers_the_engine_is_refused_by_name(name: str) -> None:
     error = refused(body(**{name: ENGINE_FIELDS[name]}))
-    assert (error.status, error.code, error.param) == (400, "unknown_parameter", name)
-    assert f"`{name}`" in error.message
+    assert (error.status, error.code) == (400, "unknown_parameter")
+    assert (error.param or "").startswith(name)
+    assert f"`{(error.param or '').rpartition('.')[2]}`" in error.message
 
 
 def test_the_answer_says_what_to_use_instead() -> None:
     assert "response_format" in refused(body(guided_json={})).message
     assert "messages" in refused(body(prompt="x")).message
-    assert "docs/api.md" in refused(body(whatever=1)).message
+    assert "/docs" in refused(body(whatever=1), STRICT).message
 
 
 def test_an_unknown_field_is_named_with_its_place() -> None:
@@ -62,7 +74,7 @@ def test_an_unknown_field_is_named_with_its_place() -> None:
     assert error.param == "messages[2].content[0].uuid"
     error = refused(body(user("a", "b", image_part(picture(), uuid="x"))))
     assert error.param == "messages[0].content[2].image_url.uuid"
-    error = refused(body("Hello.", {"role": "user", "content": "x", "task": "y"}))
+    error = refused(body("Hello.", {"role": "user", "content": "x", "task": "y"}), STRICT)
     assert error.param == "messages[1].task"
 
 
@@ -106,7 +118,7 @@ def test_template_switches_other_than_thinking_are_refused(switches: dict[str, A
         ("verbosity", "low"),
         ("tools", [{"type": "custom", "custom": {"name": "f"}}]),
         ("response_format", {"type": "structural_tag", "format": {}}),
-        ("stream_options", {"include_usage": True, "continuous_usage_stats": True}),
+        ("stream_options", {"include_usage": True, "include_obfuscation": True}),
     ],
 )
 def test_what_this_service_does_not_have_is_refused_with_a_way_out(name: str, value: Any) -> None:
@@ -184,21 +196,27 @@ def test_null_is_the_same_as_absent() -> None:
 
 def test_what_has_no_effect_passes_and_does_not_reach_the_engine() -> None:
     sent = body(
-        store=False, service_tier="auto", verbosity="medium", modalities=["text"], prompt_cache_key="k",
-        prompt_cache_retention="24h", prompt_cache_options={"mode": "implicit"}, safety_identifier="s", user="u",
-        metadata={"team": "a"}, prediction={"type": "content", "content": "x"},
-    )  # fmt: skip
+        store=False,
+        service_tier="auto",
+        verbosity="medium",
+        modalities=["text"],
+        prompt_cache_key="k",
+        prompt_cache_retention="24h",
+        prompt_cache_options={"mode": "implicit"},
+        safety_identifier="s",
+        user="u",
+        metadata={"team": "a"},
+        prediction={"type": "content", "content": "x"},
+    )
     assert written(sent) == written(body())
 
 
 def test_a_long_field_name_is_shortened_in_the_answer() -> None:
-    error = refused(body(**{"x" * 5000 + "\n`": 1}))
+    error = refused(body(**{"x" * 5000 + "\n`": 1}), STRICT)
     assert len(error.message) < 300
     assert len(error.param or "") < 100
 
 
 def test_the_free_form_fields_are_ready_for_digests() -> None:
     request = parse(body(user="Ünal", metadata={"b": "2", "a": "1"}, stop="END"))
-    assert request.free_form == {
-        "user": "Ünal".encode(), "metadata": b'{"a":"1","b":"2"}', "stop": b'["END"]'
-    }  # fmt: skip
+    assert request.free_form == {"user": "Ünal".encode(), "metadata": b'{"a":"1","b":"2"}', "stop": b'["END"]'}

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.door import DoorError, digest_images, engine_body, parse_chat
-from gateway.door.image_headers import Header, ImageFault, read_header
+from gateway.door.image_headers import Header, ImageFault, Steps, TooManySteps, read_header
+from tests.attack.shield import UNKNOWN
 from tests.gateway.door.bodies import LIMITS, SALT, animation, body, data_url, image_part, picture, user
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "300"))
@@ -30,6 +31,15 @@ TOP = {
     "top_p",
     "frequency_penalty",
     "presence_penalty",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "min_tokens",
+    "ignore_eos",
+    "stop_token_ids",
+    "skip_special_tokens",
+    "continue_final_message",
+    "add_generation_prompt",
     "seed",
     "stop",
     "logprobs",
@@ -56,7 +66,10 @@ def check_written(made: dict[str, Any]) -> None:
     assert set(made) <= TOP
     assert made["model"] == "served"
     assert made["cache_salt"] == SALT
-    assert made.get("stream_options", {"include_usage": True}) == {"include_usage": True}
+    options = made.get("stream_options", {"include_usage": True})
+    assert options in ({"include_usage": True}, {"include_usage": True, "continuous_usage_stats": True})
+    assert made.get("continue_final_message", False) is not made.get("add_generation_prompt", True)
+    assert UNKNOWN not in json.dumps(made)
     assert set(made.get("chat_template_kwargs", {})) <= {"enable_thinking"}
     for message in made["messages"]:
         assert set(message) <= ROLES[message["role"]]
@@ -277,8 +290,8 @@ def originals() -> tuple[bytes, ...]:
 
 def walk(data: bytes) -> Header | None:
     try:
-        header = read_header(data)
-    except ImageFault:
+        header = read_header(data, Steps(LIMITS.image_steps, LIMITS.images_steps))
+    except (ImageFault, TooManySteps):
         return None
     assert header.width > 0
     assert header.height > 0

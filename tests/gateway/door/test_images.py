@@ -9,7 +9,7 @@ from typing import Any
 import PIL.Image
 import pytest
 
-from gateway.door import BadImage, DoorLimits
+from gateway.door import BadImage, DoorLimits, parse_chat
 from tests.gateway.door.bodies import (
     LIMITS,
     animation,
@@ -278,3 +278,11 @@ def noise(wide: int) -> bytes:
     made = io.BytesIO()
     PIL.Image.frombytes("RGB", (wide, 64), random.Random(wide).randbytes(wide * 64 * 3)).save(made, "PNG")
     return made.getvalue()
+
+
+def test_a_url_that_hides_bytes_behind_what_looks_like_base64_is_refused() -> None:
+    """Long base64 is not read as UTF-8 with the rest of the body, and a URL of an image may only look like it."""
+    url = b"https://a.example/;base64," + b"\xff" * 2000
+    sent = json.dumps(body(user({"type": "image_url", "image_url": {"url": "HERE"}}))).encode().replace(b"HERE", url)
+    with pytest.raises(BadImage):
+        parse_chat(sent, replace(LIMITS, remote_images=True))

@@ -10,12 +10,15 @@ import pytest
 
 from tests.gateway.door.test_fuzz import originals, send, walk, whole
 
-INPUTS = int(os.environ.get("FUZZ_INPUTS", "20000"))
+INPUTS = 4000
+LONG_INPUTS = int(os.environ.get("FUZZ_INPUTS", "20000"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
+# fmt: off
 PIECES = (
     b'"', b"{", b"}", b"[", b"]", b",", b":", b"\\", b"\\u0000", b"null", b"true", b"-1", b"1e999", b"NaN", b'"role":',
     b'"system"', b"<|user|>", b"\\u003c|", b";base64,", b'"url":', b"\xff", b"\xf0\x9f", b"[" * 80,
-)  # fmt: skip
+)
+# fmt: on
 
 
 def mutated(data: bytes, chance: random.Random) -> bytes:
@@ -46,17 +49,18 @@ def a_picture(chance: random.Random) -> object:
 
 
 @pytest.mark.timeout(3600)
+@pytest.mark.parametrize("inputs", [INPUTS, pytest.param(LONG_INPUTS, marks=pytest.mark.long("many mutations"))])
 @pytest.mark.parametrize("attempt", [a_body, a_picture])
 def test_many_mutated_inputs_pass_clean_or_not_at_all_and_leave_nothing_behind(
-    attempt: Callable[[random.Random], object],
+    attempt: Callable[[random.Random], object], inputs: int
 ) -> None:
     chance = random.Random(SEED)
     process = psutil.Process()
-    passed = sum(bool(attempt(chance)) for _ in range(INPUTS // 4))
+    passed = sum(bool(attempt(chance)) for _ in range(inputs // 4))
     gc.collect()
     before = process.memory_info().rss
-    passed += sum(bool(attempt(chance)) for _ in range(INPUTS - INPUTS // 4))
+    passed += sum(bool(attempt(chance)) for _ in range(inputs - inputs // 4))
     gc.collect()
     assert process.memory_info().rss - before < 16 * 1024 * 1024
     # Some must get through, or the mutations only ever meet the first check.
-    assert 0 < passed < INPUTS
+    assert 0 < passed < inputs

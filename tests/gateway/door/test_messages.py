@@ -8,22 +8,60 @@ from tests.gateway.door.bodies import body, image_part, parse, picture, refused,
 
 ANSWERS: list[dict[str, Any]] = [
     {"role": "assistant", "content": "Red."},
-    {"role": "assistant", "content": None, "reasoning": "Hm.", "refusal": None, "annotations": None, "audio": None,
-     "function_call": None, "tool_calls": []},
-    {"role": "assistant", "content": "Red.", "refusal": None, "annotations": [], "audio": None, "function_call": None,
-     "tool_calls": None, "reasoning": None, "reasoning_content": "Hm.", "parsed": {"colour": "red"}},
+    {
+        "role": "assistant",
+        "content": None,
+        "reasoning": "Hm.",
+        "refusal": None,
+        "annotations": None,
+        "audio": None,
+        "function_call": None,
+        "tool_calls": [],
+    },
+    {
+        "role": "assistant",
+        "content": "Red.",
+        "refusal": None,
+        "annotations": [],
+        "audio": None,
+        "function_call": None,
+        "tool_calls": None,
+        "reasoning": None,
+        "reasoning_content": "Hm.",
+        "parsed": {"colour": "red"},
+    },
     {"role": "assistant", "content": "<think>Hm.</think>\n<|begin_of_box|>red<|end_of_box|>"},
     {"role": "assistant", "content": "<tool_call>see\n<arg_key>a</arg_key>\n<arg_value>1</arg_value>\n</tool_call>"},
-    {"role": "assistant", "content": "", "tool_calls": [
-        {"id": "chatcmpl-tool-1", "type": "function", "index": 0,
-         "function": {"name": "see", "arguments": "{\"a\": 1}", "parsed_arguments": {"a": 1}}}]},
-    {"role": "assistant", "content": None, "tool_calls": [
-        {"id": "1", "type": "function", "function": {"name": "see", "arguments": "{\"a\": "}}]},
+    {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [
+            {
+                "id": "chatcmpl-tool-1",
+                "type": "function",
+                "index": 0,
+                "function": {"name": "see", "arguments": '{"a": 1}', "parsed_arguments": {"a": 1}},
+            }
+        ],
+    },
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": "1", "type": "function", "function": {"name": "see", "arguments": '{"a": '}}],
+    },
     {"role": "assistant", "content": [{"type": "text", "text": "Red."}, {"type": "refusal", "refusal": "No."}]},
     {"role": "assistant", "content": None, "refusal": "I will not."},
-    {"role": "assistant", "content": "See.", "annotations": [{"type": "url_citation", "url_citation": {
-        "start_index": 0, "end_index": 1, "title": "t", "url": "https://example.org"}}]},
-]  # fmt: skip
+    {
+        "role": "assistant",
+        "content": "See.",
+        "annotations": [
+            {
+                "type": "url_citation",
+                "url_citation": {"start_index": 0, "end_index": 1, "title": "t", "url": "https://example.org"},
+            }
+        ],
+    },
+]
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
@@ -35,8 +73,10 @@ def test_whatever_an_answer_contained_may_be_sent_back(answer: dict[str, Any]) -
 
 def test_reasoning_goes_on_under_the_engines_name() -> None:
     assert written(body("a", {"role": "assistant", "content": "b", "reasoning_content": "c"}))["messages"][1] == {
-        "role": "assistant", "content": "b", "reasoning": "c"
-    }  # fmt: skip
+        "role": "assistant",
+        "content": "b",
+        "reasoning": "c",
+    }
 
 
 def test_a_refusal_sent_back_is_what_the_assistant_said() -> None:
@@ -47,17 +87,19 @@ def test_a_refusal_sent_back_is_what_the_assistant_said() -> None:
 
 def test_the_developer_speaks_as_the_system() -> None:
     assert written(body({"role": "developer", "content": "Be brief."}, "x"))["messages"][0] == {
-        "role": "system", "content": "Be brief."
-    }  # fmt: skip
+        "role": "system",
+        "content": "Be brief.",
+    }
 
 
 def test_a_tool_answers_its_call() -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "see", "arguments": "{}"}}
     sent = body(
-        "What?", {"role": "assistant", "content": None, "tool_calls": [call]},
+        "What?",
+        {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "red"}]},
         tools=[{"type": "function", "function": {"name": "see", "parameters": {"type": "object"}}}],
-    )  # fmt: skip
+    )
     made = written(sent)
     assert made["messages"][1]["tool_calls"] == [call]
     assert made["messages"][2] == {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "red"}]}

@@ -14,14 +14,36 @@ from gateway.door import parse_chat
 from tests.gateway.door.bodies import LIMITS, data_url, parse, picture, written
 
 ANSWER: dict[str, Any] = {
-    "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "glm-4v",
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "glm-4v",
     "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
-    "choices": [{"index": 0, "finish_reason": "tool_calls", "logprobs": None, "stop_reason": None, "message": {
-        "role": "assistant", "content": '{"colour": "red"}', "refusal": None, "annotations": None, "audio": None,
-        "function_call": None, "reasoning": "<think>It is red.</think>", "tool_calls": [{
-            "id": "chatcmpl-tool-1", "type": "function",
-            "function": {"name": "Look", "arguments": '{"where": "left"}'}}]}}],
-}  # fmt: skip
+    "choices": [
+        {
+            "index": 0,
+            "finish_reason": "tool_calls",
+            "logprobs": None,
+            "stop_reason": None,
+            "message": {
+                "role": "assistant",
+                "content": '{"colour": "red"}',
+                "refusal": None,
+                "annotations": None,
+                "audio": None,
+                "function_call": None,
+                "reasoning": "<think>It is red.</think>",
+                "tool_calls": [
+                    {
+                        "id": "chatcmpl-tool-1",
+                        "type": "function",
+                        "function": {"name": "Look", "arguments": '{"where": "left"}'},
+                    }
+                ],
+            },
+        }
+    ],
+}
 
 
 class Recorder(HTTPServer):
@@ -81,22 +103,49 @@ def test_every_parameter_that_the_client_can_type_passes(client: openai.OpenAI, 
         messages=[
             {"role": "developer", "content": "Be brief.", "name": "boss"},
             {"role": "system", "content": [{"type": "text", "text": "And kind."}]},
-            {"role": "user", "content": [
-                {"type": "text", "text": "What is this?"},
-                {"type": "image_url", "image_url": {"url": data_url(picture()), "detail": "high"}}]},
-            {"role": "assistant", "content": None, "tool_calls": [
-                {"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}]},
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "What is this?"},
+                    {"type": "image_url", "image_url": {"url": data_url(picture()), "detail": "high"}},
+                ],
+            },
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [{"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}],
+            },
             {"role": "tool", "tool_call_id": "c", "content": "nothing"},
         ],
-        frequency_penalty=0.1, logit_bias={"5": 1}, logprobs=True, max_completion_tokens=5, max_tokens=5,
-        metadata={"a": "b"}, modalities=["text"], n=2, parallel_tool_calls=True,
-        prediction={"type": "content", "content": "x"}, presence_penalty=0.1, prompt_cache_key="k",
-        prompt_cache_retention="24h", reasoning_effort="low", response_format={"type": "json_object"},
-        safety_identifier="s", seed=1, service_tier="auto", stop=["x"], store=False, temperature=0.2,
-        tool_choice="auto", tools=[{"type": "function", "function": {"name": "look", "parameters": {}}}],
-        top_logprobs=2, top_p=0.5, user="u", verbosity="medium",
+        frequency_penalty=0.1,
+        logit_bias={"5": 1},
+        logprobs=True,
+        max_completion_tokens=5,
+        max_tokens=5,
+        metadata={"a": "b"},
+        modalities=["text"],
+        n=2,
+        parallel_tool_calls=True,
+        prediction={"type": "content", "content": "x"},
+        presence_penalty=0.1,
+        prompt_cache_key="k",
+        prompt_cache_retention="24h",
+        reasoning_effort="low",
+        response_format={"type": "json_object"},
+        safety_identifier="s",
+        seed=1,
+        service_tier="auto",
+        stop=["x"],
+        store=False,
+        temperature=0.2,
+        tool_choice="auto",
+        tools=[{"type": "function", "function": {"name": "look", "parameters": {}}}],
+        top_logprobs=2,
+        top_p=0.5,
+        user="u",
+        verbosity="medium",
         extra_body={"thinking": {"type": "disabled"}, "chat_template_kwargs": {"enable_thinking": False}},
-    )  # fmt: skip
+    )
     request = parse(recorder.bodies[0])
     assert (request.images[0].width, request.max_tokens, request.thinking) == (64, 5, False)
     assert written(recorder.bodies[0])["seed"] == 1

@@ -6,17 +6,33 @@ import pytest
 
 from gateway.door import DoorLimits, parse_chat
 from gateway.door.syntax import without_base64
-from tests.gateway.door.bodies import body, data_url, image_part, picture, refused, user
+from tests.gateway.door.bodies import body, data_url, image_part, picture, refused, user, written
 
 
 @pytest.mark.parametrize(
     "sent",
     [
-        b"", b"null", b"[]", b'"x"', b"{", b"{}}", b"{'model': 1}", b'{"model": "m",}', b"\xff\xfe{\x00}\x00",
-        b'\xef\xbb\xbf{"model": "m", "messages": []}', b'{"model": "m" "messages": []}', b'{"a": 01}', b'{"a": .5}',
-        b'{"a": "\t"}', b'{"a": "\\x"}', b"{1: 2}", b'{"a": tru}', b"// hello\n{}", b'{"a": "\\u12"}',
+        b"",
+        b"null",
+        b"[]",
+        b'"x"',
+        b"{",
+        b"{}}",
+        b"{'model': 1}",
+        b'{"model": "m",}',
+        b"\xff\xfe{\x00}\x00",
+        b'\xef\xbb\xbf\xef\xbb\xbf{"model": "m", "messages": []}',
+        b'{"model": "m" "messages": []}',
+        b'{"a": 01}',
+        b'{"a": .5}',
+        b'{"a": "\t"}',
+        b'{"a": "\\x"}',
+        b"{1: 2}",
+        b'{"a": tru}',
+        b"// hello\n{}",
+        b'{"a": "\\u12"}',
     ],
-)  # fmt: skip
+)
 def test_what_is_no_json_object_is_refused(sent: bytes) -> None:
     assert (refused(sent).status, refused(sent).code) == (400, "invalid_json")
 
@@ -99,7 +115,7 @@ def test_too_many_bytes_are_413() -> None:
 
 @pytest.mark.parametrize(
     "value", ["[]", "{}", "1", '""', '"a,b"', "[[]]", '{"a": 1}', r'"\","', r'"\\"', "null", "1.5e3"]
-)  # fmt: skip
+)
 def test_more_values_than_allowed_are_refused_and_their_number_is_known(value: str) -> None:
     inside = {"[[]]": 2, '{"a": 1}': 1}.get(value, 1)
 
@@ -148,3 +164,8 @@ def shape(value: object) -> object:
     if isinstance(value, list):
         return [shape(below) for below in value]
     return type(value).__name__
+
+
+def test_a_byte_order_mark_before_the_body_is_skipped() -> None:
+    sent = json.dumps(body(user("a", image_part(picture())))).encode()
+    assert written(b"\xef\xbb\xbf" + sent) == written(sent)

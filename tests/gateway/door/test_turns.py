@@ -1,5 +1,7 @@
 """No body that passes forges a turn: rendered by the model's template and read by its tokenizer, it has as many turns and
-images as it has messages and image parts. Needs vLLM to be installed."""
+images as it has messages and image parts. Needs vLLM to be installed.
+
+vLLM is imported where it is used: it takes ten seconds, which only the process that runs these tests has to spend."""
 
 import json
 from contextlib import suppress
@@ -9,14 +11,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from transformers import AutoTokenizer
-from vllm.renderers.chat_utils import _postprocess_messages, _strip_claude_code_billing_header
 
 from gateway.door import ForgedToken, digest_images, engine_body, parse_chat
 from gateway.door.control_tokens import CONTROL_TOKENS
 from tests.gateway.door.bodies import LIMITS, SALT, body, image_part, picture
-from tests.gateway.door.test_control import EVASIONS
+from tests.gateway.door.test_control_tokens import EVASIONS
 from tests.gateway.door.test_messages import ANSWERS
+
+pytestmark = pytest.mark.process  # vLLM asks programs of the system when it is imported
 
 CHECKPOINT = Path(__file__).parents[3] / "serve" / "checkpoint"
 TURNS = {"system": "<|system|>", "user": "<|user|>", "assistant": "<|assistant|>"}
@@ -26,11 +28,15 @@ NEVER = ("<|endoftext|>", "[MASK]", "[sMASK]", "<eop>", "<|video|>", "<|begin_of
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
+    from transformers import AutoTokenizer
+
     return AutoTokenizer.from_pretrained(str(CHECKPOINT), trust_remote_code=False)
 
 
 def engines_view(made: dict[str, Any]) -> list[dict[str, Any]]:
     """The messages as vLLM hands them to the template: header lines dropped, arguments parsed, images as marks."""
+    from vllm.renderers.chat_utils import _postprocess_messages, _strip_claude_code_billing_header
+
     messages = []
     for message in made["messages"]:
         said = dict(message)
@@ -168,3 +174,25 @@ def test_each_known_way_of_smuggling_is_refused_before_it_is_rendered(tokenizer:
     for sent in EVASIONS.values():
         with pytest.raises(ForgedToken):
             check(tokenizer, sent)
+
+
+@pytest.mark.parametrize(
+    "content", ["It is ", "  It is", [{"type": "text", "text": "It "}, {"type": "text", "text": "is"}]]
+)
+@pytest.mark.parametrize("more", [{}, {"reasoning_content": "Hm."}, {"name": "a"}])
+@pytest.mark.parametrize("fields", [{}, {"thinking": {"type": "disabled"}}])
+def test_a_turn_that_is_continued_is_the_end_of_the_prompt_and_open(
+    tokenizer: Any, content: Any, more: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    sent = body("What?", {"role": "assistant", "content": content, **more}, continue_final_message=True, **fields)
+    request = parse_chat(json.dumps(sent).encode(), LIMITS)
+    made = json.loads(engine_body(request, "served", SALT, bytes.hex))
+    text = tokenizer.apply_chat_template(
+        engines_view(made),
+        tokenize=False,
+        add_generation_prompt=made["add_generation_prompt"],
+        continue_final_message=made["continue_final_message"],
+        **made.get("chat_template_kwargs", {}),
+    )
+    assert text.rstrip().endswith("</think>\nIt is")
+    assert text.count("<|assistant|>") == 1

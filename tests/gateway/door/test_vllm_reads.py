@@ -1,4 +1,6 @@
-"""What the door writes, read by vLLM's own request model, tokenizer and template. Needs vLLM to be installed."""
+"""What the door writes, read by vLLM's own request model, tokenizer and template. Needs vLLM to be installed.
+
+vLLM is imported where it is used: it takes ten seconds, which only the process that runs these tests has to spend."""
 
 import json
 from pathlib import Path
@@ -6,23 +8,33 @@ from typing import Any
 
 import pytest
 from tokenizers import Tokenizer
-from transformers.models.glm46v.image_processing_glm46v import smart_resize
-from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
-from vllm.renderers.chat_utils import _parse_chat_message_content_mm_part
 
 from gateway.door import digest_images, engine_body, image_tokens, parse_chat
 from gateway.door.control_tokens import CONTROL_TOKENS
 from tests.gateway.door.bodies import LIMITS, SALT, body, image_part, picture, user
-from tests.gateway.door.test_choices import PASSING, SAY, SEE
 from tests.gateway.door.test_messages import ANSWERS
+from tests.gateway.door.test_parameters import PASSING, SAY, SEE
+
+pytestmark = pytest.mark.process  # vLLM asks programs of the system when it is imported
 
 TOKENIZER = Path(__file__).parents[3] / "serve" / "checkpoint" / "tokenizer.json"
 
 # Special to the tokenizer, but they forge nobody's turn: answers contain them, or the caller's own switch does.
 HARMLESS = {
-    "<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<arg_key>",
-    "</arg_key>", "<arg_value>", "</arg_value>", "<|begin_of_box|>", "<|end_of_box|>", "/nothink",
-}  # fmt: skip
+    "<think>",
+    "</think>",
+    "<tool_call>",
+    "</tool_call>",
+    "<tool_response>",
+    "</tool_response>",
+    "<arg_key>",
+    "</arg_key>",
+    "<arg_value>",
+    "</arg_value>",
+    "<|begin_of_box|>",
+    "<|end_of_box|>",
+    "/nothink",
+}
 
 BODIES: dict[str, dict[str, Any]] = {
     "plain": body(),
@@ -34,12 +46,19 @@ BODIES: dict[str, dict[str, Any]] = {
     "thinking": body(thinking={"type": "disabled"}, reasoning_effort="low"),
     "second turn": body("What?", *ANSWERS, {"role": "tool", "tool_call_id": "1", "content": "x"}, "And?"),
     "developer": body({"role": "developer", "content": [{"type": "text", "text": "x"}], "name": "n"}, "x"),
+    "continued": body("What?", {"role": "assistant", "content": "It is "}, continue_final_message=True),
+    "usage in every event": body(
+        stream=True, stream_options={"include_usage": True, "continuous_usage_stats": True}, do_sample=False
+    ),
     "json": body(response_format={"type": "json_object"}),
     "text": body(response_format={"type": "text"}),
 }
 
 
-def read(sent: dict[str, Any]) -> tuple[dict[str, Any], ChatCompletionRequest]:
+def read(sent: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """What the door made of a body, and vLLM's request of it."""
+    from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+
     request = parse_chat(json.dumps(sent).encode(), LIMITS)
     digest_images(request)
     made = json.loads(engine_body(request, "served", SALT, bytes.hex))
@@ -51,7 +70,7 @@ def read(sent: dict[str, Any]) -> tuple[dict[str, Any], ChatCompletionRequest]:
 def test_vllm_knows_every_field_that_is_written(name: str) -> None:
     made, understood = read(BODIES[name])
     assert not understood.model_extra
-    assert set(made) <= set(ChatCompletionRequest.model_fields)
+    assert set(made) <= set(type(understood).model_fields)
     assert understood.cache_salt == SALT
     assert understood.model == "served"
     assert understood.max_completion_tokens == made.get("max_completion_tokens")
@@ -59,6 +78,8 @@ def test_vllm_knows_every_field_that_is_written(name: str) -> None:
 
 
 def test_vllm_takes_the_images_name_and_not_the_clients() -> None:
+    from vllm.renderers.chat_utils import _parse_chat_message_content_mm_part
+
     made, understood = read(BODIES["image"])
     parts = [part for part in understood.messages[0]["content"] if part["type"] == "image_url"]
     assert [part["uuid"] for part in parts] == [part["uuid"] for part in made["messages"][0]["content"][1:]]
@@ -75,6 +96,15 @@ def test_vllm_reads_a_turns_reasoning_and_calls() -> None:
     turns: list[Any] = [dict(message) for message in understood.messages]
     assert turns[2]["reasoning"] == "Hm."
     assert turns[6]["tool_calls"][0]["function"]["name"] == "see"
+
+
+def test_vllm_takes_the_sampling_that_passes() -> None:
+    _, understood = read(BODIES["all parameters"])
+    sampling = understood.to_sampling_params(100, {})
+    for name in ("top_k", "min_p", "repetition_penalty", "min_tokens", "ignore_eos", "skip_special_tokens"):
+        # -1 and 0 both turn top_k off.
+        assert getattr(sampling, name) in ({-1, 0} if name == "top_k" else {PASSING[name]}), name
+    assert set(PASSING["stop_token_ids"]) <= set(sampling.stop_token_ids)
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +133,8 @@ def test_a_token_in_raw_text_is_a_token(tokenizer: Tokenizer) -> None:
 
 
 def test_image_tokens_are_what_the_processor_makes() -> None:
+    from transformers.models.glm46v.image_processing_glm46v import smart_resize
+
     sides = [8, 14, 27, 28, 29, 56, 100, 111, 112, 113, 336, 559, 560, 840, 1120, 1999, 3000, 4000, 6000, 12_345]
     for width in sides:
         for height in sides:

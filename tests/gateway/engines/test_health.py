@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.engines.health import FAILURES, FIRST_PAUSE_S, FIRST_WEIGHT, LONGEST_PAUSE_S, Health
-from gateway.telemetry.catalogue import Standing
+from gateway.telemetry.catalogue import HealthState
 
 
 def health(*, proven: bool = True) -> Health:
@@ -12,9 +12,9 @@ def health(*, proven: bool = True) -> Health:
 
 def test_an_engine_that_nobody_vouches_for_is_probed_at_once_and_serves_only_then() -> None:
     one = health(proven=False)
-    assert (one.standing, one.probe_is_due(100)) == (Standing.UNPROVEN, True)
+    assert (one.standing, one.probe_is_due(100)) == (HealthState.UNPROVEN, True)
     one.probed("", 101)
-    assert (one.standing, one.weight(101)) == (Standing.SERVING, 1.0)
+    assert (one.standing, one.weight(101)) == (HealthState.SERVING, 1.0)
 
 
 def test_an_engine_that_answers_is_not_probed_and_a_silent_one_is() -> None:
@@ -25,13 +25,13 @@ def test_an_engine_that_answers_is_not_probed_and_a_silent_one_is() -> None:
 
 
 def test_failures_in_a_row_make_a_suspect_that_a_probe_clears_or_ejects() -> None:
-    for fault, standing in (("", Standing.SERVING), ("it broke off", Standing.EJECTED)):
+    for fault, standing in (("", HealthState.SERVING), ("it broke off", HealthState.EJECTED)):
         one = health()
         for _ in range(FAILURES - 1):
             one.failed("broke", 100)
-        assert one.standing is Standing.SERVING
+        assert one.standing is HealthState.SERVING
         one.failed("broke", 100)
-        assert (one.standing, one.probe_is_due(100)) == (Standing.SUSPECT, True)
+        assert (one.standing, one.probe_is_due(100)) == (HealthState.SUSPECT, True)
         one.probed(fault, 101)
         assert one.standing is standing
 
@@ -41,20 +41,20 @@ def test_a_success_between_failures_starts_the_count_anew() -> None:
     for _ in range(10):
         one.failed("broke", 100)
         one.succeeded(100)
-    assert one.standing is Standing.SERVING
+    assert one.standing is HealthState.SERVING
 
 
 def test_where_nobody_takes_the_connection_once_is_enough() -> None:
     one = health()
     one.failed("nobody listens there", 100, unreachable=True)
-    assert (one.standing, one.why) == (Standing.EJECTED, "nobody listens there")
+    assert (one.standing, one.why) == (HealthState.EJECTED, "nobody listens there")
 
 
 def test_a_success_that_was_still_under_way_does_not_bring_an_ejected_one_back() -> None:
     one = health()
     one.failed("nobody listens there", 100, unreachable=True)
     one.succeeded(101)
-    assert one.standing is Standing.EJECTED
+    assert one.standing is HealthState.EJECTED
 
 
 def test_an_ejected_one_is_probed_ever_less_often() -> None:
@@ -85,4 +85,4 @@ def test_a_probe_of_one_that_serves_may_fail_twice_before_it_is_ejected() -> Non
     for at_s in (110, 111, 112):
         one.probed("slow", at_s)
         standings.append(one.standing)
-    assert standings == [Standing.SERVING, Standing.SERVING, Standing.EJECTED]
+    assert standings == [HealthState.SERVING, HealthState.SERVING, HealthState.EJECTED]

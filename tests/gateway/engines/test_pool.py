@@ -21,8 +21,13 @@ from tests.support.gateway import Gateway, question
 from tests.support.process import run
 from tests.support.scrape import moves, scrape
 
-CARE = {"VITRINE_PROBE_INTERVAL_S": "0.2", "VITRINE_PROBE_TIMEOUT_S": "1", "VITRINE_SLOW_START_S": "0",
-        "VITRINE_SILENCE_TIMEOUT_S": "16", "VITRINE_ANSWER_TIMEOUT_S": "32"}  # fmt: skip
+CARE = {
+    "VITRINE_PROBE_INTERVAL_S": "0.2",
+    "VITRINE_PROBE_TIMEOUT_S": "1",
+    "VITRINE_SLOW_START_S": "0",
+    "VITRINE_SILENCE_TIMEOUT_S": "16",
+    "VITRINE_ANSWER_TIMEOUT_S": "32",
+}
 
 
 class House:
@@ -127,9 +132,15 @@ def test_the_turns_of_a_conversation_without_a_picture_stay_together(house: Hous
 
 @pytest.mark.parametrize(
     ("behaviour", "stream"),
-    [(Behaviour.FAILS_WITH_500, False), (Behaviour.FAILS_WITH_500, True), (Behaviour.RESETS, False), (Behaviour.RESETS, True),
-     (Behaviour.ANSWERS_GARBAGE, False), (Behaviour.STREAMS_GARBAGE, True)],
-)  # fmt: skip
+    [
+        (Behaviour.FAILS_WITH_500, False),
+        (Behaviour.FAILS_WITH_500, True),
+        (Behaviour.RESETS, False),
+        (Behaviour.RESETS, True),
+        (Behaviour.ANSWERS_GARBAGE, False),
+        (Behaviour.STREAMS_GARBAGE, True),
+    ],
+)
 def test_what_failed_before_its_first_byte_is_asked_elsewhere_once(
     house: House, behaviour: Behaviour, stream: bool
 ) -> None:
@@ -152,9 +163,14 @@ def test_where_both_fail_the_client_is_told_after_two_attempts(house: House) -> 
 
 @pytest.mark.parametrize(
     "behaviour",
-    [Behaviour.CUTS_AFTER_TWO_EVENTS, Behaviour.SENDS_HALF_AN_EVENT, Behaviour.ENDS_WITHIN_A_CHARACTER,
-     Behaviour.STREAMS_GARBAGE_AFTER_TWO_EVENTS, Behaviour.ENDS_WITHOUT_DONE],
-)  # fmt: skip
+    [
+        Behaviour.CUTS_AFTER_TWO_EVENTS,
+        Behaviour.SENDS_HALF_AN_EVENT,
+        Behaviour.ENDS_WITHIN_A_CHARACTER,
+        Behaviour.STREAMS_GARBAGE_AFTER_TWO_EVENTS,
+        Behaviour.ENDS_WITHOUT_DONE,
+    ],
+)
 def test_what_fails_after_its_first_byte_is_never_asked_again(house: House, behaviour: Behaviour) -> None:
     for engine in house.engines:
         engine.behaviour = behaviour
@@ -167,6 +183,7 @@ def test_what_fails_after_its_first_byte_is_never_asked_again(house: House, beha
     answer.body.decode()  # never half a character
 
 
+@pytest.mark.slow("waits for a deadline of 16 s, which all tests of the file share")
 def test_an_engine_that_never_answers_ends_as_timed_out_and_the_pool_goes_on(house: House) -> None:
     _, home = house.ask(colour=3)
     silent = house.engines[int(home[-1])]
@@ -219,8 +236,10 @@ def test_an_engine_of_another_host_comes_and_goes_while_the_gateway_runs(house: 
         assert said == "gpu-1 is added, it serves glm-4v glm-4v-fake\n"
         until(lambda: "gpu-1" in house.ready(), what="the new engine is proven")
         assert {engine for _, engine in (house.ask(colour=colour) for colour in range(24))} == {
-            "engine-0", "engine-1", "gpu-1"
-        }  # fmt: skip
+            "engine-0",
+            "engine-1",
+            "gpu-1",
+        }
         assert far.probes[0]["max_tokens"] == 1
         house.command("remove", "gpu-1")
         until(lambda: "gpu-1" not in house.ready(), what="gone")
@@ -322,10 +341,14 @@ def test_a_roster_that_was_spoiled_by_hand_changes_nothing_and_is_said(house: Ho
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(("add", "Bad Name", "http://g:1"), "no engine's name"), (("add", "gpu-1", "gpu-1:8000"), "no engine's address"),
-     (("add", "engine-7", "http://g:1"), "engines of this host"), (("drain", "nobody"), "there is no engine nobody"),
-     (("remove", "engine-0"), "was not added here")],
-)  # fmt: skip
+    [
+        (("add", "Bad Name", "http://g:1"), "no engine's name"),
+        (("add", "gpu-1", "gpu-1:8000"), "no engine's address"),
+        (("add", "engine-7", "http://g:1"), "engines of this host"),
+        (("drain", "nobody"), "there is no engine nobody"),
+        (("remove", "engine-0"), "was not added here"),
+    ],
+)
 def test_a_wrong_command_is_one_sentence(house: House, words: tuple[str, ...], said: str) -> None:
     done = run("gateway.engines", *words, env=house.ledger.env)
     assert done.returncode == 1
@@ -361,9 +384,13 @@ def test_engines_from_the_settings_speak_tls_and_only_to_who_proves_itself(tmp_p
 
 @pytest.mark.parametrize(
     ("settings", "said"),
-    [({"VITRINE_ENGINES": "gpu-1"}, "write NAME=URL"), ({"VITRINE_ROUTING": "random"}, "affinity"),
-     ({"VITRINE_WORKERS": "0"}, "greater than or equal to 1"), ({"VITRINE_ENGINES_CA": "/nowhere.pem"}, "can't be read")],
-)  # fmt: skip
+    [
+        ({"VITRINE_ENGINES": "gpu-1"}, "write NAME=URL"),
+        ({"VITRINE_ROUTING": "random"}, "affinity"),
+        ({"VITRINE_WORKERS": "0"}, "greater than or equal to 1"),
+        ({"VITRINE_ENGINES_CA": "/nowhere.pem"}, "can't be read"),
+    ],
+)
 def test_a_bad_setting_ends_the_start_with_78(tmp_path: Path, settings: dict[str, str], said: str) -> None:
     done = run(
         "gateway", env={"VITRINE_HOME": str(tmp_path), "VITRINE_PORT": "0", "VITRINE_METRICS_PORT": "0", **settings}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.engines.queue import Bounds, Evicted, Queue
+from gateway.engines.queue import EngineRemoved, Queue, QueueBounds
 from gateway.engines.shared_load import SharedLoad
 from gateway.front.errors import OverLimit, Unavailable
 from tests.support.audit import Ledger
@@ -20,13 +20,13 @@ from tests.support.deadline import until
 from tests.support.fake_engine import Behaviour, FakeEngine
 from tests.support.gateway import Gateway, question
 
-ROOMY = Bounds(exchanges=2, tokens=10_000, waiting=100, waiting_per_key=50, wait_s=20)
+ROOMY = QueueBounds(exchanges=2, tokens=10_000, waiting=100, waiting_per_key=50, wait_s=20)
 
 
 class House:
     """A queue whose exchanges end when told to; ``served`` has who had a turn, in order."""
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: QueueBounds) -> None:
         self.queue = Queue("engine-0", bounds, SharedLoad.alone())
         self.served: list[str] = []
         self.ends: list[asyncio.Event] = []
@@ -52,11 +52,11 @@ async def settle() -> None:
 
 
 async def test_who_waits_for_an_engine_that_goes_away_is_told_at_once_and_who_works_goes_on() -> None:
-    house = House(Bounds(1, 10_000, 100, 50, 20))
+    house = House(QueueBounds(1, 10_000, 100, 50, 20))
     working, waiting = house.ask("first"), house.ask("second")
     await settle()
     house.queue.evict()
-    with pytest.raises(Evicted):
+    with pytest.raises(EngineRemoved):
         await waiting
     assert house.queue.waiting == house.queue.waiting_tokens == 0
     await house.end_one()
@@ -66,7 +66,7 @@ async def test_who_waits_for_an_engine_that_goes_away_is_told_at_once_and_who_wo
 
 
 async def test_the_time_that_was_waited_elsewhere_counts() -> None:
-    house = House(Bounds(1, 10_000, 100, 50, wait_s=20))
+    house = House(QueueBounds(1, 10_000, 100, 50, wait_s=20))
     working = house.ask("first")
     await settle()
     with pytest.raises(Unavailable):
@@ -77,7 +77,7 @@ async def test_the_time_that_was_waited_elsewhere_counts() -> None:
 
 
 async def test_a_flood_does_not_delay_anothers_single_question() -> None:
-    house = House(Bounds(1, 10_000, 100, 50, 20))
+    house = House(QueueBounds(1, 10_000, 100, 50, 20))
     flood = [house.ask("flood", 1000) for _ in range(40)]
     await settle()
     single = house.ask("single", 1000)
@@ -91,7 +91,7 @@ async def test_a_flood_does_not_delay_anothers_single_question() -> None:
 
 
 async def test_turns_are_shared_by_tokens_not_by_count() -> None:
-    house = House(Bounds(1, 100_000, 100, 50, 20))
+    house = House(QueueBounds(1, 100_000, 100, 50, 20))
     tasks = [house.ask("first")]
     await settle()
     tasks += [house.ask("heavy", 4000) for _ in range(10)]
@@ -140,7 +140,7 @@ async def test_whoever_leaves_is_forgotten_and_the_next_moves_up() -> None:
 
 
 async def test_a_turn_that_comes_as_its_owner_leaves_is_not_lost() -> None:
-    house = House(Bounds(1, 10_000, 100, 50, 20))
+    house = House(QueueBounds(1, 10_000, 100, 50, 20))
     first, second, third = house.ask("a"), house.ask("b"), house.ask("c")
     await settle()
     house.ends.pop(0).set()
@@ -155,7 +155,7 @@ async def test_a_turn_that_comes_as_its_owner_leaves_is_not_lost() -> None:
 
 
 async def test_waiting_has_an_end() -> None:
-    house = House(Bounds(1, 10_000, 100, 50, wait_s=0.01))
+    house = House(QueueBounds(1, 10_000, 100, 50, wait_s=0.01))
     working = house.ask("a")
     await settle()
     with pytest.raises(Unavailable, match="busy"):
@@ -167,7 +167,7 @@ async def test_waiting_has_an_end() -> None:
 
 
 async def test_a_full_queue_takes_from_the_longest_line_and_not_from_the_newcomer() -> None:
-    house = House(Bounds(1, 10_000, waiting=10, waiting_per_key=10, wait_s=20))
+    house = House(QueueBounds(1, 10_000, waiting=10, waiting_per_key=10, wait_s=20))
     tasks = [house.ask("flood") for _ in range(11)]
     await settle()
     assert house.queue.waiting == 10
@@ -202,9 +202,7 @@ async def test_a_closed_queue_refuses_who_waits_and_who_comes_and_lets_work_end(
 @pytest.fixture(scope="module")
 def small(home: Path, running_engine: FakeEngine, ledger: Ledger) -> Iterator[Gateway]:
     """A gateway that lets one exchange work at the engine and two of a key wait."""
-    with Gateway(
-        home, VITRINE_BUSY_EXCHANGES="1", VITRINE_QUEUE_PER_KEY="2", VITRINE_QUEUE_TIMEOUT_S="3"
-    ) as running:  # fmt: skip
+    with Gateway(home, VITRINE_BUSY_EXCHANGES="1", VITRINE_QUEUE_PER_KEY="2", VITRINE_QUEUE_TIMEOUT_S="3") as running:
         yield running
 
 

@@ -17,9 +17,19 @@ def test_an_address_is_read_and_written_alike(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["gpu-1:8000", "http://gpu-1", "ftp://gpu-1:21", "http://user:word@gpu-1:1", "http://gpu-1:1/v1", "http://gpu-1:99999",
-     "unix:relative", "http://:80", "https://gpu-1:8000?x=1", ""],
-)  # fmt: skip
+    [
+        "gpu-1:8000",
+        "http://gpu-1",
+        "ftp://gpu-1:21",
+        "http://user:word@gpu-1:1",
+        "http://gpu-1:1/v1",
+        "http://gpu-1:99999",
+        "unix:relative",
+        "http://:80",
+        "https://gpu-1:8000?x=1",
+        "",
+    ],
+)
 def test_what_is_no_address_is_refused_with_the_way_out(text: str) -> None:
     with pytest.raises(BadEndpoint, match="write unix:/path, http://host:port or https://host:port"):
         parse(text)
@@ -27,16 +37,25 @@ def test_what_is_no_address_is_refused_with_the_way_out(text: str) -> None:
 
 def test_a_setting_lists_engines() -> None:
     assert listed("gpu-1=http://gpu-1:8000, gpu-2=https://gpu-2:8000") == {
-        "gpu-1": RosterEntry("http://gpu-1:8000"), "gpu-2": RosterEntry("https://gpu-2:8000"),
-    }  # fmt: skip
+        "gpu-1": RosterEntry("http://gpu-1:8000"),
+        "gpu-2": RosterEntry("https://gpu-2:8000"),
+    }
     assert listed("") == {}
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("gpu-1", "write NAME=URL"), ("GPU=http://g:1", "no engine's name"), ("engine-0=http://g:1", "engines of this host"),
-     ("gpu-1=g:1", "no engine's address")],
-)  # fmt: skip
+    [
+        ("gpu-1", "write NAME=URL"),
+        ("GPU=http://g:1", "no engine's name"),
+        ("engine-0=http://g:1", "engines of this host"),
+        ("gpu-1=g:1", "no engine's address"),
+        ("gpu-1=http://g\x9b:1", "have no look"),
+        ("g\x1b=http://g:1", "no engine's name"),
+        ("a=http://g:1 a=http://h:1", "twice"),
+        (".people=http://g:1", "no engine's name"),
+    ],
+)
 def test_a_bad_setting_is_named(text: str, said: str) -> None:
     with pytest.raises(BadRoster, match=said):
         listed(text)
@@ -67,8 +86,12 @@ def test_a_file_that_is_not_ours_is_said_to_be_so(tmp_path: Path, content: str) 
 
 def test_an_engine_of_the_settings_has_the_address_that_they_give_it() -> None:
     named = {"gpu-1": RosterEntry("http://gpu-1:8000"), "gpu-2": RosterEntry("http://gpu-2:8000")}
-    file = {"gpu-1": RosterEntry("http://old:8000"), "gpu-2": RosterEntry(None, True), "gpu-3": RosterEntry("http://gpu-3:8000"),
-            "engine-0": RosterEntry(None, True)}  # fmt: skip
+    file = {
+        "gpu-1": RosterEntry("http://old:8000"),
+        "gpu-2": RosterEntry(None, True),
+        "gpu-3": RosterEntry("http://gpu-3:8000"),
+        "engine-0": RosterEntry(None, True),
+    }
     assert remote(named, file) == {f"gpu-{number}": f"http://gpu-{number}:8000" for number in (1, 2, 3)}
 
 

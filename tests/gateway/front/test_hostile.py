@@ -30,9 +30,14 @@ HEAD_S, IDLE_S, STALL_S = 1.0, 0.4, 1.0
 def hurried(home: Path, running_engine: FakeEngine, ledger: Ledger) -> Iterator[Gateway]:
     """A gateway with little patience."""
     with Gateway(
-        home, VITRINE_HEAD_TIMEOUT_S=str(HEAD_S), VITRINE_IDLE_TIMEOUT_S=str(IDLE_S), VITRINE_STALL_TIMEOUT_S=str(STALL_S),
-        VITRINE_BODY_TIMEOUT_S="2", VITRINE_MAX_CONNECTIONS_PER_ADDRESS="200", VITRINE_FAILED_LOGINS_PER_MIN="1000",
-    ) as running:  # fmt: skip
+        home,
+        VITRINE_HEAD_TIMEOUT_S=str(HEAD_S),
+        VITRINE_IDLE_TIMEOUT_S=str(IDLE_S),
+        VITRINE_STALL_TIMEOUT_S=str(STALL_S),
+        VITRINE_BODY_TIMEOUT_S="2",
+        VITRINE_MAX_CONNECTIONS_PER_ADDRESS="200",
+        VITRINE_FAILED_LOGINS_PER_MIN="1000",
+    ) as running:
         yield running
 
 
@@ -124,6 +129,7 @@ def _open_connections(gateway: Gateway) -> int:
     return sum(1 for one in found if one.laddr.port == gateway.port and one.status == "ESTABLISHED")
 
 
+@pytest.mark.long("opens 10,000 connections")
 def test_ten_thousand_idle_connections_leave_room_for_a_good_request(
     home: Path, engine: FakeEngine, ledger: Ledger
 ) -> None:

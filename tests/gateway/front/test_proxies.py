@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.front.proxies import TrustedProxies
+from gateway.front.proxies import MOST_HOPS, TrustedProxies
 from tests.support.audit import Ledger
 from tests.support.fake_engine import FakeEngine
 from tests.support.gateway import Gateway, question
@@ -20,6 +20,10 @@ from tests.support.gateway import Gateway, question
         ("10.0.0.0/8", "10.0.0.1", ["6.6.6.6", "1.2.3.4"], "1.2.3.4"),
         ("10.0.0.0/8", "10.0.0.1", ["127.0.0.1, nonsense, 10.0.0.9"], "10.0.0.9"),
         ("10.0.0.0/8", "10.0.0.1", [], "10.0.0.1"),
+        ("10.0.0.0/8", "10.0.0.1", ["1.2.3.4" + ",10.0.0.9" * (MOST_HOPS - 1)], "1.2.3.4"),
+        ("10.0.0.0/8", "10.0.0.1", ["1.2.3.4" + ",10.0.0.9" * MOST_HOPS], "10.0.0.9"),
+        ("10.0.0.0/8", "10.0.0.1", ["1.2.3.4," * 3000, "10.0.0.9," * MOST_HOPS + "10.0.0.8"], "10.0.0.9"),
+        ("10.0.0.0/8", "10.0.0.1", ["fe80::1%\x1b[2J" + "a" * 9000], "10.0.0.1"),
         ("unix", "unix", ["2001:db8::1"], "2001:db8::1"),
     ],
 )
@@ -37,9 +41,12 @@ def test_the_record_has_the_clients_address_and_the_sockets(tmp_path: Path, trus
         Gateway(tmp_path, VITRINE_TRUSTED_PROXIES=trusted) as gateway,
     ):
         answer = gateway.request(
-            "POST", "/v1/chat/completions", key=gateway.create_key(), body=question(),
+            "POST",
+            "/v1/chat/completions",
+            key=gateway.create_key(),
+            body=question(),
             headers={"X-Forwarded-For": "203.0.113.9, 198.51.100.7"},
-        )  # fmt: skip
+        )
         record = ledger.records(kind="admit", id=answer.headers["x-audit-id"])[0]
         assert record["ip"] == expected
         assert record["peer"].startswith("127.0.0.1:")

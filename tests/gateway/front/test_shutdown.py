@@ -20,10 +20,14 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def test_who_connected_and_was_not_accepted_yet_is_answered_all_the_same() -> None:
-    porter = ConnectionManager(ConnectionBounds(10, 10, 5, 5, 5), TrustedProxies(""), Metrics("0"))
+    porter = ConnectionManager(ConnectionBounds(10, 10, 5, 5, 5, 5), TrustedProxies(""), Metrics("0"))
     config = uvicorn.Config(
-        _answer, http=partial(ClientConnection, porter), ws="none", lifespan="off", log_level="warning",  # type: ignore[arg-type]  # as worker.py
-    )  # fmt: skip
+        _answer,
+        http=partial(ClientConnection, porter),  # type: ignore[arg-type]  # as worker.py
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+    )
     config.load()
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))

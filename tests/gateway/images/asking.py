@@ -17,7 +17,9 @@ def ask(gateway: Gateway, key: str, data: bytes, kind: str = "image/png", **more
 def processes(gateway: Gateway) -> list[psutil.Process]:
     """Those of all its workers."""
     children = psutil.Process(gateway.process.pid).children(recursive=True)
-    return [process for process in children if any(word.endswith("pictures/worker.py") for word in cmdline(process))]
+    return [
+        process for process in children if any(word.endswith("images/reencode_worker.py") for word in cmdline(process))
+    ]
 
 
 def cmdline(process: psutil.Process) -> list[str]:

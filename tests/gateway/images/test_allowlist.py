@@ -12,8 +12,9 @@ import pytest
 from gateway.door import ChatRequest, DoorLimits, RemoteURL, digest_images, parse_chat
 from gateway.front.bodies import MemoryBudget, MemoryShare
 from gateway.front.errors import GatewayError, TooLarge, Unavailable
+from gateway.front.resolver import LookupTimeout
 from gateway.images.allowlist import Allowlist
-from gateway.images.fetcher import Fetcher
+from gateway.images.fetcher import AT_ONCE_PER_PLACE, Fetcher
 from tests.support.pictures import LIMITS, PNG, Pictures, asking
 
 
@@ -23,7 +24,7 @@ class Names:
     def __init__(self, *answers: Sequence[str]) -> None:
         self._answers, self.asked = list(answers), list[str]()
 
-    async def look_up(self, host: str, port: int) -> Sequence[str]:
+    async def look_up(self, host: str) -> Sequence[str]:
         self.asked.append(host)
         answer = self._answers.pop(0)
         if not answer:
@@ -41,12 +42,14 @@ def fetched(
     return request
 
 
+# fmt: off
 INWARD = (
     "10.0.0.1", "172.16.0.1", "192.168.1.1", "127.0.0.1", "0.0.0.0", "169.254.169.254", "100.64.0.1", "192.0.0.8", "198.18.0.1",
     "224.0.0.1", "239.1.1.1", "240.0.0.1", "255.255.255.255", "192.88.99.1", "192.0.2.1", "::", "::1", "fe80::1", "fe80::1%1",
     "fc00::1", "fd12::1", "ff02::1", "fec0::1", "::ffff:127.0.0.1", "::ffff:8.8.8.8", "::127.0.0.1", "64:ff9b::7f00:1",
     "64:ff9b::808:808", "64:ff9b:1::1", "2002:7f00:1::", "2001:0:1::1", "2001:db8::1", "100::1",
-)  # fmt: skip
+)
+# fmt: on
 
 
 @pytest.mark.parametrize("address", INWARD)
@@ -66,9 +69,9 @@ def test_public_addresses_are_permitted_and_inside_a_named_network_only_its_own(
     assert bound is not None
     assert public.permits(ip_address(address))
     assert not bound.permits(ip_address(address))
-    assert [bound.permits(ip_address(one)) for one in ("10.0.0.7", "fd00::7", "10.0.1.7", "0.0.0.0", "::ffff:10.0.0.7")] == [
-        True, True, False, False, False,
-    ]  # fmt: skip
+    assert [
+        bound.permits(ip_address(one)) for one in ("10.0.0.7", "fd00::7", "10.0.1.7", "0.0.0.0", "::ffff:10.0.0.7")
+    ] == [True, True, False, False, False]
 
 
 def test_a_name_is_looked_up_once_and_the_connection_goes_to_what_was_checked(pictures: Pictures) -> None:
@@ -102,14 +105,46 @@ def test_a_name_without_an_address_and_a_place_where_nobody_listens_are_told_wit
 
 
 def test_a_name_server_that_does_not_answer_ends_with_the_deadline() -> None:
-    async def never(_host: str, _port: int) -> Sequence[str]:
+    async def never(_host: str) -> Sequence[str]:
         await asyncio.sleep(3600)
         return []
 
-    look_up: Callable[[str, int], Awaitable[Sequence[str]]] = never
+    look_up: Callable[[str], Awaitable[Sequence[str]]] = never
     request = parse_chat(json.dumps(asking("https://a.example/a.png")).encode(), LIMITS)
     with MemoryShare(MemoryBudget(1)) as room, pytest.raises(GatewayError, match=r"within 0\.2 s"):
         asyncio.run(Fetcher(Allowlist("https://a.example"), 0.2, look_up).fetch(request, room))
+
+
+async def test_a_silent_place_takes_no_turn_of_another(pictures: Pictures) -> None:
+    async def look_up(host: str) -> Sequence[str]:
+        if host == "silent.example":
+            await asyncio.sleep(3600)
+        return ["127.0.0.1"]
+
+    places = [f"http://{host}.example:{pictures.port}" for host in ("silent", "good")]
+    fetcher = Fetcher(Allowlist(",".join(f"{place}=127.0.0.1" for place in places)), 60, look_up)
+
+    async def fetch(place: str) -> bytes:
+        request = parse_chat(json.dumps(asking(f"{place}/good.png")).encode(), LIMITS)
+        with MemoryShare(MemoryBudget(1 << 30)) as room:
+            await fetcher.fetch(request, room)
+        return request.images[0].data
+
+    waiting = [asyncio.create_task(fetch(places[0])) for _ in range(10 * AT_ONCE_PER_PLACE)]
+    async with asyncio.timeout(30):
+        assert await asyncio.gather(*(fetch(places[1]) for _ in range(10))) == [PNG] * 10
+    for one in waiting:
+        one.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+def test_a_silent_name_server_is_told_as_such() -> None:
+    async def silent(_host: str) -> Sequence[str]:
+        raise LookupTimeout
+
+    request = parse_chat(json.dumps(asking("https://a.example/a.png")).encode(), LIMITS)
+    with MemoryShare(MemoryBudget(1)) as room, pytest.raises(GatewayError, match="name server of its host"):
+        asyncio.run(Fetcher(Allowlist("https://a.example"), 60, silent).fetch(request, room))
 
 
 def test_pictures_have_a_bound_together_and_a_place_among_all_bodies(pictures: Pictures) -> None:

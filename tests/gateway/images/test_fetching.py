@@ -32,10 +32,17 @@ def gateway(home: Path, running_engine: FakeEngine, ledger: Ledger, running_pict
         f"http://localhost:{pictures.tls_port}",  # a place that has to be public, and is not
     )
     with Gateway(
-        home, VITRINE_REMOTE_IMAGES=",".join(places), VITRINE_REMOTE_IMAGES_TIMEOUT_S="1.5",
+        home,
+        VITRINE_REMOTE_IMAGES=",".join(places),
+        VITRINE_REMOTE_IMAGES_TIMEOUT_S="1.5",
         SSL_CERT_FILE=str(pictures.certificate),
-    ) as running:  # fmt: skip
+    ) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def key(gateway: Gateway) -> str:
+    return gateway.create_key()
 
 
 def ask(gateway: Gateway, key: str, *urls: str) -> Answer:
@@ -76,9 +83,14 @@ def test_tls_is_checked_against_the_name_that_was_asked_for(gateway: Gateway, ke
 def test_the_record_of_the_start_lists_the_places(gateway: Gateway, ledger: Ledger, pictures: Pictures) -> None:
     outbound = [one["outbound"] for one in ledger.records(kind="boot") if one["room"] == "gateway"]
     assert outbound == [
-        [f"http://localhost:{pictures.port}", f"https://localhost:{pictures.tls_port}", f"http://127.0.0.1:{pictures.port}",
-         f"https://127.0.0.1:{pictures.tls_port}", f"http://localhost:{pictures.tls_port}"]
-    ]  # fmt: skip
+        [
+            f"http://localhost:{pictures.port}",
+            f"https://localhost:{pictures.tls_port}",
+            f"http://127.0.0.1:{pictures.port}",
+            f"https://127.0.0.1:{pictures.tls_port}",
+            f"http://localhost:{pictures.tls_port}",
+        ]
+    ]
 
 
 def test_several_pictures_are_fetched_at_the_same_time_within_a_bound(

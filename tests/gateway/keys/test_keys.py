@@ -11,10 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.keys import token
+from gateway.command_line import run_command
+from gateway.keys import first_start, token
+from gateway.keys.__main__ import LedgerAway, app
 from gateway.keys.allowance import Allowance
 from gateway.keys.caller import Scope
 from gateway.keys.store import KeyStore, StoreError
+from gateway.ledger.format.printable import printable
 from tests.support.audit import Ledger
 from tests.support.deadline import until
 from tests.support.process import run
@@ -143,8 +146,9 @@ def test_the_commands_make_list_rotate_and_revoke_with_a_record_of_each(ledger: 
     assert run("gateway.keys", "revoke", key["key_id"], env=env).stdout == f"{key['key_id']} is revoked\n"
     listed = json.loads(run("gateway.keys", "list", "--json", env=env).stdout)
     assert [(entry["name"], entry["tenant"], entry["state"]) for entry in listed] == [
-        ("ann", "lab", "revoked"), ("ann", "lab", "active")
-    ]  # fmt: skip
+        ("ann", "lab", "revoked"),
+        ("ann", "lab", "active"),
+    ]
     assert "key_" in run("gateway.keys", "list", env=env).stdout
     recorded = [(record["event"], record["key"]) for record in ledger.records(kind="key")]
     new = listed[1]["key_id"]
@@ -171,6 +175,81 @@ def test_without_the_ledger_no_key_changes(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert "keys change only with a record" in ended.stderr
     assert json.loads(run("gateway.keys", "list", "--json", env=env).stdout) == []
+
+
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: Path, *words: str
+) -> tuple[int, str, str]:
+    """``python -m gateway.keys WORDS`` in this process: exit status, output, errors."""
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("VITRINE_HOME", str(home))
+    monkeypatch.setattr("sys.argv", ["keys", *words])
+    status = run_command(app, LedgerAway, StoreError)
+    return status, *capsys.readouterr()
+
+
+@pytest.mark.parametrize("option", ["--name", "--tenant"])
+@pytest.mark.parametrize(
+    "name", ["", "  ", ".people", ".", "a\x1b[2J", "a\nb", "a\u202eb", "a\u2028b", "a\x9b", "a" * 65, "Jose\u0301"]
+)
+def test_a_name_that_would_mislead_makes_no_key(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, option: str, name: str
+) -> None:
+    words = ["create", option, name, *(["--name", "ann"] if option == "--tenant" else [])]
+    status, out, err = command(monkeypatch, capsys, tmp_path, *words)
+    assert (status, out) == (64, "")
+    assert "can't be used: it" in err
+    assert err.rstrip("\n").isprintable()
+    assert not (tmp_path / "keys.sqlite").exists()
+
+
+def test_names_of_an_older_version_are_read_and_shown_escaped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    store = KeyStore(tmp_path / "keys.sqlite")
+    text, key = store.create("a\x1b[2Jb", tenant="t\n\u202e", scopes=[Scope.INFERENCE])
+    store.create("", tenant=".people", scopes=[Scope.INFERENCE])
+    status, out, _ = command(monkeypatch, capsys, tmp_path, "list")
+    assert status == 0
+    assert [line.isprintable() for line in out.splitlines()] == [True] * 3
+    assert r"a\x1b[2Jb" in out
+    assert r"t\n\u202e" in out
+    listed = json.loads(command(monkeypatch, capsys, tmp_path, "list", "--json")[1])
+    assert (listed[0]["name"], listed[0]["tenant"]) == ("a\x1b[2Jb", "t\n\u202e")
+    # It lives on: it opens the door, and its limits can be shown and its tenant named.
+    found = store.caller(text)
+    assert found is not None
+    assert found.key_id == key.key_id
+    status, out, _ = command(monkeypatch, capsys, tmp_path, "limit", "--tenant", "t\n\u202e")
+    assert (status, out.splitlines()[0]) == (0, r"t\n\u202e")
+    status, _, err = command(monkeypatch, capsys, tmp_path, "limit", "--tenant", ".people")
+    assert (status, "Vitrine's own" in err) == (64, True)
+    store.close()
+
+
+def test_who_changed_a_key_is_recorded_printable(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, ledger: Ledger
+) -> None:
+    monkeypatch.setenv("LOGNAME", "root\x1b[2J\n" + "x" * 200)
+    status, _, err = command(monkeypatch, capsys, ledger.home, "create", "--name", "李雷")
+    assert (status, err) == (0, "")
+    by = ledger.records(kind="key")[-1]["by"]
+    assert by.startswith(r"command line, root\x1b[2J\nxxx")
+    assert len(by) < 80
+
+
+@pytest.mark.parametrize("model", ["x$(touch /tmp/x)", '", "a": "', "a`b`", "a b", "glm\x1b[2J", "a\\", "$HOME"])
+def test_what_the_welcome_has_pasted_holds_no_name_that_a_shell_would_run(model: str) -> None:
+    said = first_start.text("http://127.0.0.1:8080", model, "vt_key")
+    shown, pasted = said.split("Put it in the environment")
+    assert printable(model) in shown
+    assert said.replace("\n", "").isprintable()
+    assert model not in pasted.replace("$VITRINE_API_KEY", "").replace("$(base64", "")
+    assert pasted.count('"MODEL"') == 2
+
+
+def test_the_welcome_names_a_plain_model() -> None:
+    assert first_start.text("http://127.0.0.1:8080", "THUDM/glm-4v-9b:1", None).count('"THUDM/glm-4v-9b:1"') == 2
 
 
 @pytest.mark.parametrize(

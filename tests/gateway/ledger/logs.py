@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.ledger.format.identity import Identities
 from gateway.ledger.format.note import Signer
 from gateway.ledger.format.record import Value, encode
+from gateway.ledger.format.record_id import RecordIds
 from gateway.ledger.readers.verification import Report, verify
 from gateway.ledger.service.recovery import Opened, open_log
 from gateway.ledger.storage.keyring import Keyring
-from gateway.ledger.storage.layout import Layout
+from gateway.ledger.storage.layout import LogLayout
 from gateway.ledger.storage.log import Log
 from gateway.ledger.storage.seal import seal_segment
 from tests.support.ledger import make_log
@@ -23,7 +23,7 @@ START_MS = 1_795_000_000_000
 class Hand:
     """A log and a hand that writes to it, with a clock that only moves when told."""
 
-    layout: Layout
+    layout: LogLayout
     keyring: Keyring
     now_ms: int = START_MS
     opened: Opened | None = None
@@ -47,7 +47,7 @@ class Hand:
 
     def open(self, *, compressed: bool = True) -> Opened:
         self.opened = open_log(self.layout, self.signer, [self.keyring.anchor], compressed=compressed)
-        self.ids = Identities(lambda: self.now_ms)
+        self.ids = RecordIds(lambda: self.now_ms)
         return self.opened
 
     def record(self, kind: str = "integrity", /, **fields: Value) -> bytes:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from gateway.ledger.format.record import decode
-from gateway.ledger.readers.browse import Page, Query, browse
-from gateway.ledger.readers.reader import Reader
+from gateway.ledger.readers.browse import Page, RecordQuery, browse
+from gateway.ledger.readers.reader import LogReader
 from tests.gateway.ledger.logs import Hand
 
 
@@ -37,7 +37,7 @@ def end(hand: Hand, ids: list[str], outcome: str = "completed") -> None:
 
 
 def page(hand: Hand, seconds: float = 60, **wanted: Any) -> Page:
-    return browse(Reader(hand.layout, hand.keyring.verifier()), Query(**wanted), {}, seconds)
+    return browse(LogReader(hand.layout, hand.keyring.verifier()), RecordQuery(**wanted), {}, seconds)
 
 
 def pages(hand: Hand, seconds: float = 60, **wanted: Any) -> list[dict[str, Any]]:

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
-from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
 from gateway.ledger.format.checkpoint import open_head
 from gateway.ledger.format.merkle import full_root, leaf_hash, root_of
@@ -19,7 +17,7 @@ from gateway.ledger.readers.exports.ecs import to_ecs
 from gateway.ledger.readers.exports.ocsf import VERSION, to_ocsf
 from gateway.ledger.readers.exports.table import COLUMNS, header, to_row
 from gateway.ledger.readers.exports.tiles import tile_path, write_tiles
-from gateway.ledger.readers.reader import Reader
+from gateway.ledger.readers.reader import LogReader
 from gateway.ledger.storage.tree import split
 from tests.gateway.ledger.logs import Hand
 
@@ -31,19 +29,47 @@ COMMON = {
 }
 DIGEST = "ab" * 32
 ADMIT: dict[str, Any] = COMMON | {
-    "kind": "admit", "conversation": {"chars": 9, "digest": DIGEST}, "epoch": "2026-11", "fields": {},
-    "images": [{"bytes": 5, "digest": DIGEST, "height": 2, "type": "image/png", "width": 1}], "ip": "192.0.2.7",
-    "key": "key-1", "model": "glm-4v", "params": {"max_tokens": 5}, "peer": "127.0.0.1:5", "stream": True,
-    "prompt": {"chars": 4, "digest": DIGEST}, "request": "r-1", "route": "/v1/chat/completions", "tenant": "lab", "tokens": 9,
-}  # fmt: skip
+    "kind": "admit",
+    "conversation": {"chars": 9, "digest": DIGEST},
+    "epoch": "2026-11",
+    "fields": {},
+    "images": [{"bytes": 5, "digest": DIGEST, "height": 2, "type": "image/png", "width": 1}],
+    "ip": "192.0.2.7",
+    "key": "key-1",
+    "model": "glm-4v",
+    "params": {"max_tokens": 5},
+    "peer": "127.0.0.1:5",
+    "stream": True,
+    "prompt": {"chars": 4, "digest": DIGEST},
+    "request": "r-1",
+    "route": "/v1/chat/completions",
+    "tenant": "lab",
+    "tokens": 9,
+}
 COMPLETE: dict[str, Any] = COMMON | {
-    "kind": "complete", "answer": {"chars": 4, "digest": DIGEST}, "answer_tokens": 7, "engine": "engine-0",
-    "epoch": "2026-11", "finish": "stop", "outcome": "completed", "prompt_tokens": 5, "status": 200, "total_ms": 30, "ttft_ms": 3,
-}  # fmt: skip
+    "kind": "complete",
+    "answer": {"chars": 4, "digest": DIGEST},
+    "answer_tokens": 7,
+    "engine": "engine-0",
+    "epoch": "2026-11",
+    "finish": "stop",
+    "outcome": "completed",
+    "prompt_tokens": 5,
+    "status": 200,
+    "total_ms": 30,
+    "ttft_ms": 3,
+}
 DENY: dict[str, Any] = COMMON | {
-    "kind": "deny", "ip": "192.0.2.9", "key": None, "peer": "p", "reason": "unknown key", "request": "", "route": "/v1/x",
-    "status": 401, "tenant": None,
-}  # fmt: skip
+    "kind": "deny",
+    "ip": "192.0.2.9",
+    "key": None,
+    "peer": "p",
+    "reason": "unknown key",
+    "request": "",
+    "route": "/v1/x",
+    "status": 401,
+    "tenant": None,
+}
 FLOOD: dict[str, Any] = COMMON | {
     "kind": "deny",
     "count": 812,
@@ -76,8 +102,11 @@ CASES = [
 
 
 @cache
-def validator(class_name: str, profiles: tuple[str, ...]) -> Draft202012Validator:
-    """OCSF's schema of one class, as the package ocsf-json-schema makes it from the published schema."""
+def validator(class_name: str, profiles: tuple[str, ...]) -> Any:
+    """A validator of one class of OCSF, as the package ocsf-json-schema makes it from the published schema."""
+    from jsonschema import Draft202012Validator  # two seconds, for the process that needs it alone
+    from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
+
     schema = OcsfJsonSchemaEmbedded(get_ocsf_schema(version=VERSION))
     return Draft202012Validator(schema.get_class_schema(class_name, profiles=list(profiles)))
 
@@ -140,7 +169,7 @@ def test_tiles_give_the_signed_root_and_the_entries_give_the_tiles(tmp_path: Pat
     hand = Hand.new(tmp_path / "home")
     hand.write(size)
     hand.sign()
-    reader = Reader(hand.layout, hand.keyring.verifier())
+    reader = LogReader(hand.layout, hand.keyring.verifier())
     head, checkpoint = reader.head()
     write_tiles(reader, head, checkpoint, tmp_path / "tiles")
     tiles = tmp_path / "tiles"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.ledger.client.messages import Limit, Over
+from gateway.ledger.client.messages import Limit, LimitExceeded
 from gateway.ledger.service.rate_limits import DAY_MS, MINUTE_MS, RateLimits, Reservation
 
 
@@ -13,7 +13,9 @@ def key_limit(**values: int) -> tuple[Limit, ...]:
     return (Limit("key", "k", **values),)
 
 
-def admit(limits: RateLimits, asked: tuple[Limit, ...], tokens: int, images: int, now_ms: int) -> Over | Reservation:
+def admit(
+    limits: RateLimits, asked: tuple[Limit, ...], tokens: int, images: int, now_ms: int
+) -> LimitExceeded | Reservation:
     """The answer alone; what is left stands in `left`, which has to say the same."""
     answer, left = limits.admit(asked, tokens, images, now_ms)
     assert left == limits.left(asked, now_ms)
@@ -26,7 +28,7 @@ def test_the_last_request_that_fits_is_let_in_and_the_next_is_not() -> None:
     answers = [admit(limits, asked, 0, 0, now_ms) for now_ms in (0, 10, 20, 30)]
     assert [isinstance(answer, Reservation) for answer in answers] == [True, True, True, False]
     over = answers[3]
-    assert isinstance(over, Over)
+    assert isinstance(over, LimitExceeded)
     assert (over.limit, over.scope, over.value, over.remaining) == ("requests_per_min", "key", 3, 0)
     assert over.reset_ms == MINUTE_MS - 30
 
@@ -37,8 +39,8 @@ def test_after_the_told_time_the_same_request_passes_and_not_a_moment_before() -
     admit(limits, asked, 60, 0, 1000)
     admit(limits, asked, 40, 0, 5000)
     over = admit(limits, asked, 70, 0, 9000)
-    assert isinstance(over, Over)
-    assert isinstance(admit(limits, asked, 70, 0, 9000 + over.reset_ms - 1), Over)
+    assert isinstance(over, LimitExceeded)
+    assert isinstance(admit(limits, asked, 70, 0, 9000 + over.reset_ms - 1), LimitExceeded)
     assert isinstance(admit(limits, asked, 70, 0, 9000 + over.reset_ms), Reservation)
 
 
@@ -55,7 +57,7 @@ def test_a_refusal_burns_nothing_in_any_subject() -> None:
     assert isinstance(admit(limits, both, 0, 0, 0), Reservation)
     for now_ms in range(1, 9):
         over = admit(limits, both, 0, 0, now_ms)
-        assert isinstance(over, Over)
+        assert isinstance(over, LimitExceeded)
         assert over.scope == "tenant"
     (left,) = limits.left(both[:1], 9)
     assert left.remaining == 9
@@ -101,7 +103,7 @@ def test_exchanges_at_once_are_counted_until_they_end() -> None:
     assert isinstance(first, Reservation)
     assert isinstance(second, Reservation)
     over = admit(limits, asked, 0, 0, 10 * MINUTE_MS)
-    assert isinstance(over, Over)
+    assert isinstance(over, LimitExceeded)
     assert over.limit == "concurrent"
     limits.settle(first, None, 10 * MINUTE_MS)
     assert isinstance(admit(limits, asked, 0, 0, 10 * MINUTE_MS), Reservation)
@@ -109,15 +111,15 @@ def test_exchanges_at_once_are_counted_until_they_end() -> None:
 
 def test_a_limit_of_zero_lets_nothing_in_and_an_image_limit_does_not_touch_text() -> None:
     limits = RateLimits()
-    assert isinstance(admit(limits, key_limit(requests_per_min=0), 0, 0, 0), Over)
-    assert isinstance(admit(limits, key_limit(images_per_min=0), 5, 1, 0), Over)
+    assert isinstance(admit(limits, key_limit(requests_per_min=0), 0, 0, 0), LimitExceeded)
+    assert isinstance(admit(limits, key_limit(images_per_min=0), 5, 1, 0), LimitExceeded)
     assert isinstance(admit(limits, key_limit(images_per_min=0), 5, 0, 0), Reservation)
 
 
 def test_values_change_from_one_admit_to_the_next() -> None:
     limits = RateLimits()
     assert isinstance(admit(limits, key_limit(requests_per_min=1), 0, 0, 0), Reservation)
-    assert isinstance(admit(limits, key_limit(requests_per_min=1), 0, 0, 1), Over)
+    assert isinstance(admit(limits, key_limit(requests_per_min=1), 0, 0, 1), LimitExceeded)
     assert isinstance(admit(limits, key_limit(requests_per_min=2), 0, 0, 2), Reservation)
 
 

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from gateway.ledger.errors import LogBroken, LogBusy
 from gateway.ledger.format.record import Value
-from gateway.ledger.readers.reader import Reader
+from gateway.ledger.readers.reader import LogReader
 from gateway.ledger.service.recovery import lock
 from tests.gateway.ledger.logs import Hand
 
@@ -79,7 +79,7 @@ class LogMachine(RuleBasedStateMachine):
         if not hasattr(self, "hand"):
             return
         report = self.hand.verify()
-        reader = Reader(self.hand.layout, self.hand.keyring.verifier())
+        reader = LogReader(self.hand.layout, self.hand.keyring.verifier())
         found = {line for _, line in reader.lines()}
         assert set(self.hand.acknowledged) <= found
         assert report.records >= len(self.hand.acknowledged)

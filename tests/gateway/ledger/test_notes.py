@@ -11,11 +11,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.ledger.errors import Tampered
-from gateway.ledger.format.checkpoint import Head, open_head, parse_text, sign_head
-from gateway.ledger.format.heads import is_beginning, open_stored, read_heads, sign_stored
+from gateway.ledger.format.checkpoint import TreeHead, open_head, parse_text, sign_head
+from gateway.ledger.format.head_file import is_beginning, open_stored, read_heads, sign_stored
 from gateway.ledger.format.merkle import ProofError, full_root, leaf_hash, prove_inclusion, root_of
 from gateway.ledger.format.note import COSIGNATURE, NoteError, Signer, Verifier, open_note, parse_note, sign_note
-from gateway.ledger.format.proof import Proof, check_proof, format_proof, parse_proof
+from gateway.ledger.format.proof import InclusionProof, check_proof, format_proof, parse_proof
 from gateway.ledger.readers import verify_proof
 from gateway.ledger.storage.seal import Seal, parse_seal
 
@@ -51,7 +51,7 @@ def test_a_broken_key_is_refused(text: str) -> None:
 
 
 def test_the_head_tells_its_time_in_a_cosignature(signer: Signer) -> None:
-    head = Head("test.example/log", 3, bytes(32), 1_795_000_000)
+    head = TreeHead("test.example/log", 3, bytes(32), 1_795_000_000)
     note = sign_head(head, signer)
     assert open_head(note, signer.verifier) == head
     _, lines = parse_note(note)
@@ -61,7 +61,7 @@ def test_the_head_tells_its_time_in_a_cosignature(signer: Signer) -> None:
 
 def test_signatures_of_others_are_ignored_but_one_of_ours_must_be_there(signer: Signer) -> None:
     other = Signer("witness.example", Ed25519PrivateKey.generate())
-    text = Head("test.example/log", 0, bytes(32)).text()
+    text = TreeHead("test.example/log", 0, bytes(32)).text()
     both = sign_note(text, signer) + sign_note(text, other).rpartition("\n\n")[2]
     assert open_head(both, signer.verifier).size == 0
     with pytest.raises(NoteError):
@@ -71,10 +71,15 @@ def test_signatures_of_others_are_ignored_but_one_of_ours_must_be_there(signer: 
 @pytest.mark.parametrize(
     "text",
     [
-        "origin\n1\nAAAA\n", "origin\n01\n" + "A" * 43 + "=\n", "origin\n-1\n" + "A" * 43 + "=\n", "origin\n1\n",
-        "\n1\n" + "A" * 43 + "=\n", "origin\n１\n" + "A" * 43 + "=\n", "origin\n1\n" + "A" * 43 + "=",
+        "origin\n1\nAAAA\n",
+        "origin\n01\n" + "A" * 43 + "=\n",
+        "origin\n-1\n" + "A" * 43 + "=\n",
+        "origin\n1\n",
+        "\n1\n" + "A" * 43 + "=\n",
+        "origin\n１\n" + "A" * 43 + "=\n",
+        "origin\n1\n" + "A" * 43 + "=",
     ],
-)  # fmt: skip
+)
 def test_a_checkpoint_that_is_not_canonical_is_refused(text: str) -> None:
     with pytest.raises(NoteError):
         parse_text(text)
@@ -95,21 +100,21 @@ def refused(check: Callable[[str], object], data: bytes) -> bool:
 
 
 def test_no_flipped_byte_of_a_stored_head_goes_unseen(signer: Signer) -> None:
-    note = sign_stored(Head("test.example/log", 5, bytes(range(32)), 1_795_000_000), signer)
+    note = sign_stored(TreeHead("test.example/log", 5, bytes(range(32)), 1_795_000_000), signer)
     assert open_stored(note.decode(), signer.verifier).size == 5
     for changed in each_flip(note):
         assert refused(lambda text: open_stored(text, signer.verifier), changed)
 
 
 def test_no_flipped_byte_of_a_file_of_heads_goes_unseen_not_even_the_last(signer: Signer) -> None:
-    data = b"".join(sign_stored(Head("test.example/log", n, bytes(32), 1_795_000_000 + n), signer) for n in (1, 2))
+    data = b"".join(sign_stored(TreeHead("test.example/log", n, bytes(32), 1_795_000_000 + n), signer) for n in (1, 2))
     for changed in each_flip(data):
         with pytest.raises(Tampered):
             read_heads(changed, signer.verifier, last=True)
 
 
 def test_what_a_crash_leaves_of_a_head_is_known_as_such_at_every_length(signer: Signer) -> None:
-    note = sign_stored(Head("test.example/log", 1234, bytes(range(32)), 1_795_000_000), signer)
+    note = sign_stored(TreeHead("test.example/log", 1234, bytes(range(32)), 1_795_000_000), signer)
     for length in range(len(note)):
         heads, torn = read_heads(note + note[:length], signer.verifier, last=True)
         assert (len(heads), torn) == (1, length)
@@ -134,8 +139,8 @@ def proven(signer: Signer) -> str:
     records = [b'{"record":%d}' % number for number in range(11)]
     leaves = [leaf_hash(record) for record in records]
     path = prove_inclusion(6, 11, lambda level, index: full_root(leaves[index << level : (index + 1) << level]))
-    checkpoint = sign_head(Head("test.example/log", 11, root_of(leaves), 1_795_000_000), signer)
-    return format_proof(Proof(6, tuple(path), checkpoint, records[6]))
+    checkpoint = sign_head(TreeHead("test.example/log", 11, root_of(leaves), 1_795_000_000), signer)
+    return format_proof(InclusionProof(6, tuple(path), checkpoint, records[6]))
 
 
 def test_a_proof_comes_back_as_it_was_written(proven: str, signer: Signer) -> None:
@@ -158,7 +163,7 @@ def test_no_flipped_byte_of_a_proof_convinces_the_auditors_file(proven: str, sig
         try:
             text = changed.decode() + proven[unsigned:]
             found = verify_proof.check(text, signer.verifier.format())
-        except (verify_proof.Refused, UnicodeDecodeError):
+        except (verify_proof.ProofRefused, UnicodeDecodeError):
             continue
         assert found == ("test.example/log", 6, 11, b'{"record":6}'), "another record was accepted"
 

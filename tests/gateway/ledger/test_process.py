@@ -16,7 +16,7 @@ from gateway.ledger.client.async_client import Deadlines, LedgerClient
 from gateway.ledger.client.messages import Boot, Deny, Integrity, KeyEvent, Receipt, Refusal
 from gateway.ledger.errors import LedgerRefused, LedgerUnavailable
 from gateway.ledger.format.record import is_canonical
-from gateway.ledger.readers.reader import Reader
+from gateway.ledger.readers.reader import LogReader
 from tests.support.deadline import eventually
 from tests.support.ledger import (
     Ledger,
@@ -65,7 +65,7 @@ async def test_an_exchange_leaves_two_records_and_no_content(tmp_path: Path) -> 
         for content in (canary, picture.decode(), "CANARY-ANSWER", "CANARY-USER"):
             assert content.encode() not in kept
             assert sha256(content.encode()).hex().encode() not in kept
-        for _, line in Reader(ledger.layout, verifier_of(ledger)).lines():
+        for _, line in LogReader(ledger.layout, verifier_of(ledger)).lines():
             assert is_canonical(line)
 
 
@@ -163,12 +163,18 @@ def test_another_program_can_raise_an_alarm_with_nothing_but_json(tmp_path: Path
 @pytest.mark.parametrize(
     "packet",
     [
-        b"", b"{", b"[]", b'{"n":1}', b'{"n":1,"ask":{"do":"nothing"}}', b"\xff\xfe", b"x" * 200_000,
+        b"",
+        b"{",
+        b"[]",
+        b'{"n":1}',
+        b'{"n":1,"ask":{"do":"nothing"}}',
+        b"\xff\xfe",
+        b"x" * 200_000,
         b'{"n":1,"ask":{"do":"integrity","what":"x","by":"y","more":1}}',
         b'{"n":1,"ask":{"do":"complete","id":"no id","outcome":"completed","status":200}}',
     ],
     ids=["empty", "cut", "a list", "no ask", "unknown ask", "no text", "long", "a field too many", "no id"],
-)  # fmt: skip
+)
 def test_a_packet_that_is_not_understood_gets_a_fault_or_the_door_and_harms_nobody(
     tmp_path: Path, packet: bytes
 ) -> None:

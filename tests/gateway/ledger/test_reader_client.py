@@ -7,11 +7,15 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from gateway.ledger.client.reader_client import ReaderClient
 from gateway.ledger.readers.reader_process import ReaderQuestion
 from gateway.ledger.settings import LedgerSettings
 from tests.support.deadline import until
 from tests.support.ledger import make_log
+
+pytestmark = pytest.mark.process  # the log is read in a process of its own
 
 IDLE_S = 1.0
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.ledger.format.digest import PLAIN, Digester, epoch_key, keyed, record_key
-from gateway.ledger.format.identity import Identities, is_identity, time_ms
 from gateway.ledger.format.record import MOST_LINE_BYTES, RecordError, Value, cap, decode, encode, is_canonical
-from gateway.ledger.service.refusal_rollup import MINUTE_MS, MOST_KEYS, SINGLE, Floods
+from gateway.ledger.format.record_id import RecordIds, is_identity, time_ms
+from gateway.ledger.service.refusal_rollup import MINUTE_MS, MOST_KEYS, SINGLE, RefusalWindows
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=40),
@@ -64,10 +64,12 @@ def test_what_is_not_a_record_is_not_read_as_one(line: bytes) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        b'{"id":"x","kind":"a","v":1,"time_ms":1}', b'{"id":"x", "kind":"a","time_ms":1,"v":1}',
-        b'{"id":"x","kind":"a","kind":"a","time_ms":1,"v":1}', b'{"id":"\\u0078","kind":"a","time_ms":1,"v":1}',
+        b'{"id":"x","kind":"a","v":1,"time_ms":1}',
+        b'{"id":"x", "kind":"a","time_ms":1,"v":1}',
+        b'{"id":"x","kind":"a","kind":"a","time_ms":1,"v":1}',
+        b'{"id":"\\u0078","kind":"a","time_ms":1,"v":1}',
     ],
-)  # fmt: skip
+)
 def test_a_line_with_another_spelling_is_not_canonical(line: bytes) -> None:
     assert not is_canonical(line)
 
@@ -80,7 +82,7 @@ def test_a_cut_string_says_so() -> None:
 @given(st.lists(st.integers(-5000, 5000), min_size=1, max_size=200))
 def test_ids_rise_whatever_the_clock_does(steps: list[int]) -> None:
     clock = [1_795_000_000_000]
-    ids = Identities(lambda: clock[0])
+    ids = RecordIds(lambda: clock[0])
     made = []
     for step in steps:
         clock[0] += step
@@ -90,10 +92,10 @@ def test_ids_rise_whatever_the_clock_does(steps: list[int]) -> None:
 
 
 def test_ids_go_on_behind_those_of_an_earlier_process() -> None:
-    first = Identities(lambda: 2_000_000_000_000).next()
-    later = Identities(lambda: 1_000_000_000_000, after=first).next()
+    first = RecordIds(lambda: 2_000_000_000_000).next()
+    later = RecordIds(lambda: 1_000_000_000_000, after=first).next()
     assert later > first
-    assert time_ms(Identities(lambda: 1_795_000_000_123).next()) == 1_795_000_000_123
+    assert time_ms(RecordIds(lambda: 1_795_000_000_123).next()) == 1_795_000_000_123
 
 
 @pytest.mark.parametrize(
@@ -131,7 +133,7 @@ def test_another_root_key_gives_other_digests() -> None:
 
 
 def test_a_flood_rolls_up_and_nobody_elses_refusals_do() -> None:
-    floods = Floods()
+    floods = RefusalWindows()
     single = [floods.count("a", "limit", f"id-{n}", n) for n in range(SINGLE)]
     rolled = [floods.count("a", "limit", f"more-{n}", 100 + n) for n in range(500)]
     assert set(single) == {None}
@@ -144,7 +146,7 @@ def test_a_flood_rolls_up_and_nobody_elses_refusals_do() -> None:
 
 
 def test_a_roll_up_knows_whom_it_was_about_and_keeps_few() -> None:
-    floods = Floods()
+    floods = RefusalWindows()
     for number in range(SINGLE):
         floods.count("a", "wrong_password", f"id-{number}", number, "user_0")
     for number in range(300):
@@ -157,7 +159,7 @@ def test_a_roll_up_knows_whom_it_was_about_and_keeps_few() -> None:
 
 
 def test_a_flood_of_addresses_does_not_fill_the_memory() -> None:
-    floods = Floods()
+    floods = RefusalWindows()
     for number in range(30_000):
         floods.count(f"10.0.{number // 256}.{number % 256}", "x", f"id-{number}", 0)
     assert len(floods._by_address) == 10_001

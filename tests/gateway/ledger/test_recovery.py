@@ -11,7 +11,7 @@ import pytest
 from gateway.ledger.errors import Gap, LedgerError, RolledBack, Tampered, Unreadable
 from gateway.ledger.format.checkpoint import sign_head
 from gateway.ledger.storage.anchor import write_anchor
-from gateway.ledger.storage.layout import Layout
+from gateway.ledger.storage.layout import LogLayout
 from gateway.ledger.storage.seal import decompress
 from tests.gateway.ledger.logs import Hand
 
@@ -131,14 +131,14 @@ def test_a_removal_that_was_not_finished_is_finished(hand: Hand, tmp_path: Path)
     assert not hand.layout.file(1, "jsonl").exists()
 
 
-def _plain_bytes(layout: Layout) -> int:
+def _plain_bytes(layout: LogLayout) -> int:
     for line in layout.file(1, "seal").read_text().splitlines():
         if line.startswith("bytes "):
             return int(line[6:])
     raise AssertionError("a seal tells its bytes")
 
 
-def _cut_lines(layout: Layout, count: int) -> None:
+def _cut_lines(layout: LogLayout, count: int) -> None:
     path = layout.file(3, "jsonl")
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-count]))
 
@@ -184,7 +184,7 @@ WRONGS: list[tuple[str, Callable[[Hand], object], type[LedgerError]]] = [
     ("not ours", lambda h: h.layout.marker.write_text("something else\n"), Unreadable),
     ("a stray copy of a segment", lambda h: _copy(h, "00000001 (copy).jsonl"), Unreadable),
     ("a duplicated segment", lambda h: _duplicate(h), Tampered),
-]  # fmt: skip
+]
 
 
 def _copy(hand: Hand, name: str) -> None:

@@ -29,6 +29,14 @@ def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp
     assert settings.anchors == [Path("/mnt/worm/head")]
 
 
+@pytest.mark.parametrize("value", ["inf", "nan"])
+@pytest.mark.parametrize("name", ["SIGN_EVERY_S", "SIGN_IDLE_S"])
+def test_no_time_is_without_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str) -> None:
+    monkeypatch.setenv(f"VITRINE_LEDGER_{name}", value)
+    with pytest.raises(BadSettings, match="finite number"):
+        read_settings(tmp_path / "none.toml")
+
+
 def test_the_houses_folder_may_stand_in_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     config = tmp_path / "vitrine.toml"
     config.write_text('home = "/srv/vitrine"\nport = 9000\n[engine]\nprofile = "x"\n')
@@ -41,10 +49,14 @@ def test_the_houses_folder_may_stand_in_the_file(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ('[ledger]\nmod = "off"\n', "mod"), ('[ledger]\nmode = "loose"\n', "'loose'"), ("ledger = 1\n", "must be a table"),
-        ("[ledger\n", "cannot read"), ("[ledger]\nsegment_bytes = 5\n", "65536"), ('[ledger]\nhome = "/x"\n', "home"),
+        ('[ledger]\nmod = "off"\n', "mod"),
+        ('[ledger]\nmode = "loose"\n', "'loose'"),
+        ("ledger = 1\n", "must be a table"),
+        ("[ledger\n", "cannot read"),
+        ("[ledger]\nsegment_bytes = 5\n", "65536"),
+        ('[ledger]\nhome = "/x"\n', "home"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_file_is_refused_by_name(tmp_path: Path, text: str, says: str) -> None:
     config = tmp_path / "vitrine.toml"
     config.write_text(text)

@@ -24,10 +24,13 @@ def slapd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
 @pytest.fixture(scope="module")
 def gateway(home: Path, running_engine: FakeEngine, ledger: Ledger, slapd: Slapd) -> Iterator[Gateway]:
     settings = slapd.settings(
-        VITRINE_GROUPS=json.dumps(GROUPS), VITRINE_LDAP_TIMEOUT_S="6", VITRINE_FAILED_LOGINS_PER_MIN="1000",
-        VITRINE_TRUSTED_PROXIES="127.0.0.0/8", VITRINE_TENANT_CONCURRENT="64",
+        VITRINE_GROUPS=json.dumps(GROUPS),
+        VITRINE_LDAP_TIMEOUT_S="6",
+        VITRINE_FAILED_LOGINS_PER_MIN="1000",
+        VITRINE_TRUSTED_PROXIES="127.0.0.0/8",
+        VITRINE_TENANT_CONCURRENT="64",
         VITRINE_SIGN_INS_PER_MIN="1000",
-    )  # fmt: skip
+    )
     with Gateway(home, **settings) as running:
         yield running
 

@@ -30,8 +30,11 @@ def test_passwords_go_to_a_directory_over_starttls_too(
     home: Path, slapd: Slapd, engine: FakeEngine, ledger: Ledger
 ) -> None:
     url = f"ldap://127.0.0.1:{slapd.port}"
-    groups = {"VITRINE_LDAP_GROUP_ATTRIBUTE": "none", "VITRINE_LDAP_GROUP_FILTER": "(member={dn})",
-              "VITRINE_LDAP_GROUP_BASE": f"ou=groups,{BASE}"}  # fmt: skip
+    groups = {
+        "VITRINE_LDAP_GROUP_ATTRIBUTE": "none",
+        "VITRINE_LDAP_GROUP_FILTER": "(member={dn})",
+        "VITRINE_LDAP_GROUP_BASE": f"ou=groups,{BASE}",
+    }
     settings = slapd.settings(**MAPPED, **groups, VITRINE_LDAP_URL=url, VITRINE_LDAP_START_TLS="true")
     with Gateway(home, **settings, VITRINE_FAILED_LOGINS_PER_MIN="3") as gateway:
         # Here groups are searched for and not named by the entry.

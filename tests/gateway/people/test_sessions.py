@@ -78,10 +78,13 @@ def test_a_question_without_the_form_token_is_refused_and_recorded(
 @pytest.mark.parametrize(
     "headers",
     [
-        {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Sec-Fetch-Site": "none"},
-        {"Sec-Fetch-Site": None, "Origin": "https://evil.example"}, {"Sec-Fetch-Site": None, "Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "none"},
+        {"Sec-Fetch-Site": None, "Origin": "https://evil.example"},
+        {"Sec-Fetch-Site": None, "Origin": "null"},
     ],
-)  # fmt: skip
+)
 def test_another_sites_page_can_neither_ask_nor_sign_in_or_out(
     alice: Browser, engine: FakeEngine, headers: dict[str, str | None]
 ) -> None:
@@ -153,6 +156,7 @@ def test_signing_out_ends_the_session_and_takes_the_cookie_back(alice: Browser, 
     assert created["facts"]["session"] == revoked["facts"]["session"]
 
 
+@pytest.mark.slow("a gateway of several workers of its own")
 def test_a_session_holds_in_every_worker_and_ends_in_every_worker(
     home: Path, engine: FakeEngine, gateway: Gateway, alice: Browser
 ) -> None:

@@ -35,9 +35,14 @@ def test_somebody_of_a_group_signs_in_and_asks(browser: Browser, engine: FakeEng
     created = ledger.records(kind="key", event="created", key=signed_in["id"])[-1]
     assert created["by"] == "directory"
     assert created["facts"] | {"ends_at_s": 0, "session": ""} == {
-        "what": "session", "session": "", "name": "alice", "tenant": "lab", "scopes": "inference", "ip": "127.0.0.1",
+        "what": "session",
+        "session": "",
+        "name": "alice",
+        "tenant": "lab",
+        "scopes": "inference",
+        "ip": "127.0.0.1",
         "ends_at_s": 0,
-    }  # fmt: skip
+    }
 
 
 def test_groups_decide_what_one_may_do(browser: Browser, engine: FakeEngine) -> None:
@@ -77,11 +82,18 @@ def test_a_wrong_password_and_an_unknown_name_answer_alike(browser: Browser, led
 @pytest.mark.parametrize(
     "body",
     [
-        {"user": "alice", "password": ""}, {"user": "", "password": "x"}, {"user": "alice"}, {"user": 7, "password": "x"},
-        {"user": "alice", "password": "x", "more": 1}, {"user": "a\0b", "password": "x"}, {"user": "a", "password": "x\0"},
-        {"user": "a" * 257, "password": "x"}, [], "text",
+        {"user": "alice", "password": ""},
+        {"user": "", "password": "x"},
+        {"user": "alice"},
+        {"user": 7, "password": "x"},
+        {"user": "alice", "password": "x", "more": 1},
+        {"user": "a\0b", "password": "x"},
+        {"user": "a", "password": "x\0"},
+        {"user": "a" * 257, "password": "x"},
+        [],
+        "text",
     ],
-)  # fmt: skip
+)
 def test_what_is_not_a_name_and_a_password_is_refused_without_being_repeated(browser: Browser, body: Any) -> None:
     answer = browser.ask("POST", "/auth/sign-in", body)
     assert answer.status == 400
@@ -93,11 +105,20 @@ def test_an_empty_password_is_refused_also_by_the_process_that_asks(slapd: Slapd
     from gateway.people import directory_process
 
     asked = {
-        "url": f"ldap://127.0.0.1:{slapd.port}", "start_tls": False, "ca": str(slapd.ca), "timeout_s": 5,
-        "bind_dn": f"cn=vitrine,{BASE}", "bind_password": "service-secret", "base": f"ou=people,{BASE}",
-        "filter": "(uid={user})", "name_attribute": "uid", "group_attribute": "memberOf", "group_base": BASE,
-        "group_filter": "", "user": "alice",
-    }  # fmt: skip
+        "url": f"ldap://127.0.0.1:{slapd.port}",
+        "start_tls": False,
+        "ca": str(slapd.ca),
+        "timeout_s": 5,
+        "bind_dn": f"cn=vitrine,{BASE}",
+        "bind_password": "service-secret",
+        "base": f"ou=people,{BASE}",
+        "filter": "(uid={user})",
+        "name_attribute": "uid",
+        "group_attribute": "memberOf",
+        "group_base": BASE,
+        "group_filter": "",
+        "user": "alice",
+    }
     assert directory_process.answer({**asked, "password": PASSWORDS["alice"]})["is"] == "known"
     assert directory_process.answer({**asked, "password": ""}) == {"is": "wrong"}
 

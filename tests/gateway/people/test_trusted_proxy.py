@@ -13,9 +13,10 @@ from tests.support.gateway import Gateway
 
 GROUPS = [{"group": "vision", "tenant": "lab"}, {"group": "auditors", "tenant": "house", "scopes": ["audit"]}]
 SETTINGS = {
-    "VITRINE_AUTH_HEADER": "X-Remote-User", "VITRINE_AUTH_GROUPS_HEADER": "X-Remote-Groups",
+    "VITRINE_AUTH_HEADER": "X-Remote-User",
+    "VITRINE_AUTH_GROUPS_HEADER": "X-Remote-Groups",
     "VITRINE_GROUPS": json.dumps(GROUPS),
-}  # fmt: skip
+}
 ALICE = {"X_Remote_User": "alice", "X_Remote_Groups": "staff, Vision"}
 
 
@@ -30,6 +31,12 @@ def alice(gateway: Gateway, engine: FakeEngine) -> Browser:
     browser = Browser(gateway, **ALICE)
     browser.csrf = browser.methods()["signed_in"]["csrf"]
     return browser
+
+
+@pytest.mark.parametrize("name", ["ali\u202ece", "ali\x9bce", "\u2028", "a" * 257])
+def test_a_name_that_no_log_could_show_is_nobodys(gateway: Gateway, engine: FakeEngine, name: str) -> None:
+    browser = Browser(gateway, X_Remote_User=name.encode().decode("latin-1"), X_Remote_Groups="vision")
+    assert browser.methods()["signed_in"] is None
 
 
 def test_whom_the_proxy_names_is_signed_in_and_asks(alice: Browser, ledger: Ledger) -> None:
@@ -93,8 +100,13 @@ def test_the_proxys_word_alone_asks_nothing(gateway: Gateway, engine: FakeEngine
 
 @pytest.mark.parametrize(
     "changed",
-    [{"X-Remote-User": "mallory"}, {"X-Remote-User": None}, {"X-Remote-Groups": "staff"}, {"X-Remote-Groups": "auditors"}],
-)  # fmt: skip
+    [
+        {"X-Remote-User": "mallory"},
+        {"X-Remote-User": None},
+        {"X-Remote-Groups": "staff"},
+        {"X-Remote-Groups": "auditors"},
+    ],
+)
 def test_a_session_holds_only_while_the_proxy_says_the_same(
     alice: Browser, engine: FakeEngine, changed: dict[str, str | None]
 ) -> None:

@@ -36,6 +36,12 @@ def test_however_the_chunks_fall_the_events_come_out_the_same(texts: list[str], 
     assert out == whole
 
 
+def test_bytes_that_come_one_by_one_are_events_only_at_their_end() -> None:
+    events = EventSplitter()
+    assert [events.feed(bytes([byte])) for byte in said("a")] == [b""] * (len(said("a")) - 1) + [said("a")]
+    assert [events.feed(bytes([byte])) for byte in b"\n\n"] == [b"", b"\n\n"]
+
+
 def test_an_event_without_end_is_refused() -> None:
     events = EventSplitter()
     events.feed(b"x" * MAX_EVENT_BYTES)
@@ -81,6 +87,10 @@ def test_the_end_and_errors_are_held_back(block: bytes, with_usage: bool, passed
         b"data: ",
         b'event: error\ndata: {"message":"secret"}',
         b"secret",
+        # In JSON the end of a line may be a blank: a client would read two lines, of which the second is no data.
+        b'data: {"choices":[{"index":0,"delta":{"content":"x"}}],\n"x":1}',
+        b'data: {"choices":[{"index":0,"delta":{"content":"x"}}],\r"x":1}',
+        b': ping\ndata: {"choices":[{"index":0,"delta":{"content":"x"}}]}',
         b'data: {"choices":[{"index":0,"delta":{"content":"\xff"}}]}',
         b'data: {"choices":[],"usage":{"prompt_tokens":-1}}',
         b'data: {"choices":[],"usage":{"prompt_tokens":9223372036854775807}}',
@@ -122,3 +132,16 @@ def test_tool_calls_are_part_of_the_answer() -> None:
 def test_garbage_is_an_engine_that_broke_and_nothing_worse(garbage: bytes) -> None:
     with pytest.raises(EngineBroke):
         read_whole(garbage, Answer())
+
+
+def test_usage_beside_choices_is_passed_on_and_not_taken_for_the_answers() -> None:
+    running = event(
+        choices=[{"index": 0, "delta": {"content": "a"}}], usage={"prompt_tokens": 3, "completion_tokens": 1}
+    )
+    answer = Answer()
+    passed, _ = read_events(running * 2, answer, with_usage=True)
+    assert passed == running * 2
+    assert (answer.prompt_tokens, answer.completion_tokens) == (None, None)
+    passed, progress = read_events(running + USAGE + DONE, answer, with_usage=True)
+    assert (passed, progress) == (running + USAGE, Progress.IS_DONE)
+    assert (answer.prompt_tokens, answer.completion_tokens) == (3, 2)

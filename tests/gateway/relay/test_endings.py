@@ -42,11 +42,18 @@ def counts(gateway: Gateway) -> dict[str, int]:
         (Behaviour.STALLS_BEFORE_THE_FIRST_BYTE, False, 504, "timed_out", "timed_out"),
         (Behaviour.STALLS_AFTER_TWO_EVENTS, True, 200, "timed_out", "timed_out"),
     ],
-)  # fmt: skip
+)
 def test_an_ending_is_named_alike_everywhere(
-    gateway: Gateway, engine: FakeEngine, ledger: Ledger, key: str,
-    behaviour: Behaviour, stream: bool, status: int, code: str | None, outcome: str,
-) -> None:  # fmt: skip
+    gateway: Gateway,
+    engine: FakeEngine,
+    ledger: Ledger,
+    key: str,
+    behaviour: Behaviour,
+    stream: bool,
+    status: int,
+    code: str | None,
+    outcome: str,
+) -> None:
     before = counts(gateway)
     engine.behaviour = behaviour
     answer = gateway.chat(key, stream=stream)

@@ -16,7 +16,7 @@ from prometheus_client import generate_latest
 
 from gateway.door import DoorLimits, digest_images, parse_chat
 from gateway.engines.pool import Pool, PoolPlan
-from gateway.engines.queue import Bounds
+from gateway.engines.queue import QueueBounds
 from gateway.engines.shared_load import SharedLoad
 from gateway.front.bodies import MemoryBudget, MemoryShare
 from gateway.front.errors import GatewayError
@@ -25,9 +25,9 @@ from gateway.keys.allowance import Allowance
 from gateway.keys.caller import Caller, Scope
 from gateway.ledger.client.async_client import Deadlines, LedgerClient
 from gateway.relay.exchange import Exchange
-from gateway.relay.limits import LimitPolicy
+from gateway.relay.limit_policy import LimitPolicy
 from gateway.relay.relay import Relay
-from gateway.relay.stages import StageTimes
+from gateway.relay.stage_times import StageTimes
 from gateway.routes.chat_completions import ROUTE
 from gateway.telemetry.counters import Metrics
 from tests.support.audit import Ledger
@@ -114,7 +114,7 @@ class Bench:
 @pytest.fixture
 async def bench(home: Path, engine: FakeEngine, ledger: Ledger) -> AsyncIterator[Bench]:
     metrics = Metrics("0")
-    pool = Pool(PoolPlan(home, Bounds(4, 10_000, 10, 10, 5.0), SharedLoad.alone()), metrics)
+    pool = Pool(PoolPlan(home, QueueBounds(4, 10_000, 10, 10, 5.0), SharedLoad.alone()), metrics)
     pool.refresh()
     async with await LedgerClient.connect(home / "run" / "ledger.sock", Deadlines(admit_s=10)) as client:
         limits = LimitPolicy(Allowance(), Allowance(), 100)
@@ -138,6 +138,7 @@ def raising(life: Coroutine[Any, Any, None], at: int, error: BaseException) -> G
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.slow("an exchange for each of some thirty waits, and two more to see that its place is free")
 async def test_an_error_at_any_wait_of_the_relay_ends_the_exchange(bench: Bench, ledger: Ledger, stream: bool) -> None:
     _, life = bench.ask(stream=stream)
     waits = await raising(life, -1, RuntimeError())
@@ -223,6 +224,17 @@ def test_an_answer_may_be_as_long_as_its_tokens_can_make_it(small: Gateway, engi
     assert (answer.status, len(answer.json["choices"][0]["message"]["content"])) == (200, 900_000)
     refused = small.chat(key, max_tokens=16)
     assert (refused.status, refused.error["code"]) == (502, "engine_broke")
+
+
+def test_alternatives_may_all_be_the_longest_tokens(small: Gateway, engine: FakeEngine) -> None:
+    """A client can ask for such an answer with ``logit_bias``: it must not look as if the engine had broken off."""
+    key, tokens = small.create_key(), 500
+    entry = {"token": " " * 128, "logprob": -12.345678329467773, "bytes": [32] * 128}
+    logprobs = {"content": [{**entry, "top_logprobs": [entry] * 20}] * tokens}
+    choice = {"index": 0, "message": {"content": " " * 128 * tokens}, "logprobs": logprobs, "finish_reason": "length"}
+    said = {"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": tokens}}
+    engine.raw = json.dumps(said, separators=(",", ":")).encode()
+    assert small.chat(key, **WITH_LOGPROBS | {"max_tokens": tokens}).status == 200
 
 
 def test_answers_that_nobody_reads_count_as_held_memory(small: Gateway, engine: FakeEngine) -> None:

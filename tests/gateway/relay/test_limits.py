@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from gateway.keys.store import KeyStore
-from gateway.relay.limits import duration, prompt_tokens
+from gateway.relay.limit_policy import duration, prompt_tokens
 from tests.gateway.door.bodies import body, image_part, parse, picture, user
 from tests.support.audit import Ledger
 from tests.support.deadline import until
@@ -94,7 +94,7 @@ def test_a_refused_request_burns_nothing(gateway: Gateway, engine: FakeEngine) -
 @pytest.mark.parametrize(
     ("status", "changes"),
     [
-        (400, {"top_k": 5}),
+        (400, {"best_of": 2}),
         (400, {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "file:///x"}}]}]}),
         (404, {"model": "another"}),
         (413, {"messages": [{"role": "user", "content": "x" * 3_000_000}]}),
@@ -118,9 +118,9 @@ def test_what_is_left_is_right_in_a_flood_of_refusals(gateway: Gateway, engine: 
     key, key_id = gateway.limited_key("--requests-per-min", "9")
     assert left(gateway.chat(key), "requests") == 8
     for _ in range(15):  # from the eleventh on they are one record
-        assert left(gateway.chat(key, top_k=5), "requests") == 8
+        assert left(gateway.chat(key, best_of=2), "requests") == 8
     assert left(gateway.chat(key), "requests") == 7
-    assert left(gateway.chat(key, top_k=5), "requests") == 7
+    assert left(gateway.chat(key, best_of=2), "requests") == 7
     assert len(ledger.records(kind="deny", key=key_id)) <= 10
 
 
@@ -155,6 +155,48 @@ def test_no_engine_ready_and_an_engine_that_refuses_leave_all_that_was_there(
     finally:
         engine.say("ready")
         until(lambda: gateway.request("GET", "/readyz").status == 200, what="ready again")
+
+
+def test_every_other_route_of_the_api_tells_what_is_left_and_takes_nothing_of_it(
+    gateway: Gateway, engine: FakeEngine, ledger: Ledger
+) -> None:
+    key, _ = gateway.limited_key("--requests-per-min", "9", "--tokens-per-min", "5000")
+    first = gateway.chat(key, max_tokens=16)
+    receipt = "/v1/audit/receipts/" + first.headers["x-audit-id"]
+    records = len(ledger.records())
+    asked = [
+        ("GET", "/v1/models", (200,)),
+        ("HEAD", "/v1/models", (200,)),
+        ("GET", "/v1/models/glm-4v", (200,)),
+        ("GET", "/v1/models/none", (404,)),
+        ("GET", receipt, (200, 202)),
+        ("GET", "/v1/audit/receipts/none", (404,)),
+    ]
+    for method, path, statuses in asked:
+        answer = gateway.request(method, path, key=key)
+        assert answer.status in statuses, path
+        assert (left(answer, "requests"), left(answer, "tokens")) == (8, 5000 - USED), path
+        assert answer.headers["x-ratelimit-limit-requests"] == "9"
+    assert len(ledger.records()) == records
+    refused = gateway.request("GET", "/v1/audit/head", key=key)
+    assert (refused.status, left(refused, "requests")) == (403, 8)
+
+
+def test_a_list_of_models_comes_also_while_the_ledger_is_away(tmp_path: Path) -> None:
+    with FakeEngine(tmp_path / "run"), Gateway(tmp_path, VITRINE_KEY_REQUESTS_PER_MIN="5") as alone:
+        with Ledger(tmp_path):
+            key = alone.create_key()
+            until(lambda: alone.request("GET", "/readyz").status == 200, what="ready")
+            assert left(alone.request("GET", "/v1/models", key=key), "requests") == 5
+        answer = alone.request("GET", "/v1/models", key=key)
+    assert answer.status == 200
+    assert not [name for name in answer.headers if name.startswith("x-ratelimit")]
+
+
+def test_a_key_without_limits_is_told_of_none_by_any_route(gateway: Gateway, engine: FakeEngine) -> None:
+    answer = gateway.request("GET", "/v1/models", key=gateway.create_key())
+    assert answer.status == 200
+    assert not [name for name in answer.headers if name.startswith("x-ratelimit")]
 
 
 def test_a_key_that_is_not_known_is_told_of_no_limits(gateway: Gateway, engine: FakeEngine) -> None:

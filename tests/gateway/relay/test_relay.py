@@ -172,6 +172,7 @@ def _half_asked(gateway: Gateway, key: str, *, stream: bool, times: int = 1) -> 
     return connection
 
 
+@pytest.mark.slow("100,000 events")
 def test_a_flood_of_events_arrives_whole(gateway: Gateway, engine: FakeEngine, ledger: Ledger, key: str) -> None:
     engine.behaviour = Behaviour.FLOODS
     received = events(gateway.chat(key, stream=True))
@@ -207,9 +208,16 @@ def test_the_engine_gets_a_salt_and_picture_names_of_the_tenant_and_no_header_of
 ) -> None:
     stranger = gateway.create_key("--tenant", "stranger")
     for used in (key, stranger):
-        assert gateway.request(
-            "POST", "/v1/chat/completions", key=used, body=question(), headers={"X-Request-Id": "mine", "Cookie": "a=b"}
-        ).status == 200  # fmt: skip
+        assert (
+            gateway.request(
+                "POST",
+                "/v1/chat/completions",
+                key=used,
+                body=question(),
+                headers={"X-Request-Id": "mine", "Cookie": "a=b"},
+            ).status
+            == 200
+        )
     ours, theirs = engine.bodies
     assert ours["cache_salt"] != theirs["cache_salt"]
     assert ours["messages"][0]["content"][0]["uuid"] != theirs["messages"][0]["content"][0]["uuid"]

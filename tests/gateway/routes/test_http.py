@@ -93,15 +93,36 @@ def test_models_are_listed_and_found(gateway: Gateway, engine: FakeEngine, key: 
 
 @pytest.mark.parametrize(
     "path",
-    ["/invocations", "/inference/v1/generate", "/tokenize", "/scale_elastic_ep", "/v1/completions", "/v1/chat/completions/",
-     "/version", "/load", "/v1/chat/completions/batch", "/static/../keys.sqlite", "/swagger/%2e%2e/__init__.py", "/redoc"],
-)  # fmt: skip
+    [
+        "/invocations",
+        "/inference/v1/generate",
+        "/tokenize",
+        "/scale_elastic_ep",
+        "/v1/completions",
+        "/version",
+        "/load",
+        "/v1/chat/completions/batch",
+        "/static/../keys.sqlite",
+        "/swagger/%2e%2e/__init__.py",
+        "/redoc",
+    ],
+)
 def test_a_path_outside_the_allowlist_is_not_found(gateway: Gateway, engine: FakeEngine, key: str, path: str) -> None:
     for method in ("GET", "POST"):
         answer = gateway.request(method, path, key=key, body=question() if method == "POST" else None)
         assert answer.status in (404, 405), answer.body
         assert answer.error["type"] == "invalid_request_error"
     assert engine.bodies == []
+
+
+@pytest.mark.parametrize("path", ["/", "/static/page.css", "/swagger/swagger-ui-bundle.js"])
+@pytest.mark.parametrize(
+    "ranges", ["bytes=0-0", "bytes=" + ",".join(f"{10 * at}-{10 * at}" for at in range(100)), "bytes=9"]
+)
+def test_files_are_answered_whole_whatever_part_is_asked_for(gateway: Gateway, path: str, ranges: str) -> None:
+    whole = gateway.request("GET", path)
+    answer = gateway.request("GET", path, headers={"Range": ranges})
+    assert (answer.status, answer.body) == (200, whole.body)
 
 
 def test_a_wrong_method_is_said_so(gateway: Gateway, key: str) -> None:

@@ -5,19 +5,45 @@ from dataclasses import replace
 import pytest
 from prometheus_client import generate_latest
 
-from gateway.relay.stages import StageTimes
+from gateway.relay.stage_times import StageTimes
 from gateway.telemetry.catalogue import MOST_NAMES, OTHER, Outcome, RoutingReason, Stage
 from gateway.telemetry.counters import Metrics
 from gateway.telemetry.ended_exchange import EndedExchange
 from tests.support.scrape import parse
 
 ENDED = EndedExchange(
-    id="", id_in_log="", route="/v1/chat/completions", model="glm-4v", tenant="default", engine="engine-0",
-    outcome=Outcome.COMPLETED, status=200, stream=False, n=1, max_tokens=None, temperature=None, finish="stop", traceparent=b"",
-    prompt_tokens=10, completion_tokens=5, images=0, image_bytes=0, image_pixels=0, body_bytes=100, answer_bytes=100,
-    stages=[], began_s=0.0, ended_s=0.0, waited_s=None, first_byte_s=None, first_token_s=None, last_piece_s=0.0,
-    longest_silence_s=0.0, admit_s=None, complete_s=None,
-)  # fmt: skip
+    id="",
+    id_in_log="",
+    route="/v1/chat/completions",
+    model="glm-4v",
+    tenant="default",
+    engine="engine-0",
+    outcome=Outcome.COMPLETED,
+    status=200,
+    stream=False,
+    n=1,
+    max_tokens=None,
+    temperature=None,
+    finish="stop",
+    traceparent=b"",
+    prompt_tokens=10,
+    completion_tokens=5,
+    images=0,
+    image_bytes=0,
+    image_pixels=0,
+    body_bytes=100,
+    answer_bytes=100,
+    stages=[],
+    began_s=0.0,
+    ended_s=0.0,
+    waited_s=None,
+    first_byte_s=None,
+    first_token_s=None,
+    last_piece_s=0.0,
+    longest_silence_s=0.0,
+    admit_s=None,
+    complete_s=None,
+)
 SERIES = "vitrine_tenant_limits_hit_total"
 
 

@@ -45,9 +45,19 @@ class Attacker:
         "PURGE",
     )
     PATHS = (
-        "/v1/chat/completions", "/v1/models/{}", "/{}", "/v1/{}", "/static/{}", "/swagger/{}", "/metrics/engines/{}",
-        "/v1/audit/receipts/{}", "/healthz?{}", "/%2e%2e/{}", "/metrics", "/readyz/{}",
-    )  # fmt: skip
+        "/v1/chat/completions",
+        "/v1/models/{}",
+        "/{}",
+        "/v1/{}",
+        "/static/{}",
+        "/swagger/{}",
+        "/metrics/engines/{}",
+        "/v1/audit/receipts/{}",
+        "/healthz?{}",
+        "/%2e%2e/{}",
+        "/metrics",
+        "/readyz/{}",
+    )
 
     def __init__(self, seed: int, key: str) -> None:
         self._random, self._key = random.Random(seed), key
@@ -65,18 +75,29 @@ class Attacker:
     def _question(self) -> bytes:
         """Refused in the door or for its model, whoever asks: a made-up name at every place that takes one."""
         words = {
-            "model": self.word(), "user": self.word(), self.word(): 1, "tool_choice": self.word(),
-            "response_format": {"type": self.word()}, "reasoning_effort": self.word(),
-        }  # fmt: skip
+            "model": self.word(),
+            "user": self.word(),
+            self.word(): 1,
+            "tool_choice": self.word(),
+            "response_format": {"type": self.word()},
+            "reasoning_effort": self.word(),
+        }
         name = self._random.choice(list(words))
         body = json.dumps(question(**{name: words[name]}) if name != "user" else {"model": self.word()}).encode()
         key = self._random.choice([self._key, self._key, "vt_" + self.word()])
         return self._written("POST", "/v1/chat/completions", body, key)
 
     def _written(self, method: str, path: str, body: bytes, key: str | None) -> bytes:
-        head = [f"{method} {path} HTTP/1.1", f"Host: {self.word()}", f"X-Request-Id: {self.word()}",
-                f"X-Tenant: {self.word()}", f"X-Forwarded-For: {self.word()}", f"{self.word()}: {self.word()}",
-                f"traceparent: {self.word()}", f"Content-Length: {len(body)}"]  # fmt: skip
+        head = [
+            f"{method} {path} HTTP/1.1",
+            f"Host: {self.word()}",
+            f"X-Request-Id: {self.word()}",
+            f"X-Tenant: {self.word()}",
+            f"X-Forwarded-For: {self.word()}",
+            f"{self.word()}: {self.word()}",
+            f"traceparent: {self.word()}",
+            f"Content-Length: {len(body)}",
+        ]
         if key is not None:
             head.append(f"Authorization: Bearer {key}")
         return "\r\n".join([*head, "", ""]).encode() + body

@@ -164,7 +164,7 @@ def test_a_refused_request_is_counted_by_its_code_and_is_no_exchange(
     assert gateway.chat("vt_" + "x" * 49).status == 401
     assert gateway.chat(scraper).status == 403
     assert gateway.chat(key, model="gpt-4o").status == 404
-    assert gateway.chat(key, top_k=1).status == 400
+    assert gateway.chat(key, best_of=2).status == 400
     assert gateway.request("GET", "/v1/nothing", key=key).status == 404
     assert gateway.request("PROPFIND", "/healthz").status == 405
     moved = moves(before, scrape(gateway.metrics_port))
@@ -172,9 +172,13 @@ def test_a_refused_request_is_counted_by_its_code_and_is_no_exchange(
         name.partition('code="')[2][:-2]: value for name, value in moved.items() if name.startswith("vitrine_refused")
     }
     assert codes == {
-        "invalid_api_key": 2, "insufficient_permissions": 1, "model_not_found": 1, "unknown_parameter": 1, "not_found": 1,
+        "invalid_api_key": 2,
+        "insufficient_permissions": 1,
+        "model_not_found": 1,
+        "unknown_parameter": 1,
+        "not_found": 1,
         "method_not_allowed": 1,
-    }  # fmt: skip
+    }
     assert moved['vitrine_authentication_failures_total{reason="missing"}'] == 1
     assert moved['vitrine_authentication_failures_total{reason="invalid"}'] == 1
     assert moved['vitrine_requests_total{method="other",route="/healthz",status="405"}'] == 1
@@ -256,7 +260,11 @@ def test_promtool_finds_nothing_to_mend(gateway: Gateway, engine: FakeEngine, ke
         pytest.skip("promtool is missing (Debian: prometheus)")
     gateway.chat(key, stream=True)
     checked = subprocess.run(
-        [promtool, "check", "metrics"], input=fetch(gateway.metrics_port), capture_output=True, text=True, timeout=60,
+        [promtool, "check", "metrics"],
+        input=fetch(gateway.metrics_port),
+        capture_output=True,
+        text=True,
+        timeout=60,
         check=False,
-    )  # fmt: skip
+    )
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")

@@ -124,17 +124,35 @@ def test_an_exchange_is_one_span_by_the_conventions_with_its_stages_below(
     assert isinstance(first_s, float)
     assert 0 < first_s < (whole.end_time_unix_nano - whole.start_time_unix_nano) / 1e9
     assert known == {
-        "gen_ai.operation.name": "chat", "gen_ai.provider.name": "vitrine", "gen_ai.request.model": "glm-4v",
-        "gen_ai.request.stream": True, "gen_ai.request.max_tokens": 50, "gen_ai.request.temperature": 0.5,
-        "gen_ai.response.finish_reasons": ["stop"], "gen_ai.usage.input_tokens": 7, "gen_ai.usage.output_tokens": 5,
-        "http.request.method": "POST", "http.route": "/v1/chat/completions", "http.response.status_code": 200,
-        "vitrine.audit.id": answer.headers["x-audit-id"], "vitrine.request.id": answer.headers["x-request-id"],
-        "vitrine.tenant": "default", "vitrine.engine": "engine-0", "vitrine.images": 1, "vitrine.outcome": "completed",
-    }  # fmt: skip
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "vitrine",
+        "gen_ai.request.model": "glm-4v",
+        "gen_ai.request.stream": True,
+        "gen_ai.request.max_tokens": 50,
+        "gen_ai.request.temperature": 0.5,
+        "gen_ai.response.finish_reasons": ["stop"],
+        "gen_ai.usage.input_tokens": 7,
+        "gen_ai.usage.output_tokens": 5,
+        "http.request.method": "POST",
+        "http.route": "/v1/chat/completions",
+        "http.response.status_code": 200,
+        "vitrine.audit.id": answer.headers["x-audit-id"],
+        "vitrine.request.id": answer.headers["x-request-id"],
+        "vitrine.tenant": "default",
+        "vitrine.engine": "engine-0",
+        "vitrine.images": 1,
+        "vitrine.outcome": "completed",
+    }
     names = [span.name for span in stages]
     assert [name for name in names if name not in ("admit", "answer")] == [
-        "auth", "read", "door", "queue", "engine", "complete", "send"
-    ]  # fmt: skip
+        "auth",
+        "read",
+        "door",
+        "queue",
+        "engine",
+        "complete",
+        "send",
+    ]
     assert {span.parent_span_id for span in stages} == {whole.span_id}
     assert {span.trace_id for span in stages} == {whole.trace_id}
     # Each begins where the one before ended, and together they are the whole.

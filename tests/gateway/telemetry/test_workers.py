@@ -37,13 +37,17 @@ def test_the_sums_of_all_workers_are_exact(gateway: Gateway, engine: FakeEngine,
     until(lambda: scrape(gateway.metrics_port)[SERVING] == 2, within_s=30)
     moved = ask(gateway, key, 60)
     for name in (
-        EXCHANGES, 'vitrine_exchange_seconds_count{model="glm-4v"}', 'vitrine_first_token_seconds_count{model="glm-4v"}',
-        'vitrine_stage_seconds_count{model="glm-4v",stage="engine"}', 'vitrine_images_total{model="glm-4v"}',
-        'vitrine_ledger_call_seconds_count{call="complete"}', 'vitrine_ledger_appended_total{kind="complete"}',
+        EXCHANGES,
+        'vitrine_exchange_seconds_count{model="glm-4v"}',
+        'vitrine_first_token_seconds_count{model="glm-4v"}',
+        'vitrine_stage_seconds_count{model="glm-4v",stage="engine"}',
+        'vitrine_images_total{model="glm-4v"}',
+        'vitrine_ledger_call_seconds_count{call="complete"}',
+        'vitrine_ledger_appended_total{kind="complete"}',
         'vitrine_engine_choices_total{engine="engine-0",why="only"}',
         'vitrine_tenant_exchanges_total{outcome="completed",tenant="default"}',
         'vitrine_requests_total{method="POST",route="/v1/chat/completions",status="200"}',
-    ):  # fmt: skip
+    ):
         assert moved[name] == 60, name
     assert moved['vitrine_tokens_total{direction="in",model="glm-4v"}'] == 7 * 60
     now = scrape(gateway.metrics_port)

@@ -73,6 +73,7 @@ def answers(published: Path, tmp_path: Path) -> Any:
 
 
 @pytest.mark.engine
+@pytest.mark.long("starts a second real engine")
 @pytest.mark.timeout(START_DEADLINE_S + 60)
 def test_the_prepared_model_answers_about_the_picture_that_it_was_shown(answers: Any, published: Path) -> None:
     config = json.loads((published / "config.json").read_text(encoding="utf-8"))

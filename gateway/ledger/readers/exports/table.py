@@ -7,11 +7,15 @@ import io
 from datetime import UTC, datetime
 from typing import Any
 
+from gateway.ledger.format.printable import printable
+
+# fmt: off
 COLUMNS = (
     "index", "time", "kind", "id", "key", "tenant", "ip", "route", "model", "outcome", "status", "reason", "images",
     "prompt_chars", "prompt_digest", "image_digests", "answer_chars", "answer_digest", "prompt_tokens", "answer_tokens",
     "finish", "engine", "ttft_ms", "total_ms",
-)  # fmt: skip
+)
+# fmt: on
 
 
 def header() -> str:
@@ -29,9 +33,11 @@ def to_row(index: int, record: dict[str, Any], origin: str, admit: dict[str, Any
         "time": datetime.fromtimestamp(record["time_ms"] / 1000, UTC).isoformat(timespec="milliseconds"),
         "images": len(images),
         "image_digests": " ".join(image["digest"] for image in images),
-        "prompt_chars": prompt.get("chars"), "prompt_digest": prompt.get("digest"),
-        "answer_chars": answer.get("chars"), "answer_digest": answer.get("digest"),
-    }  # fmt: skip
+        "prompt_chars": prompt.get("chars"),
+        "prompt_digest": prompt.get("digest"),
+        "answer_chars": answer.get("chars"),
+        "answer_digest": answer.get("digest"),
+    }
     return _line([_cell(cells[name]) for name in COLUMNS])
 
 
@@ -40,7 +46,8 @@ def _cell(value: Any) -> str:
         return ""
     text = str(value)
     # A spreadsheet runs what starts with these; a client chose some of these texts.
-    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) and not isinstance(value, int) else text
+    formula = text.startswith(("=", "+", "-", "@", "\t", "\r")) and not isinstance(value, int)
+    return printable("'" + text if formula else text)
 
 
 def _line(cells: list[str]) -> str:

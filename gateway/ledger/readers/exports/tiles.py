@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gateway.ledger.format.checkpoint import Head
+from gateway.ledger.format.checkpoint import TreeHead
 from gateway.ledger.format.merkle import NodeAt
-from gateway.ledger.readers.reader import Reader
+from gateway.ledger.readers.reader import LogReader
 
 WIDTH = 256
 LEVEL_STEP = 8
@@ -22,7 +22,7 @@ def tile_path(level: str, index: int, width: int = WIDTH) -> str:
     return f"tile/{level}/{'/'.join(parts)}{partial}"
 
 
-def write_tiles(reader: Reader, head: Head, checkpoint: str, to: Path) -> int:
+def write_tiles(reader: LogReader, head: TreeHead, checkpoint: str, to: Path) -> int:
     """Write the tree of `head` under a new folder; the number of files. Pruned entries are left out, tiles never."""
     files = 0
     level, nodes = 0, head.size
@@ -42,7 +42,7 @@ def _tile(node: NodeAt, level: int, index: int, width: int) -> bytes:
     return b"".join(node(level * LEVEL_STEP, index * WIDTH + at) for at in range(width))
 
 
-def _write_entries(reader: Reader, size: int, to: Path) -> int:
+def _write_entries(reader: LogReader, size: int, to: Path) -> int:
     files, bundle, start = 0, b"", 0
     expected = 0
     for index, line in reader.lines():

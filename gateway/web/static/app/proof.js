@@ -1,4 +1,4 @@
-// Checks a receipt in the browser, as gateway/ledger/verify_proof.py does it, step by step; shows nothing, asks nobody.
+// Checks a receipt in the browser, as gateway/ledger/readers/verify_proof.py does it, step by step; shows nothing, asks nobody.
 // Formats: C2SP tlog-proof v1, signed-note, tlog-checkpoint; tree: RFC 6962.
 
 /** The proof does not hold; `message` is the name of a text. */

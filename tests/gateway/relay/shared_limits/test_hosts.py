@@ -45,9 +45,10 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 def hosts(tmp_path: Path, redis: RedisServer, **settings: str) -> Iterator[list[Host]]:
     """Two hosts whose keys are of one tenant. A busy test machine must not make an outage: the deadline is long."""
     given = {
-        "VITRINE_SHARED_LIMITS_URL": redis.url, "VITRINE_SHARED_LIMITS_TIMEOUT_S": "5",
+        "VITRINE_SHARED_LIMITS_URL": redis.url,
+        "VITRINE_SHARED_LIMITS_TIMEOUT_S": "5",
         **{f"VITRINE_{name.upper()}": value for name, value in settings.items()},
-    }  # fmt: skip
+    }
     with ExitStack() as stack:
         found = []
         for name in ("a", "b"):
@@ -139,13 +140,16 @@ def test_an_answers_last_byte_waits_until_its_place_is_free(tmp_path: Path, redi
         assert other.gateway.chat(other.key).status == 200
 
 
+@pytest.mark.slow("waits until a lease ends: 30 s")
 @pytest.mark.timeout(180)
 def test_the_places_of_a_gateway_that_was_killed_become_free(tmp_path: Path, redis: RedisServer) -> None:
     with hosts(tmp_path, redis, tenant_concurrent="1") as (one, other):
         doomed = Gateway(
-            one.gateway.home, VITRINE_SHARED_LIMITS_URL=redis.url, VITRINE_SHARED_LIMITS_TIMEOUT_S="5",
+            one.gateway.home,
+            VITRINE_SHARED_LIMITS_URL=redis.url,
+            VITRINE_SHARED_LIMITS_TIMEOUT_S="5",
             VITRINE_TENANT_CONCURRENT="1",
-        )  # fmt: skip
+        )
         one.engine.behaviour = Behaviour.WAITS_FOR_LEAVE_AFTER_TWO_EVENTS
 
         def ask() -> None:
@@ -162,6 +166,7 @@ def test_the_places_of_a_gateway_that_was_killed_become_free(tmp_path: Path, red
         one.engine.go_on.set()
 
 
+@pytest.mark.slow("two hosts, and a Redis that goes and comes back")
 def test_without_the_server_each_host_holds_its_own_limits_until_it_is_back(tmp_path: Path, redis: RedisServer) -> None:
     with hosts(tmp_path, redis, tenant_requests_per_min="4", shared_limits_timeout_s="0.5") as (one, other):
         assert one.gateway.chat(one.key).status == 200

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from gateway.ledger.client.messages import Limit, Over
+from gateway.ledger.client.messages import Limit, LimitExceeded
 from gateway.ledger.service import rate_limits as ledger_limits
 from gateway.relay.shared_limits.address import RedisAddress
 from gateway.relay.shared_limits.client import _LIMITS, SharedLimits, SharedVerdict
@@ -68,11 +68,14 @@ async def test_it_decides_as_the_ledgers_limits_do(redis: RedisServer) -> None:
             bounds = source.choice([(KEY,), (KEY, TENANT), (TENANT,), (BUSY,)])
             held, left = theirs.admit(bounds, tokens, images, now_ms)
             verdict = await take(ours, name, *bounds, tokens=tokens, images=images)
-            if isinstance(held, Over):
+            if isinstance(held, LimitExceeded):
                 assert verdict.over is not None
                 assert (verdict.over.limit, verdict.over.scope, verdict.over.value, verdict.over.remaining) == (
-                    held.limit, held.scope, held.value, held.remaining,
-                )  # fmt: skip
+                    held.limit,
+                    held.scope,
+                    held.value,
+                    held.remaining,
+                )
                 assert abs(verdict.over.reset_ms - held.reset_ms) < 5000
                 refused.add(held.limit)
             else:
@@ -111,16 +114,24 @@ async def test_what_was_not_used_is_given_back_once(redis: RedisServer) -> None:
         left = await limits.settle("a", 100, refused=False)
         assert left is not None
         assert {one.limit: one.remaining for one in left} == {
-            "requests_per_min": 1, "tokens_per_min": 900, "tokens_per_day": 900, "images_per_min": 6, "concurrent": 1,
-        }  # fmt: skip
+            "requests_per_min": 1,
+            "tokens_per_min": 900,
+            "tokens_per_day": 900,
+            "images_per_min": 6,
+            "concurrent": 1,
+        }
         assert await limits.settle("a", 0, refused=False) is None
         assert redis.ask("KEYS", "*exchange*") == b"*0\r\n"  # no second settlement, whoever sends it
         await take(limits, "c", bound, tokens=10, images=1)
         left = await limits.settle("c", None, refused=True)
         assert left is not None
         assert {one.limit: one.remaining for one in left} == {
-            "requests_per_min": 1, "tokens_per_min": 900, "tokens_per_day": 900, "images_per_min": 6, "concurrent": 1,
-        }  # fmt: skip
+            "requests_per_min": 1,
+            "tokens_per_min": 900,
+            "tokens_per_day": 900,
+            "images_per_min": 6,
+            "concurrent": 1,
+        }
 
 
 async def test_a_window_is_any_minute_and_a_day_ends(redis: RedisServer) -> None:

@@ -52,13 +52,17 @@ def serving(tmp_path: Path, pair: Pair, clients: Path | None = None) -> RedisSer
     return RedisServer(folder, (pair.chain, pair.key), clients)
 
 
+@pytest.mark.slow("starts two gateways of two workers")
 def test_two_hosts_of_two_workers_let_exactly_as_much_pass_as_the_limits_say(
     tmp_path: Path, redis: RedisServer, pairs: dict[str, Pair]
 ) -> None:
     settings = {
-        "shared_limits_ca": str(pairs["theirs"].chain), "shared_limits_cert": str(pairs["ours"].chain),
-        "shared_limits_key": str(pairs["ours"].key), "workers": "2", "tenant_requests_per_min": "40",
-    }  # fmt: skip
+        "shared_limits_ca": str(pairs["theirs"].chain),
+        "shared_limits_cert": str(pairs["ours"].chain),
+        "shared_limits_key": str(pairs["ours"].key),
+        "workers": "2",
+        "tenant_requests_per_min": "40",
+    }
     with hosts(tmp_path, redis, **settings) as both, ThreadPoolExecutor(16) as many:
         answers = list(many.map(lambda n: both[n % 2].gateway.chat(both[n % 2].key, stream=n % 3 == 0), range(64)))
         assert Counter(answer.status for answer in answers) == {200: 40, 429: 24}
@@ -145,8 +149,11 @@ async def test_nobody_waits_for_a_handshake(redis: RedisServer, pairs: dict[str,
 def test_a_wrong_certificate_is_one_line_at_the_start_and_the_host_holds_its_own_limits(
     tmp_path: Path, redis: RedisServer, pairs: dict[str, Pair]
 ) -> None:
-    env = {"VITRINE_SHARED_LIMITS_URL": redis.url, "VITRINE_SHARED_LIMITS_CA": str(pairs["far"].chain),
-           "VITRINE_TENANT_REQUESTS_PER_MIN": "2"}  # fmt: skip
+    env = {
+        "VITRINE_SHARED_LIMITS_URL": redis.url,
+        "VITRINE_SHARED_LIMITS_CA": str(pairs["far"].chain),
+        "VITRINE_TENANT_REQUESTS_PER_MIN": "2",
+    }
     with FakeEngine(tmp_path / "run"), Ledger(tmp_path), Gateway(tmp_path, **env) as gateway:
         line = gateway.process.line_with("the shared limits do not answer")
         assert "its certificate was not accepted (self-signed certificate); check VITRINE_SHARED_LIMITS_CA" in line

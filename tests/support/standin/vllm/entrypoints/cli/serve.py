@@ -47,6 +47,8 @@ class Server:
         if behaviour.get("prints_bytes"):
             sys.stdout.write("x" * behaviour["prints_bytes"] + "\nstand-in | after the long line\n")
             sys.stdout.flush()
+        if behaviour.get("prints"):
+            print(behaviour["prints"], flush=True)
         if behaviour.get("dies_while_loading"):
             sys.exit("stand-in | the weights are of another model")
         loop = asyncio.get_running_loop()
