@@ -197,9 +197,9 @@ def _keys(stack: Stack) -> str:
 
 def test_a_prompt_that_is_too_long_is_said_so(stack: Stack) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
-        stack.openai.chat.completions.create(model="glm-4v", messages=ask(text="circle " * 5000), max_tokens=16)
+        stack.openai.chat.completions.create(model="glm-4v", messages=ask(text="circle " * 40_000), max_tokens=16)
     assert refused.value.code == "context_length_exceeded"
-    assert "This model's maximum context length is 4096 tokens. However, you requested " in str(refused.value)
+    assert "This model's maximum context length is 32768 tokens. However, you requested " in str(refused.value)
 
 
 @pytest.mark.parametrize("stream", [False, True])

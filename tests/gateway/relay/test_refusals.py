@@ -52,6 +52,7 @@ GRAMMAR = {
     "uniqueItems": refused('Grammar error: Unimplemented keys: ["uniqueItems"]'),
     "pattern": refused("Grammar error: regex parse error:\n    (\n    ^\nerror: unclosed group"),
     "tools": refused("Invalid grammar specification: 'triggers'"),
+    "tools, with one backend": refused("Invalid structural tag specification."),
     "xgrammar": refused(
         "Failed to transform json schema into a grammar: [00:00:00] /project/cpp/x.cc:1: items must be"
     ),
