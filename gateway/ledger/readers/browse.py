@@ -88,7 +88,7 @@ class _Browsing:
         for segment in reversed(self._reader.segments):
             if segment.first >= self._top or self._is_too_old(segment):
                 continue
-            data = read_lines(self._reader.layout, segment.number, segment.seal)
+            data = read_lines(self._reader.layout, segment.number, segment.seal, self._reader.verifier)
             if data is None:
                 self._page.pruned = True
                 continue

@@ -106,7 +106,7 @@ class LogReader:
 
     def text(self, segment: Segment) -> bytes:
         """All whole lines of a segment; Gap if it was pruned."""
-        data = read_lines(self.layout, segment.number, segment.seal)
+        data = read_lines(self.layout, segment.number, segment.seal, self.verifier)
         if data is None:
             raise Gap(f"the records of segment {segment.number} were pruned; their hashes are still here")
         return data
@@ -121,7 +121,7 @@ class LogReader:
         for segment in self.segments:
             if segment.end <= first:
                 continue
-            data = read_lines(self.layout, segment.number, segment.seal)
+            data = read_lines(self.layout, segment.number, segment.seal, self.verifier)
             if data is None:
                 continue
             found = data.split(b"\n")[: segment.records]
@@ -140,7 +140,7 @@ class LogReader:
 
     def find_within(self, segment: Segment, identity: str) -> list[tuple[int, bytes]]:
         """Records of one segment with this id. Works on the bytes: no line is taken apart that is not wanted."""
-        data = read_lines(self.layout, segment.number, segment.seal)
+        data = read_lines(self.layout, segment.number, segment.seal, self.verifier)
         needle = f'"id":"{identity}"'.encode()
         found, index, counted = [], segment.first, 0
         at = -1 if data is None else data.find(needle)
@@ -189,8 +189,9 @@ def _only_begun(layout: LogLayout, number: int) -> bool:
     return not any(sizes) and len(sizes) < 3
 
 
-def read_lines(layout: LogLayout, number: int, seal: Seal | None) -> bytes | None:
-    """The bytes of a segment's lines, plain or packed; None if pruned. A sealing that goes on meanwhile is no error."""
+def read_lines(layout: LogLayout, number: int, seal: Seal | None, verifier: Verifier | None = None) -> bytes | None:
+    """The bytes of a segment's lines, plain or packed; None if pruned. A sealing that goes on meanwhile is no error: with
+    ``verifier`` the seal is read anew where the segment was open when ``seal`` was looked for."""
     for _ in range(3):
         path = stored_file(layout, number)
         if path is None:
@@ -203,6 +204,8 @@ def read_lines(layout: LogLayout, number: int, seal: Seal | None) -> bytes | Non
             raise Unreadable(f"cannot read {path}: {error.strerror}") from error
         if path.suffix != ".zst":
             return data
+        if seal is None and verifier is not None:
+            seal = read_seal(layout, number, verifier)
         if seal is None:
             raise Tampered(f"{path} has no seal that says what is in it")
         return decompress(data, seal.bytes)

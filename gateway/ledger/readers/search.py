@@ -73,7 +73,7 @@ def _pieces(reader: LogReader, wanted: SearchTerms) -> Iterator[tuple[int, bytes
     for segment in reader.segments:
         if not _may_have(segment, wanted):
             continue
-        data = read_lines(reader.layout, segment.number, segment.seal)
+        data = read_lines(reader.layout, segment.number, segment.seal, reader.verifier)
         if data is None:
             continue
         index, start = segment.first, 0

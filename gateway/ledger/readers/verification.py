@@ -116,7 +116,7 @@ class _Verification:
         if not last and (not heads or heads[-1].size != segment.end):
             raise Tampered(f"segment {segment.number:08d} was not closed, but another follows it")
         self.report.torn_bytes += torn
-        data = read_lines(self.layout, segment.number, segment.seal)
+        data = read_lines(self.layout, segment.number, segment.seal, self.verifier)
         self._check_seal(segment, heads_data, hashes, data)
         if data is None:
             self._pruned_segment(segment, heads, hashes)

@@ -194,5 +194,5 @@ def test_a_turn_that_is_continued_is_the_end_of_the_prompt_and_open(
         continue_final_message=made["continue_final_message"],
         **made.get("chat_template_kwargs", {}),
     )
-    assert text.rstrip().endswith("</think>\nIt is")
+    assert text.rstrip().endswith("</think>It is")
     assert text.count("<|assistant|>") == 1
