@@ -18,7 +18,7 @@ _LENGTH = ("max_tokens", "max_completion_tokens", "input_tokens", "input_text")
 _CONTEXT = re.compile(r"(?:maximum context length is |max_model_len=)(\d{1,9})\b")
 _PROMPT = re.compile(r"your prompt contains (at least )?(\d{1,9}) input tokens")
 _GRAMMAR = re.compile(
-    r"Grammar error: |Invalid grammar specification|Invalid structural tag specification|Failed to (?:transform|convert) |Invalid JSON grammar|"
+    r"Grammar error: |Invalid (?:grammar|structural tag) specification|Failed to (?:transform|convert) |Invalid JSON grammar|"
     r"The provided JSON schema contains features not supported"
 )
 _TOKEN_IDS = re.compile(r"contain out-of-vocab token ids")
