@@ -45,7 +45,7 @@ def gateway(home: Path, slapd: Slapd) -> Iterator[Gateway]:
                 assert running.chat(key, messages=[{"role": "user", "content": "a word"}]).status == 200
             for _ in range(2):
                 assert running.chat(key).status == 200
-            assert running.chat(key, top_k=1).status == 400
+            assert running.chat(key, priority=1).status == 400
             yield running
 
 
