@@ -21,6 +21,7 @@ from tests.support.gateway import Gateway
 from tests.support.scrape import fetch, moves, scrape
 
 ENGINE = "/metrics/engines/engine-0"
+READY = 'vitrine_engine_ready{engine="engine-0"}'
 
 
 def refused(gateway: Gateway, path: str) -> tuple[int, str]:
@@ -99,7 +100,7 @@ def test_an_engine_that_is_down_has_no_metrics_and_the_gateway_keeps_its_own(tmp
     with Ledger(tmp_path), FakeEngine(tmp_path / "run") as engine, Gateway(tmp_path) as gateway:
         key = gateway.create_key()
         assert gateway.chat(key).status == 200
-        until(lambda: scrape(gateway.metrics_port)['vitrine_engine_ready{engine="engine-0"}'] == 1)
+        until(lambda: scrape(gateway.metrics_port).get(READY) == 1)
         before = scrape(gateway.metrics_port)
         (engine.folder / "engine.sock").unlink()
         status, said = refused(gateway, ENGINE)
@@ -107,7 +108,7 @@ def test_an_engine_that_is_down_has_no_metrics_and_the_gateway_keeps_its_own(tmp
         now = scrape(gateway.metrics_port)
         assert before.keys() - now.keys() == set()
         engine.say("restarting")
-        until(lambda: scrape(gateway.metrics_port)['vitrine_engine_ready{engine="engine-0"}'] == 0)
+        until(lambda: scrape(gateway.metrics_port).get(READY) == 0)
 
 
 def test_what_an_engines_supervisor_says_is_scraped(gateway: Gateway, engine: FakeEngine) -> None:
