@@ -2,8 +2,10 @@
 must not hide: skips, tests that take long without a reason, starts of processes where none are expected."""
 
 import os
+import re
 import timeit
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -81,6 +83,16 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if session.config.getoption("--no-skips") and reporter and reporter.stats.get("skipped") and exitstatus == 0:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A file whose tests all start processes is not imported where none of them is wanted: some of them import PyTorch."""
+    if collection_path.suffix != ".py" or "not process" not in config.option.markexpr:
+        return None
+    return bool(_ALL_START.search(collection_path.read_text())) or None
+
+
+_ALL_START = re.compile(r"^pytestmark = .*pytest\.mark\.(process|engine)\b", re.MULTILINE)
 
 
 # Before the selection by -m, which reads the marks; and xdist writes the groups into the tests' names in its own hook.

@@ -5,7 +5,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import numpy as np
 import pytest
 
@@ -43,7 +43,7 @@ def any_form(seed: int) -> tuple[forms.Seen, Any, Any, Any]:
 @pytest.mark.parametrize("seed", range(200))
 def test_a_filled_form_fits_its_schema_and_its_marks_lie_on_values(seed: int) -> None:
     seen, value, schema, random = any_form(seed)
-    jsonschema.validate(value, schema)
+    jsonschema_rs.validate(schema, value)
     text, marks = forms.written(value)
     assert json.loads(text) == value
     assert " " not in text.split('"')[0]
@@ -72,7 +72,7 @@ def test_what_a_picture_does_not_tell_is_empty_and_never_null_where_it_may_be_te
     for _ in range(300):
         blank = forms._absent(random, "title")
         kinds = json.dumps(blank.schema)
-        jsonschema.validate(blank.value, blank.schema)
+        jsonschema_rs.validate(blank.schema, blank.value)
         assert not blank.value
         if "string" in kinds and "array" not in kinds:
             assert blank.value == ""
@@ -99,7 +99,7 @@ def test_the_exams_twenty_schemas_differ_and_are_filled_by_what_fits() -> None:
     for number in range(60):
         random = Random(number)
         form = exam_forms.form(random, number, random_scene(random, *SIZE, judged=True), LANGUAGES[number % 2])
-        jsonschema.validate(json.loads(form.turn.answer), form.schema)
+        jsonschema_rs.validate(form.schema, json.loads(form.turn.answer))
 
 
 def test_an_answer_that_is_no_json_or_another_value_is_wrong() -> None:
@@ -114,7 +114,7 @@ def test_the_exams_tools_are_long_and_of_different_names(coder: Coder) -> None:
     assert len({tool["function"]["name"] for tool in tools}) == 30
     assert sum(len(coder(json.dumps(tool))) for tool in tools[:28]) > 5_000
     for tool in tools:
-        jsonschema.Draft202012Validator.check_schema(tool["function"]["parameters"])
+        jsonschema_rs.meta.validate(tool["function"]["parameters"])
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -17,8 +17,8 @@ from gateway.engines.connections import (
     EngineConnections,
 )
 from gateway.engines.endpoint import Endpoint
-from gateway.front.resolver import Resolver
 from tests.support.deadline import eventually
+from tests.support.engine_connections import engine_connections
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -54,9 +54,9 @@ class Peer:
 class Engine:
     """Says the same on every connection, in order; remembers them."""
 
-    def __init__(self, path: Path, says: Says) -> None:
+    def __init__(self, connections: EngineConnections, says: Says) -> None:
         self.peers: list[Peer] = []
-        self.connections = EngineConnections(Endpoint(path=path), None, Resolver())
+        self.connections = connections
         self._says = says
 
     async def met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -85,13 +85,13 @@ class Engine:
 
 @asynccontextmanager
 async def listening(folder: Path, says: Says) -> AsyncIterator[Engine]:
-    engine = Engine(folder / "engine", says)
-    server = await asyncio.start_unix_server(engine.met, folder / "engine")
-    try:
-        yield engine
-    finally:
-        engine.connections.close()
-        server.close()
+    async with engine_connections(Endpoint(path=folder / "engine")) as connections:
+        engine = Engine(connections, says)
+        server = await asyncio.start_unix_server(engine.met, folder / "engine")
+        try:
+            yield engine
+        finally:
+            server.close()
 
 
 def saying(*pieces: bytes, then_waits: bool = True) -> Says:
@@ -278,7 +278,6 @@ async def test_an_engine_is_held_back_while_nobody_reads(tmp_path: Path) -> None
 
 async def test_where_nobody_listens_is_told_at_once(tmp_path: Path) -> None:
     for endpoint in (Endpoint(path=tmp_path / "nobody"), Endpoint(origin="http://127.0.0.1:1")):
-        connections = EngineConnections(endpoint, None, Resolver())
-        with pytest.raises(ConnectFailed):
-            await connections.ask("GET", "/", silence_s=5, answer_s=5)
-        connections.close()
+        async with engine_connections(endpoint) as connections:
+            with pytest.raises(ConnectFailed):
+                await connections.ask("GET", "/", silence_s=5, answer_s=5)

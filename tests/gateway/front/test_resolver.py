@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.engines.connections import ConnectFailed, EngineConnections
+from gateway.engines.connections import ConnectFailed
 from gateway.engines.endpoint import Endpoint
 from gateway.front.resolver import LookupFailed, LookupTimeout, Resolver
 from tests.support.certificate import certificate
 from tests.support.deadline import eventually, until
+from tests.support.engine_connections import engine_connections
 from tests.support.process import TOP
 
 SOON_S = 0.3
@@ -181,12 +182,9 @@ async def listening(tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[in
 
 
 async def asked(origin: str, resolver: Resolver, tls: ssl.SSLContext | None = None) -> int:
-    connections = EngineConnections(Endpoint(origin=origin), tls, resolver)
-    try:
+    async with engine_connections(Endpoint(origin=origin), tls, resolver) as connections:
         hop = await connections.ask("GET", "/", silence_s=10, answer_s=10)
         return await hop.head()
-    finally:
-        connections.close()
 
 
 async def test_an_engine_is_reached_at_the_next_address_when_one_takes_no_connection() -> None:

@@ -104,7 +104,7 @@ CASES = [
 @cache
 def validator(class_name: str, profiles: tuple[str, ...]) -> Any:
     """A validator of one class of OCSF, as the package ocsf-json-schema makes it from the published schema."""
-    from jsonschema import Draft202012Validator  # two seconds, for the process that needs it alone
+    from jsonschema_rs import Draft202012Validator
     from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
     schema = OcsfJsonSchemaEmbedded(get_ocsf_schema(version=VERSION))

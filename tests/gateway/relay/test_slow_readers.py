@@ -5,18 +5,18 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
 
-from gateway.engines.connections import EngineConnections
+from gateway.engines.connections import EngineConnection
 from gateway.engines.endpoint import parse
-from gateway.front.resolver import Resolver
 from tests.gateway.relay.test_faults import LONG, WITH_LOGPROBS, answer_of, held_bytes
 from tests.support.audit import Ledger
 from tests.support.deadline import until
+from tests.support.engine_connections import engine_connections
 from tests.support.fake_engine import FakeEngine
 from tests.support.gateway import Gateway, question
 
@@ -85,13 +85,21 @@ def test_a_stream_that_is_read_slowly_ends_in_time(narrow: Gateway, engine: Fake
     assert [record["outcome"] for record in ledger.records(kind="complete")[-2:]] == ["client_left", "completed"]
 
 
-async def test_an_answer_that_is_always_there_and_taken_slowly_has_its_end_too(tmp_path: Path) -> None:
-    with FakeEngine(tmp_path, tcp=True) as engine:
+@asynccontextmanager
+async def asking(folder: Path, *, answer_s: float) -> AsyncIterator[EngineConnection]:
+    """The head of a long stream has been read; the answer has ``answer_s`` in all."""
+    with FakeEngine(folder, tcp=True) as engine:
         engine.script = [{"content": "a" * 2000}] * 8000
-        connections = EngineConnections(parse(engine.url), None, Resolver())
-        body = json.dumps(question(stream=True)).encode()
-        answer = await connections.ask("POST", "/v1/chat/completions", body, silence_s=10, answer_s=0.5)
-        assert await answer.head() == 200
+        async with engine_connections(parse(engine.url)) as connections:
+            body = json.dumps(question(stream=True)).encode()
+            answer = await connections.ask("POST", "/v1/chat/completions", body, silence_s=10, answer_s=answer_s)
+            assert await answer.head() == 200
+            yield answer
+            answer.release()
+
+
+async def test_an_answer_that_is_always_there_and_taken_slowly_has_its_end_too(tmp_path: Path) -> None:
+    async with asking(tmp_path, answer_s=0.5) as answer:
         started_s = time.monotonic()
 
         async def take_slowly() -> None:
@@ -101,24 +109,15 @@ async def test_an_answer_that_is_always_there_and_taken_slowly_has_its_end_too(t
         with pytest.raises(TimeoutError):
             await take_slowly()
         assert time.monotonic() - started_s < 5
-        answer.release()
-        connections.close()
 
 
 async def test_an_engine_is_not_late_because_its_client_is(tmp_path: Path) -> None:
     """The time in which nobody took what was there is not the engine's."""
-    with FakeEngine(tmp_path, tcp=True) as engine:
-        engine.script = [{"content": "a" * 2000}] * 8000
-        connections = EngineConnections(parse(engine.url), None, Resolver())
-        body = json.dumps(question(stream=True)).encode()
-        answer = await connections.ask("POST", "/v1/chat/completions", body, silence_s=10, answer_s=4)
-        assert await answer.head() == 200
+    async with asking(tmp_path, answer_s=2) as answer:
         said = b""
         for _ in range(5):
             said = await answer.chunk()
-            await asyncio.sleep(1)
+            await asyncio.sleep(0.5)
         while chunk := await answer.chunk():
             said = chunk
-        answer.release()
-        connections.close()
     assert said.endswith(b"data: [DONE]\n\n")

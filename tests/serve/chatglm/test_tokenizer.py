@@ -11,6 +11,8 @@ from serve.chatglm.tokenizer import write_tokenizer
 from serve.chatglm.vocabulary import SPECIAL_TOKENS, SPLIT_PATTERN, parse_ranks, special_ids
 from tests.serve.chatglm.published import CORPUS
 
+pytestmark = pytest.mark.process  # transformers asks programs of the system when it is imported
+
 ALPHABETS = [
     "".join(CORPUS),
     "的一是在不了有和人这中大为上个国我以要他，。！？：“”",
