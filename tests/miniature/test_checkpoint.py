@@ -9,22 +9,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from safetensors import safe_open
-from torch.nn.functional import linear
 
-from miniature import dialogue, examples, model_config, unclear
+from miniature import dialogue, examples, unclear
 from miniature.conversation import spans
 from miniature.data_loader import Coder, encode
-from miniature.muon import orthogonal
-from miniature.network import Network, patches
 from miniature.tokenizer import load
 from tests.support.process import TOP
 
 CHECKPOINT = TOP / "serve" / "checkpoint"
 PICTURES = TOP / "docs" / "examples" / "pictures"
 
+# Each test imports PyTorch and transformers itself: every worker collects this file, and few of them run it.
 pytestmark = pytest.mark.process  # transformers asks programs of the system when it is imported
 # transformers hands tensors to numpy in a way that numpy 2 deprecates.
 arrays = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -32,13 +29,14 @@ arrays = pytest.mark.filterwarnings("ignore:__array__ implementation:Deprecation
 
 @pytest.fixture(scope="module")
 def processor() -> Any:
-    from transformers import AutoProcessor  # seconds of import, which only these tests pay
+    from transformers import AutoProcessor
 
     return AutoProcessor.from_pretrained(CHECKPOINT)
 
 
 @pytest.fixture(scope="module")
 def model() -> Any:
+    import torch
     from transformers import Glm4vForConditionalGeneration
 
     return Glm4vForConditionalGeneration.from_pretrained(CHECKPOINT, dtype=torch.float32).eval()
@@ -60,6 +58,8 @@ def test_it_is_small() -> None:
 
 
 def test_the_folder_is_what_the_code_would_write(tmp_path: Path) -> None:
+    from miniature import model_config
+
     model_config.write_folder(tmp_path, load(CHECKPOINT))
     for file in tmp_path.iterdir():
         if file.suffix == ".json":
@@ -71,6 +71,10 @@ def test_the_folder_is_what_the_code_would_write(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [(336, 336), (392, 280), (448, 252)])
 def test_patches_are_the_processors_patches(processor: Any, size: tuple[int, int]) -> None:
+    import torch
+
+    from miniature.network import patches
+
     random = np.random.default_rng(0)
     picture = Image.fromarray(random.integers(0, 256, (size[1], size[0], 3), np.uint8))
     theirs = processor.image_processor(images=[picture], return_tensors="pt")["pixel_values"]
@@ -100,6 +104,10 @@ def test_every_picture_is_brought_to_about_144_cells(
 
 @arrays
 def test_training_computes_what_transformers_computes(processor: Any, model: Any) -> None:
+    import torch
+
+    from miniature.network import Network
+
     sample = dialogue.pair_sample(Random(4), (392, 280))
     text = "".join(piece.text for piece in spans(sample.conversation))
     inputs = processor(text=[text], images=sample.pictures, return_tensors="pt")
@@ -109,7 +117,7 @@ def test_training_computes_what_transformers_computes(processor: Any, model: Any
     with torch.no_grad():
         seen = network.see(torch.from_numpy(np.stack([np.asarray(one) for one in sample.pictures])))
         places = torch.from_numpy(row.places.astype(np.int64))[None]
-        ours = linear(network.hidden(torch.tensor([row.ids]), places, seen), model.lm_head.weight)
+        ours = torch.nn.functional.linear(network.hidden(torch.tensor([row.ids]), places, seen), model.lm_head.weight)
         theirs = model(**inputs).logits
     assert torch.allclose(ours, theirs, atol=1e-2, rtol=1e-3)
 
@@ -125,6 +133,8 @@ def test_the_examples_are_current_and_small() -> None:
 
 @arrays
 def test_the_model_sees_the_first_example(processor: Any, model: Any) -> None:
+    import torch
+
     asked = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Describe the picture."}]}]
     text = processor.tokenizer.apply_chat_template(
         asked, add_generation_prompt=True, tokenize=False, enable_thinking=False
@@ -138,6 +148,8 @@ def test_the_model_sees_the_first_example(processor: Any, model: Any) -> None:
 
 @arrays
 def test_a_thought_is_followed_by_the_answer_at_once_and_noise_is_not_guessed_at(processor: Any, model: Any) -> None:
+    import torch
+
     def said(picture: Image.Image, question: str, thinking: bool) -> str:
         asked = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}]
         text = processor.tokenizer.apply_chat_template(
@@ -158,6 +170,10 @@ def test_a_thought_is_followed_by_the_answer_at_once_and_noise_is_not_guessed_at
 
 
 def test_moves_are_nearly_orthogonal() -> None:
+    import torch
+
+    from miniature.muon import orthogonal
+
     torch.manual_seed(0)
     for size in ((3, 16, 32), (3, 32, 16)):
         values = torch.linalg.svdvals(orthogonal(torch.randn(size)).float())
