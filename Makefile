@@ -10,7 +10,7 @@ PROFILE ?= miniature
 INPUTS ?= 20000
 REQUESTS ?= 100000
 NOTEBOOK ?= 8888
-# Two workers; a short folder, since names of Unix sockets are bounded. What Python compiles is kept, or each start does it again.
+# Three workers on two cores, since many tests wait; a short folder, since names of Unix sockets are bounded. What Python compiles is kept, or each start does it again.
 pytest = env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder --basetemp=$$(mktemp -d)
 ENGINE ?= $(or $(shell sed -n 's/^device = "\(.*\)"/\1/p' serve/profiles/$(PROFILE).toml 2>/dev/null),gpu)
 
