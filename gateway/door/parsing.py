@@ -68,7 +68,7 @@ def _parse(body: bytes, limits: DoorLimits, unknown: UnknownFields) -> ChatReque
         raise BadSyntax("The body is not JSON in UTF-8.") from None
     _check_messages(chat, limits)
     check_choices(chat, limits)
-    images = tuple(Image(url.url, url.detail, path, limits.remote_images) for path, url in _image_urls(chat))
+    images = tuple(_image(index, number, url, limits) for index, number, url in _image_urls(chat))
     check_payloads(images, limits)
     _check_schemas(chat, limits)
     tools, tool_choice = effective_tools(chat)
@@ -90,7 +90,7 @@ def _decode(body: bytes, unknown: UnknownFields) -> ChatBody:
     skeleton, cuts = cut_base64(body, _STAND_IN)
     chat = _read(skeleton, unknown)
     taken: set[int] = set()
-    for _, image in _image_urls(chat):
+    for _, _, image in _image_urls(chat):
         head, mark, number = bytes(image.url)[:-1].rpartition(_STAND_IN)
         if mark:
             start, end = cuts[int(number)]
@@ -112,16 +112,21 @@ def _read(body: bytes, unknown: UnknownFields) -> ChatBody:
     return _decoder.decode(msgspec.json.encode(plain))
 
 
-def _image_urls(chat: ChatBody) -> Iterator[tuple[str, ImageURL]]:
-    """The URLs of the images in the order of the conversation, with their paths; as objects also where they are strings."""
+def _image_urls(chat: ChatBody) -> Iterator[tuple[int, int, ImageURL]]:
+    """The URLs of the images in the order of the conversation, with the numbers of message and part; as objects also where
+    they are strings."""
     for index, message in enumerate(chat.messages):
         if isinstance(message, UserMessage | ToolMessage) and not isinstance(message.content, str):
             for number, part in enumerate(message.content):
                 if isinstance(part, ImagePart):
                     if isinstance(part.image_url, str):
                         part.image_url = PlainURL(url=msgspec.Raw(msgspec.json.encode(part.image_url)))
-                    path = f"messages[{index}].content[{number}].image_url"
-                    yield path if isinstance(part.image_url, PlainURL) else f"{path}.url", part.image_url
+                    yield index, number, part.image_url
+
+
+def _image(index: int, number: int, url: ImageURL, limits: DoorLimits) -> Image:
+    place = "image_url" if isinstance(url, PlainURL) else "image_url.url"
+    return Image(url.url, url.detail, f"messages[{index}].content[{number}].{place}", limits.remote_images)
 
 
 def _check_messages(chat: ChatBody, limits: DoorLimits) -> None:

@@ -21,6 +21,7 @@ _URL, _URL_NAMES, _LONGEST_NAME = b'url"', (b'"url"', b'"image_url"'), len(b'"im
 _VALUE = re.compile(rb'[ \t\r\n]*:[ \t\r\n]*"')
 _BACKSLASH = ord("\\")
 _WORTH_CUTTING_BYTES = 1024
+_MUCH_BYTES = 256 * 1024  # less, as most text is, is read sooner than unusual base64 is looked for in it
 _MOST_MARKS = 4096  # no honest body has so many; what is left over counts as text
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 _INT_CHARS = 20
@@ -75,7 +76,8 @@ def without_base64(body: bytes) -> bytes:
 def cut_base64(body: bytes, mark: bytes = b"") -> tuple[bytes, list[tuple[int, int]]]:
     """As `without_base64`, and where in the body the payloads are: from, to. With `mark`, each leaves it and its number."""
     cuts = _marked(body)
-    cuts = sorted([*cuts, *_unmarked(body, cuts)])
+    if len(body) - sum(end - payload for payload, end in cuts) >= _MUCH_BYTES:
+        cuts = sorted([*cuts, *_unmarked(body, cuts)])
     if not cuts:
         return body, cuts
     kept: list[bytes] = []
@@ -112,7 +114,6 @@ def _unmarked(body: bytes, marked: list[tuple[int, int]]) -> list[tuple[int, int
     left = _MOST_MARKS
     at = 0
     for stop, next_at in [*marked, (len(body), len(body))]:
-        # Little text, as it stands beside most images, is not worth a look.
         while stop - at >= _WORTH_CUTTING_BYTES and left > 0 and (at := body.find(_URL, at, stop)) >= 0:
             left -= 1
             at += len(_URL)
