@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.door.bodies import body, picture, user
+from loadtest.phones import display_p3
+from tests.gateway.door.bodies import body, image_part, picture, user
 from tests.gateway.images.asking import ask, processes
-from tests.gateway.images.kinds import Kind, apart, display_p3, kinds, on_white
+from tests.gateway.images.kinds import Kind, apart, kinds, on_white
 from tests.gateway.images.test_sanitize import part_seen, seen
 from tests.support.audit import Ledger
 from tests.support.fake_engine import FakeEngine
@@ -79,8 +80,6 @@ def test_it_has_another_name_than_the_file_would_have_and_the_same_as_with_sanit
 def test_one_of_many_images_is_encoded_anew_and_the_others_are_not(
     gateway: Gateway, engine: FakeEngine, own_key: str
 ) -> None:
-    from tests.gateway.door.bodies import image_part
-
     parts = [image_part(picture()), image_part(ANEW[0].data, ANEW[0].type), image_part(picture("JPEG"), "image/jpeg")]
     answer = gateway.request("POST", "/v1/chat/completions", key=own_key, body=body(user("a", *parts)))
     assert answer.status == 200
