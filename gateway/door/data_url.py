@@ -69,7 +69,7 @@ def read_base64(payload: memoryview) -> tuple[bytes, memoryview]:
     except ValueError:
         pass
     try:
-        text = msgspec.json.decode(b'"%b"' % payload, type=str).encode("ascii")
+        text = msgspec.json.decode(b"".join((b'"', payload, b'"')), type=str).encode("ascii")
     except msgspec.DecodeError as error:
         raise ValueError("not what may stand in a JSON string") from error
     if b"%" in text:
@@ -103,7 +103,7 @@ def _split_unusual(view: memoryview, path: str) -> DataURL:
 
 def _unescaped(content: memoryview | bytes, path: str) -> str:
     try:
-        return msgspec.json.decode(b'"%b"' % content, type=str)
+        return msgspec.json.decode(b"".join((b'"', content, b'"')), type=str)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise BadImage(f"The url is not a string. {_WAY_OUT}", param=path) from None
 
@@ -111,7 +111,7 @@ def _unescaped(content: memoryview | bytes, path: str) -> str:
 def _why(url: str) -> str:
     scheme = _SCHEME.match(url)
     if scheme is None:
-        return f"The url is neither a data URL nor base64. {_WAY_OUT}"
+        return f"The url is not a data URL and not base64. {_WAY_OUT}"
     name = scheme[1].lower()
     if name in ("http", "https"):
         return f"Images are not fetched from the network. {_WAY_OUT}"
