@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from gateway.door import DoorError, DoorLimits
+from gateway.door import DoorError, DoorLimits, parse_chat
 from tests.gateway.door.bodies import LIMITS, body, data_url, image_part, parse, picture, refused, user, written
 from tests.gateway.images.files import noise
 
@@ -144,6 +144,20 @@ def test_spaces_that_were_plus_signs_are_not_guessed_at() -> None:
     spaced = text.replace("+", " ")
     error = refused(body(user({"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{spaced}"}})))
     assert "base64" in error.message
+
+
+def test_a_media_type_beside_the_url_is_ignored_as_the_declared_one_is() -> None:
+    part = {"type": "image_url", "image_url": {"url": TEXT["image/gif"], "format": "image/png"}, "format": "png"}
+    request = parse(body(user(part)))
+    assert (request.images[0].type, request.ignored) == ("image/gif", ("format",))
+
+
+def test_a_remote_url_may_be_a_string_too() -> None:
+    remote = replace(LIMITS, remote_images=True)
+    sent = body(user("a", {"type": "image_url", "image_url": "https://example.org/a.png"}))
+    (image,) = parse_chat(json.dumps(sent).encode(), remote).remote
+    assert (str(image.remote), image.path) == ("https://example.org/a.png", "messages[0].content[1].image_url")
+    assert "not fetched" in refused(sent).message
 
 
 @pytest.mark.parametrize("as_string", [False, True], ids=["object", "string"])
