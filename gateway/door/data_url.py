@@ -85,6 +85,16 @@ def read_base64(payload: memoryview) -> tuple[bytes, memoryview]:
     return pybase64.b64decode(text, validate=True), memoryview(text)
 
 
+def least_bytes(payload: memoryview) -> int:
+    """How long the decoded payload is at least, whatever JSON or a URL needed more characters for. Takes a copy."""
+    text = bytes(payload)
+    # JSON's `\n` is nothing, `\/` is one character and `\u002b` too; `%2B` is one and `%0A` nothing.
+    nothing = 2 * sum(map(text.count, (rb"\n", rb"\r", rb"\t"))) + sum(map(text.count, (b" ", b"\n", b"\r")))
+    more = text.count(rb"\/") + 5 * text.count(rb"\u") + 3 * text.count(b"%")
+    padding = 2
+    return max(0, (len(text) - nothing - more - padding) * 3 // 4)
+
+
 def _split_unusual(view: memoryview, path: str) -> DataURL:
     start = bytes(view[:_HEAD_BYTES])
     mark = _MARK.search(start)

@@ -180,6 +180,18 @@ def test_all_bounds_hold_for_every_form(form: str, limits: dict[str, Any]) -> No
     assert refused(sent, replace(LIMITS, **limits)).status in (400, 413)
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("escape", [("/", "\\/"), ("+", "\\u002b"), ("A", "\\u0041")])
+def test_the_bound_of_bytes_is_the_same_for_every_form(form: str, escape: tuple[str, str]) -> None:
+    sent = json.dumps(body(user({"type": "image_url", "image_url": {"url": "HERE"}})))
+    written_so = sent.replace('"HERE"', json.dumps(urls("image/png")[form]).replace(*escape)).encode()
+    size = len(FILES["image/png"])
+    for name in ("image_bytes", "images_bytes"):
+        parse(written_so, replace(LIMITS, **{name: size}))
+        error = refused(written_so, replace(LIMITS, **{name: size - 1}))
+        assert (error.status, str(size - 1) in error.message) == (413, True)
+
+
 @pytest.mark.parametrize("sign", ["%41", "%2B", "%%32B"])
 def test_percent_signs_without_end_are_refused(sign: str) -> None:
     url = "data:image/png;base64," + sign * (4 << 20)
