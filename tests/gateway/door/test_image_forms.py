@@ -186,9 +186,9 @@ def test_the_bound_of_bytes_is_the_same_for_every_form(form: str, escape: tuple[
     sent = json.dumps(body(user({"type": "image_url", "image_url": {"url": "HERE"}})))
     written_so = sent.replace('"HERE"', json.dumps(urls("image/png")[form]).replace(*escape)).encode()
     size = len(FILES["image/png"])
-    for name in ("image_bytes", "images_bytes"):
-        parse(written_so, replace(LIMITS, **{name: size}))
-        error = refused(written_so, replace(LIMITS, **{name: size - 1}))
+    parse(written_so, replace(LIMITS, image_bytes=size, images_bytes=size))
+    for limits in (replace(LIMITS, image_bytes=size - 1), replace(LIMITS, images_bytes=size - 1)):
+        error = refused(written_so, limits)
         assert (error.status, str(size - 1) in error.message) == (413, True)
 
 
