@@ -96,6 +96,7 @@ _IGNORED_SWITCHES = frozenset({"clear_thinking"})
 
 # In messages, tools and calls these are a client's own notes.
 _NOTES = frozenset({"uuid", "request_id", "priority", "input", "prompt", "system", "instructions", "format", "regex"})
+_IMAGE_NOTES = frozenset({("ImageURL", "format"), ("ImagePart", "format")})  # a media type: the bytes say it
 _WITH_NOTES = frozenset(
     {
         "SystemMessage",
@@ -218,7 +219,7 @@ _FIELDS: dict[str, str] = {
     "service_tier": "There is one tier; send auto or leave it out.",
     "verbosity": "Ask for a short or a long answer in the system message.",
     "include_obfuscation": "Streams are not padded here; send false or leave it out.",
-    "image_url": "It is an object: {url: data:image/jpeg;base64,...}.",
+    "image_url": "It is an object, {url: data:image/jpeg;base64,...}, or such a URL alone.",
 }
 
 # Values of `type` and `role`.
@@ -232,7 +233,7 @@ _TYPES: dict[str, str] = {
     "input_image": _INLINE,
     "input_text": "Use type text.",
     "output_text": "Use type text.",
-    "image_url": "Images stand in user messages only.",
+    "image_url": "Images stand in user and tool messages only.",
     "refusal": "Refusals stand in assistant messages only.",
     "custom": "Only tools of type function are served.",
     "structural_tag": "Use json_schema or json_object.",
@@ -245,7 +246,7 @@ def way_out(name: str, kind: str) -> str | None:
     """What to send instead of the unknown field in an object of this type of model.py; None where it may be ignored."""
     if kind == "TemplateSwitches":
         return None if name in _IGNORED_SWITCHES else _SWITCHES
-    if kind in _WITH_NOTES and name in _NOTES:
+    if (kind in _WITH_NOTES and name in _NOTES) or (kind, name) in _IMAGE_NOTES:
         return None
     say = _REFUSED_IN.get(kind, {}).get(name) or REFUSED.get(name)
     if say is not None:
