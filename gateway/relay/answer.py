@@ -102,18 +102,18 @@ class Progress(enum.Enum):
     BROKE = enum.auto()
 
 
-def read_events(block: bytes, answer: Answer, *, with_usage: bool) -> tuple[bytes, Progress]:
+def read_events(block: bytes, answer: Answer, *, with_usage: bool, counted: bool = False) -> tuple[bytes, Progress]:
     """Add a block of whole events to what is known of the answer; what of it the client may have, and whether it goes on.
 
     Only what was understood as a part of an answer is passed on. The closing ``[DONE]`` is held back: it may only follow the
     durable record. The usage event goes to a client that asked for it; usage in other events is of one choice and not
-    noted. Anything else, an engine's error event in whatever
-    spelling, is held back with all that follows it, since its text is the engine's own.
+    noted. With ``counted`` the gateway asked for that usage, not the client, and it is taken out. Anything else, an engine's
+    error event in whatever spelling, is held back with all that follows it, since its text is the engine's own.
     """
     events = block.split(_SEPARATOR)
     events.pop()  # what is behind the last separator: nothing
     kept: list[bytes] = []
-    progress = Progress.GOES_ON
+    progress, changed = Progress.GOES_ON, False
     for event in events:
         if b"\n" in event or b"\r" in event:
             # vLLM writes each event on one line. In JSON a line's end may be a blank, and a client would read something else.
@@ -132,9 +132,12 @@ def read_events(block: bytes, answer: Answer, *, with_usage: bool) -> tuple[byte
             progress = Progress.BROKE
             break
         _note(completion, answer)
+        if completion.choices and completion.usage is not None and counted:
+            event = b"data: " + _without_usage(data)
+            changed = True
         if completion.choices or with_usage:
             kept.append(event)
-    if len(kept) == len(events):
+    if len(kept) == len(events) and not changed:
         return block, progress
     return b"".join(event + _SEPARATOR for event in kept), progress
 
@@ -154,6 +157,12 @@ def _decoded(data: bytes) -> Completion | None:
         return None  # no JSON, not of this form, not UTF-8, a number that none can be, or nested too deep
 
 
+def _without_usage(data: bytes) -> bytes:
+    event = msgspec.json.decode(data)
+    del event["usage"]
+    return msgspec.json.encode(event)
+
+
 def _note(completion: Completion, answer: Answer) -> None:
     for choice in completion.choices:
         said = choice.delta or choice.message
@@ -161,6 +170,8 @@ def _note(completion: Completion, answer: Answer) -> None:
             _note_said(said, answer)
         if choice.finish_reason:
             answer.finish = choice.finish_reason
+    if answer.prompt_seen is None and completion.usage is not None:
+        answer.prompt_seen = completion.usage.prompt_tokens
     # Beside the choices of an event stands what one choice has used so far: less than the whole answer costs.
     if completion.usage is not None and not any(choice.delta for choice in completion.choices):
         answer.prompt_tokens = completion.usage.prompt_tokens

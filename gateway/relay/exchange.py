@@ -17,6 +17,7 @@ CLIENT_LEFT_STATUS = 499  # no client sees it; the number that proxies log for t
 class Answer:
     """What was answered, read after it was passed on: a digest and lengths, never the text.
 
+    ``prompt_seen`` is the prompt's length as the first event that has usage tells it, before the answer has ended.
     ``error`` is what the engine sent in place of an answer, as JSON; no client sees it.
     ``sha256`` covers the text of every choice and every tool call (name and arguments) in the order they came.
     """
@@ -27,6 +28,7 @@ class Answer:
     finish: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    prompt_seen: int | None = None
     error: bytes = b""
 
 

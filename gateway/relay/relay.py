@@ -37,7 +37,7 @@ from gateway.front.errors import (
 from gateway.front.request_state import ConnectionView
 from gateway.front.shutdown import Shutdown
 from gateway.ledger.client.async_client import LedgerClient
-from gateway.relay import refusals
+from gateway.relay import limit_policy, refusals
 from gateway.relay.answer import DONE, EventSplitter, Progress, read_events, read_whole
 from gateway.relay.exchange import CLIENT_LEFT_STATUS, Answer, Exchange
 from gateway.relay.exchange_record import ExchangeRecord, Header
@@ -186,6 +186,8 @@ class _Run:
             served_name=exchange.request.model,
             cache_salt=_cache_salt(secret),
             image_uuid=lambda digest: hmac.digest(secret, digest, "sha256").hex(),
+            context=self._engine.max_model_len,
+            count_prompt=self._counts_prompt(),
         )
         silence_s = relay.silence_timeout_s if exchange.request.stream else relay.answer_timeout_s
         async with self._engine.post(
@@ -215,7 +217,9 @@ class _Run:
             if not block:
                 continue
             # Understood before it is passed on: of an engine that talks nonsense the client sees nothing.
-            passed, progress = read_events(block, exchange.answer, with_usage=exchange.request.include_usage)
+            passed, progress = read_events(
+                block, exchange.answer, with_usage=exchange.request.include_usage, counted=self._counts_prompt()
+            )
             if not self._started:
                 # vLLM opens a stream before it looks at the whole request. Until the first token it can still be refused.
                 opening += passed
@@ -262,6 +266,12 @@ class _Run:
             await self._hand_on(body[at : at + PIECE_BYTES], more=True)
         await self._hand_on(body[(len(body) - 1) // PIECE_BYTES * PIECE_BYTES :])
 
+    def _counts_prompt(self) -> bool:
+        """Whether a stream's prompt is counted before its first token, to say how far the engine lowered `max_tokens`."""
+        request = self._exchange.request
+        wanted = request.stream and not request.continuous_usage
+        return wanted and limit_policy.may_fill(request, self._engine.max_model_len)
+
     def _told(self, judgement: refusals.Judgement) -> GatewayError:
         if judgement.unknown:
             structlog.get_logger().warning(
@@ -282,6 +292,10 @@ class _Run:
     async def _start(self, headers: list[Header]) -> None:
         """Send the head of the answer; not before the admit record is durable."""
         headers += await self._record.headers()
+        request, answer = self._exchange.request, self._exchange.answer
+        left = limit_policy.lowered(request, answer.prompt_seen, self._engine.max_model_len)
+        if left is not None:
+            headers.append((b"x-vitrine-max-tokens", str(left).encode()))
         self._started = True
         if self._exchange.first_byte_s is None:
             self._exchange.first_byte_s = time.monotonic()
