@@ -8,7 +8,7 @@ import pytest
 from gateway.relay import limit_policy
 from gateway.relay.answer import read_events
 from gateway.relay.exchange import Answer
-from tests.gateway.relay.test_refusals import CONTEXT, EXACT, asked, refused, told
+from tests.gateway.relay.test_refusals import CONTEXT, asked, refused, told
 from tests.support.fake_engine import FakeEngine
 from tests.support.gateway import Gateway
 
