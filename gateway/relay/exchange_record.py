@@ -219,17 +219,18 @@ def _admit(exchange: Exchange, bounds: tuple[Limit, ...]) -> Admit:
             for image in request.images
         ),
         fields={name: _text(value) for name, value in request.free_form.items()},
-        params=_params(request),
+        params=_params(request, caller),
         tokens=exchange.tokens,
         limits=bounds,
     )
 
 
-def _params(request: ChatRequest) -> dict[str, Fact]:
+def _params(request: ChatRequest, caller: Caller) -> dict[str, Fact]:
     """The parameters that matter, as integers and short words: the log has no floats."""
     body = request.body
     given: dict[str, Fact | None] = {
         "ignored": named(request.ignored) or None,
+        "limits_of": None if caller.counted_as == caller.key_id else caller.counted_as,
         "n": request.n,
         "max_tokens": request.max_tokens,
         "thinking": request.thinking,

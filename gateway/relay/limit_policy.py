@@ -42,7 +42,7 @@ class LimitPolicy:
         """What holds for this caller now: for its key, for its tenant; empty if nothing bounds it."""
         key = caller.key_allowance.over(self.key).bounds
         tenant = caller.tenant_allowance.over(self.tenant).bounds
-        own = [Limit("key", caller.key_id, **key)] if key else []
+        own = [Limit("key", caller.counted_as, **key)] if key else []
         shared = [Limit("tenant", caller.tenant, **tenant)] if tenant else []
         return (*own, *shared)
 

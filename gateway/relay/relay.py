@@ -173,7 +173,7 @@ class _Run:
     async def _take_turn(self, guard: DisconnectGuard, since_s: float) -> bytes | None:
         exchange = self._exchange
         exchange.stage_times.enter(Stage.QUEUE)
-        async with self._engine.queue.turn(exchange.caller.key_id, exchange.tokens, since_s) as exchange.waited_s:
+        async with self._engine.queue.turn(exchange.caller.counted_as, exchange.tokens, since_s) as exchange.waited_s:
             exchange.stage_times.enter(Stage.ENGINE)
             self._asked = True
             return await self._ask(guard)
