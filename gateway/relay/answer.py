@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.front.errors import EngineBroke
 from gateway.relay.exchange import Answer
+from gateway.relay.rewriting import Rewriting
 
 MAX_EVENT_BYTES = 1 << 20
 DONE = b"data: [DONE]\n\n"
@@ -102,13 +103,15 @@ class Progress(enum.Enum):
     BROKE = enum.auto()
 
 
-def read_events(block: bytes, answer: Answer, *, with_usage: bool, counted: bool = False) -> tuple[bytes, Progress]:
+def read_events(
+    block: bytes, answer: Answer, *, with_usage: bool, rewriting: Rewriting | None = None
+) -> tuple[bytes, Progress]:
     """Add a block of whole events to what is known of the answer; what of it the client may have, and whether it goes on.
 
     Only what was understood as a part of an answer is passed on. The closing ``[DONE]`` is held back: it may only follow the
     durable record. The usage event goes to a client that asked for it; usage in other events is of one choice and not
-    noted. With ``counted`` the gateway asked for that usage, not the client, and it is taken out. Anything else, an engine's
-    error event in whatever spelling, is held back with all that follows it, since its text is the engine's own.
+    noted. ``rewriting`` changes what the client gets, and the record's digest is of that. Anything else, an engine's error event
+    in whatever spelling, is held back with all that follows it, since its text is the engine's own.
     """
     events = block.split(_SEPARATOR)
     events.pop()  # what is behind the last separator: nothing
@@ -131,23 +134,31 @@ def read_events(block: bytes, answer: Answer, *, with_usage: bool, counted: bool
                 answer.error = bytes(completion.error)
             progress = Progress.BROKE
             break
-        _note(completion, answer)
-        if completion.choices and completion.usage is not None and counted:
-            event = b"data: " + _without_usage(data)
+        if rewriting is not None and completion.choices:
+            _note_prompt(completion, answer)
+            event, completion = _rewritten(data, rewriting)
             changed = True
+        _note(completion, answer)
         if completion.choices or with_usage:
             kept.append(event)
+    if progress is Progress.IS_DONE and rewriting is not None and (rest := rewriting.rest()):
+        _note(_decoder.decode(rest), answer)
+        kept.append(b"data: " + rest)
     if len(kept) == len(events) and not changed:
         return block, progress
     return b"".join(event + _SEPARATOR for event in kept), progress
 
 
-def read_whole(body: bytes, answer: Answer) -> None:
-    """Note what is known of a whole answer. Raises EngineBroke if it is none."""
+def read_whole(body: bytes, answer: Answer, rewriting: Rewriting | None = None) -> bytes:
+    """Note what is known of a whole answer; the client's form of it. Raises EngineBroke if it is none."""
     completion = _decoded(body)
     if completion is None or not completion.is_answer or not completion.choices or completion.usage is None:
         raise EngineBroke("the engine's answer was not understood; try again")
+    if rewriting is not None:
+        body = rewriting.whole(body)
+        completion = _decoder.decode(body)
     _note(completion, answer)
+    return body
 
 
 def _decoded(data: bytes) -> Completion | None:
@@ -157,10 +168,14 @@ def _decoded(data: bytes) -> Completion | None:
         return None  # no JSON, not of this form, not UTF-8, a number that none can be, or nested too deep
 
 
-def _without_usage(data: bytes) -> bytes:
-    event = msgspec.json.decode(data)
-    del event["usage"]
-    return msgspec.json.encode(event)
+def _rewritten(data: bytes, rewriting: Rewriting) -> tuple[bytes, Completion]:
+    made = rewriting.event(data)
+    return b"data: " + made, _decoder.decode(made)
+
+
+def _note_prompt(completion: Completion, answer: Answer) -> None:
+    if answer.prompt_seen is None and completion.usage is not None:
+        answer.prompt_seen = completion.usage.prompt_tokens
 
 
 def _note(completion: Completion, answer: Answer) -> None:
@@ -170,8 +185,7 @@ def _note(completion: Completion, answer: Answer) -> None:
             _note_said(said, answer)
         if choice.finish_reason:
             answer.finish = choice.finish_reason
-    if answer.prompt_seen is None and completion.usage is not None:
-        answer.prompt_seen = completion.usage.prompt_tokens
+    _note_prompt(completion, answer)
     # Beside the choices of an event stands what one choice has used so far: less than the whole answer costs.
     if completion.usage is not None and not any(choice.delta for choice in completion.choices):
         answer.prompt_tokens = completion.usage.prompt_tokens

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from gateway.door import ChatRequest
 from gateway.keys.caller import Caller
+from gateway.relay.boxes import Boxes
 from gateway.relay.stage_times import StageTimes
 from gateway.telemetry.catalogue import Outcome
 from gateway.telemetry.ended_exchange import EndedExchange
@@ -52,6 +53,7 @@ class Exchange:
     engine: str = ""
     id_in_log: str = ""
     traceparent: bytes = b""  # of who asks, where traces are made
+    boxes: Boxes | None = None  # how the client wants boxes; None for the model's own form
     status: int = CLIENT_LEFT_STATUS
     outcome: Outcome = Outcome.CLIENT_LEFT  # until the last byte proves otherwise
     answer: Answer = field(default_factory=Answer)

@@ -42,6 +42,7 @@ from gateway.relay.answer import DONE, EventSplitter, Progress, read_events, rea
 from gateway.relay.exchange import CLIENT_LEFT_STATUS, Answer, Exchange
 from gateway.relay.exchange_record import ExchangeRecord, Header
 from gateway.relay.limit_policy import LimitPolicy
+from gateway.relay.rewriting import Rewriting
 from gateway.telemetry.catalogue import Outcome, Stage
 from gateway.telemetry.counters import Metrics
 
@@ -204,6 +205,7 @@ class _Run:
 
     async def _stream(self, answer: EngineConnection, guard: DisconnectGuard) -> None:
         exchange, events, progress = self._exchange, EventSplitter(), Progress.GOES_ON
+        rewriting = self._rewriting()
         untold, opening = True, b""
         while chunk := await answer.chunk():
             now_s = time.monotonic()
@@ -218,7 +220,7 @@ class _Run:
                 continue
             # Understood before it is passed on: of an engine that talks nonsense the client sees nothing.
             passed, progress = read_events(
-                block, exchange.answer, with_usage=exchange.request.include_usage, counted=self._counts_prompt()
+                block, exchange.answer, with_usage=exchange.request.include_usage, rewriting=rewriting
             )
             if not self._started:
                 # vLLM opens a stream before it looks at the whole request. Until the first token it can still be refused.
@@ -250,8 +252,7 @@ class _Run:
         exchange.stage_times.enter(Stage.ANSWER)
         most_bytes = _most_answer_bytes(exchange.request, self._engine.max_model_len)
         body = await answer.read(most_bytes, self._share.take)
-        read_whole(body, exchange.answer)
-        return body
+        return read_whole(body, exchange.answer, self._rewriting())
 
     async def _hand_on_whole(self, body: bytes, guard: DisconnectGuard) -> None:
         exchange = self._exchange
@@ -271,6 +272,13 @@ class _Run:
         request = self._exchange.request
         wanted = request.stream and not request.continuous_usage
         return wanted and limit_policy.may_fill(request, self._engine.max_model_len)
+
+    def _rewriting(self) -> Rewriting | None:
+        boxes, counted = self._exchange.boxes, self._counts_prompt()
+        if boxes is None and not counted:
+            return None
+        sizes = [image.upright for image in self._exchange.request.images] if boxes else []
+        return Rewriting(boxes, sizes, counted=counted)
 
     def _told(self, judgement: refusals.Judgement) -> GatewayError:
         if judgement.unknown:
@@ -296,6 +304,8 @@ class _Run:
         left = limit_policy.lowered(request, answer.prompt_seen, self._engine.max_model_len)
         if left is not None:
             headers.append((b"x-vitrine-max-tokens", str(left).encode()))
+        if self._exchange.boxes is not None:
+            headers.append((b"x-vitrine-boxes", self._exchange.boxes.value.encode()))
         self._started = True
         if self._exchange.first_byte_s is None:
             self._exchange.first_byte_s = time.monotonic()

@@ -8,6 +8,7 @@ import pytest
 from gateway.relay import limit_policy
 from gateway.relay.answer import read_events
 from gateway.relay.exchange import Answer
+from gateway.relay.rewriting import Rewriting
 from tests.gateway.relay.test_refusals import CONTEXT, asked, refused, told
 from tests.support.fake_engine import FakeEngine
 from tests.support.gateway import Gateway
@@ -66,7 +67,7 @@ def test_the_reservation_is_what_the_context_can_hold() -> None:
 def test_usage_beside_choices_is_taken_out_where_only_the_gateway_asked_for_it() -> None:
     block = b'data: {"choices":[{"index":0,"delta":{"content":"a"}}],"usage":{"prompt_tokens":7}}\n\n'
     answer = Answer()
-    passed, _ = read_events(block, answer, with_usage=True, counted=True)
+    passed, _ = read_events(block, answer, with_usage=True, rewriting=Rewriting(None, counted=True))
     assert passed == b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
     assert (answer.prompt_seen, answer.prompt_tokens) == (7, None)
     assert read_events(block, Answer(), with_usage=True)[0] == block
