@@ -27,15 +27,15 @@ def explain(error: msgspec.ValidationError, tree: dict[str, Any]) -> DoorError:
     hint = hint_for_value(place, look_up(tree, place)) or hint_for_field(place)
     if hint:
         return Unsupported(f"`{param}` is not supported as sent. {hint}", param=param)
-    accepted = ", ".join(map(str, _accepted(place)))
+    accepted = ", ".join(_accepted(place))
     reason = _NOT_ONE_OF.sub(f"This value is not one of those accepted{': ' if accepted else ''}{accepted}", reason)
     return BadValue(f"`{param or 'body'}`: {reason}. /docs says what passes.", param=param or None)
 
 
-def _accepted(place: Place) -> tuple[str | int, ...]:
+def _accepted(place: Place) -> tuple[str, ...]:
     """The words that may stand at `place`; empty where there is no list of them."""
     kinds: list[inspect.Type] = [inspect.type_info(ChatBody)]
-    words: dict[str | int, None] = {}
+    words: dict[str, None] = {}
     for step in place:
         words = {}
         below: list[inspect.Type] = []
@@ -47,12 +47,12 @@ def _accepted(place: Place) -> tuple[str | int, ...]:
             elif isinstance(kind, inspect.StructType):
                 below += [field.type for field in kind.fields if field.encode_name == step]
                 if kind.tag_field == step and kind.tag is not None:
-                    words[kind.tag] = None
+                    words[str(kind.tag)] = None
         kinds = below
     for kind in _plain(kinds):
         if isinstance(kind, inspect.LiteralType):
-            words |= dict.fromkeys(kind.values)
-    return tuple("false" if word is False else word for word in words)
+            words |= dict.fromkeys("false" if word is False else str(word) for word in kind.values)
+    return tuple(words)
 
 
 def _plain(kinds: list[inspect.Type]) -> Iterator[inspect.Type]:

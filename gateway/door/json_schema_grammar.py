@@ -15,6 +15,7 @@ from gateway.door.json_schema_keywords import KeywordRules, bad
 from gateway.door.json_schema_merge import ANNOTATIONS, asserts, merged
 from gateway.door.json_schema_references import DEFINITIONS, References, circular
 from gateway.door.json_schema_types import (
+    TYPES,
     Unfit,
     settle_exclusive,
     settle_null,
@@ -22,7 +23,9 @@ from gateway.door.json_schema_types import (
     settle_types,
 )
 
-_MOST_NODES = 20_000
+# Schemas that are written and entries that are put together, each some 30 microseconds: a small schema must not grow much.
+_MOST_STEPS, _FEW_STEPS, _BYTES_PER_STEP = 5_000, 300, 8
+_SIMPLE = frozenset({"type", "description", "title", "default"})
 _DEEPEST = 64
 _CHOICES = ("anyOf", "oneOf")
 _SHAPES: dict[str, type] = {
@@ -69,7 +72,7 @@ _KEYWORDS = frozenset(_SHAPES) | {
     "$defs",
     "definitions",
 }
-_SHAPE_NAMES = {dict: "an object", list: "a list", str: "a text"}
+_SHAPE_NAMES: dict[type, str] = {dict: "an object", list: "a list", str: "a text"}
 
 
 class GrammarSchema:
@@ -80,7 +83,7 @@ class GrammarSchema:
         self._place, self._limits = place, limits
         self._rules = KeywordRules(strict=strict)
         self._references = References(schema)
-        self._left = _MOST_NODES
+        self._left = min(_MOST_STEPS, _FEW_STEPS + len(msgspec.json.encode(schema)) // _BYTES_PER_STEP)
         self._open: list[tuple[str, str]] = []  # definitions that are referred to and not yet written: reference, name
         self._written: dict[str, Any] = {}
         self.schema: dict[str, Any] = self._root(schema)
@@ -108,6 +111,8 @@ class GrammarSchema:
             return node
         if not isinstance(node, dict):
             raise bad(place, "A schema is an object, as in {type: string}.")
+        if node.keys() <= _SIMPLE and isinstance(kind := node.get("type", TYPES[0]), str) and kind in TYPES:
+            return node  # most are: nothing to be done, and nothing below
         return self._object(node, place, depth)
 
     def _object(self, node: dict[str, Any], place: Place, depth: int) -> dict[str, Any]:
@@ -164,7 +169,7 @@ class GrammarSchema:
         made = node
         for part in parts:
             plain = self._resolved(part, place, depth)
-            both = None if plain is None else merged(made, plain)
+            both = None if plain is None else self._merged(made, plain)
             if both is None:
                 if reference is None or len(parts) > 1:
                     raise self._rules.refused("allOf", place, "Write one schema instead.", way_out="")
@@ -193,7 +198,7 @@ class GrammarSchema:
             inner.insert(0, self._references.target(part.pop("$ref")))
         for below in inner:
             plain = {} if below is True else self._resolved(below, place, depth + 1)
-            both = None if plain is None else merged(part, plain)
+            both = None if plain is None else self._merged(part, plain)
             if both is None:
                 return None
             part = both
@@ -211,7 +216,7 @@ class GrammarSchema:
         found = []
         for choice in node[key]:
             plain = self._resolved(choice, place, depth + 1)
-            both = None if plain is None else merged(beside, plain)
+            both = None if plain is None else self._merged(beside, plain)
             if both is not None:
                 found.append(both)
         if len(found) == len(node[key]):
@@ -220,6 +225,14 @@ class GrammarSchema:
         for name in choices:
             node.pop(name)
         return node
+
+    def _merged(self, one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any] | None:
+        self._left -= sum(
+            len(value) for both in (one, other) for value in both.values() if isinstance(value, dict | list)
+        )
+        if self._left < 0:
+            raise self._too_large()
+        return merged(one, other)
 
     def _check_target(self, reference: str, place: Place) -> None:
         if self._references.target(reference) is None:

@@ -108,6 +108,8 @@ def _properties_agree(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 def _equal(one: Any, other: Any) -> bool:
     """As JSON: 1 is 1.0, but true is not 1."""
+    if one is other:
+        return True
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     return bool(one == other)

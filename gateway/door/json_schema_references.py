@@ -13,6 +13,11 @@ class References:
     def __init__(self, root: dict[str, Any]) -> None:
         self._root = root
         self._names: dict[str, str] = {}
+        self._anchors: dict[str, dict[str, Any]] | None = None
+        kept = [root.get(name) for name in DEFINITIONS]
+        self._free = {key for found in kept if isinstance(found, dict) for key in found}  # names that are still its own
+        self._used: set[str] = set()
+        self._made = 0
 
     def target(self, reference: str) -> Any:
         """The schema that `reference` means; None where there is none."""
@@ -22,7 +27,9 @@ class References:
         if not pointer:
             return self._root
         if not pointer.startswith("/"):
-            return next((node for node in _objects(self._root) if _is_anchor(node, pointer)), None)
+            if self._anchors is None:
+                self._anchors = {name: node for node in _objects(self._root) for name in _anchors_of(node)}
+            return self._anchors.get(pointer)
         node: Any = self._root
         for step in pointer[1:].split("/"):
             name = step.replace("~1", "/").replace("~0", "~")
@@ -38,11 +45,13 @@ class References:
         """The name of its target in the one `$defs` of the schema that is written; the same for the same target."""
         if reference not in self._names:
             kind, _, name = reference.removeprefix("#/").partition("/")
-            kept = (self._root.get(name) for name in DEFINITIONS)
-            taken = {*self._names.values(), *(key for found in kept if isinstance(found, dict) for key in found)}
-            plain = kind in DEFINITIONS and name and not any(sign in name for sign in "/~%")
-            if not plain or name in self._names.values():
-                name = next(made for made in (f"ref{n}" for n in range(len(taken) + 1)) if made not in taken)
+            if kind in DEFINITIONS and name in self._free and not any(sign in name for sign in "/~%"):
+                self._free.discard(name)
+                self._used.add(name)
+            else:
+                while (name := f"ref{self._made}") in self._used or name in self._free:
+                    self._made += 1
+                self._made += 1
             self._names[reference] = name
         return self._names[reference]
 
@@ -78,8 +87,11 @@ def _references_at_once(schema: Any) -> Iterator[str]:
                 stack += node.get(key, ())
 
 
-def _is_anchor(node: dict[str, Any], name: str) -> bool:
-    return name in (node.get("$anchor"), node.get("$dynamicAnchor")) or f"#{name}" in (node.get("$id"), node.get("id"))
+def _anchors_of(node: dict[str, Any]) -> Iterator[str]:
+    for key in ("$anchor", "$dynamicAnchor", "$id", "id"):
+        name = node.get(key)
+        if isinstance(name, str) and (key.endswith("nchor") or name.startswith("#")):
+            yield name.removeprefix("#")
 
 
 def _objects(root: Any) -> Iterator[dict[str, Any]]:

@@ -28,11 +28,17 @@ def compiler() -> Any:
     return xgrammar.GrammarCompiler(xgrammar.TokenizerInfo.from_huggingface(tokenizer), max_threads=1)
 
 
-def compiled(schema: dict[str, Any]) -> Any:
-    """The grammar as the engine makes it: after vLLM's check, which raises nothing of its own here."""
+def understood(schema: dict[str, Any]) -> None:
+    """As vLLM asks before it takes a request; the grammar is made of it later."""
+    import xgrammar
     from vllm.v1.structured_output.backend_xgrammar import has_xgrammar_unsupported_json_features
 
     assert not has_xgrammar_unsupported_json_features(schema), schema
+    xgrammar.Grammar.from_json_schema(json.dumps(schema))
+
+
+def compiled(schema: dict[str, Any]) -> Any:
+    understood(schema)
     return compiler().compile_json_schema(json.dumps(schema))
 
 
@@ -86,7 +92,7 @@ def test_a_strict_schema_is_refused_by_the_name_of_what_can_not_be_held(name: st
         assert (error.status, error.code) == (400, "unsupported_parameter")
         assert (error.param or "").startswith(place)
         assert (error.param or "").rpartition(".")[2] in known.left_out
-        assert error.param in error.message
+        assert (error.param or "") in error.message
 
 
 @pytest.mark.parametrize("strict", [None, True])
@@ -130,7 +136,7 @@ def _structural_tag(tools: list[dict[str, Any]], choice: Any) -> str:
     chosen = ChatCompletionNamedToolChoiceParam.model_validate(choice) if isinstance(choice, dict) else choice
     tag = get_model_structural_tag("glm_4_7", read, chosen, reasoning=True, strict_level=ToolStrictLevel.FUNCTION)
     assert tag is not None
-    return tag.model_dump_json()
+    return str(tag.model_dump_json())
 
 
 def test_properties_of_a_tool_that_are_no_schemas_do_no_harm() -> None:
@@ -230,16 +236,16 @@ def test_any_schema_compiles_or_is_refused_by_its_place(schema: dict[str, Any], 
     except DoorError as error:
         refusal = error
     if refusal is None:
-        compiled(made)
+        understood(made)
     else:
         assert (refusal.status, (refusal.param or "")[: len(AT)]) == (400, AT)
 
 
 @settings(deadline=None, max_examples=100)
 @given(SCHEMAS)
-def test_what_was_written_once_is_written_the_same_again(schema: dict[str, Any]) -> None:
+def test_what_was_written_once_passes_strictly(schema: dict[str, Any]) -> None:
     try:
         made = held(schema)
     except DoorError:
         return
-    assert held(made, strict=True) == made
+    assert parse(as_format(made, strict=True)).ignored == ()
