@@ -22,7 +22,7 @@ class DoorLimits:
 
     # The answer
     n: int = 8
-    max_tokens: int | None = 32_768
+    max_tokens: int | None = None  # the engine lowers what is beyond its context
     over_max_tokens: Literal["refuse", "cap"] = "refuse"
     default_max_tokens: int | None = None  # when the client names none
     top_logprobs: int = 20

@@ -32,11 +32,20 @@ PASSED = (
 )
 
 
-def engine_body(request: ChatRequest, served_name: str, cache_salt: str, image_uuid: Callable[[bytes], str]) -> bytes:
+def engine_body(
+    request: ChatRequest,
+    served_name: str,
+    cache_salt: str,
+    image_uuid: Callable[[bytes], str],
+    context: int | None = None,
+    *,
+    count_prompt: bool = False,
+) -> bytes:
     """The body for vLLM's `/v1/chat/completions`, JSON in UTF-8. After `digest_images`.
 
     `cache_salt` separates tenants in the KV cache, `image_uuid` (of an image's `identity`) in the processor and encoder
-    caches: vLLM uses both verbatim. Usage is always asked for, since vLLM sends none in streams otherwise.
+    caches: vLLM uses both verbatim. Usage is always asked for, since vLLM sends none in streams otherwise; with `count_prompt` in
+    every event. The engine refuses a `max_tokens` over its `context`, and lowers one that its prompt leaves no room for.
     """
 
     def show(image: Image) -> dict[str, Any]:
@@ -53,10 +62,10 @@ def engine_body(request: ChatRequest, served_name: str, cache_salt: str, image_u
     }
     if request.stream:
         written["stream_options"] = {"include_usage": True}
-        if request.continuous_usage:
+        if request.continuous_usage or count_prompt:
             written["stream_options"]["continuous_usage_stats"] = True
     if request.max_tokens is not None:
-        written["max_completion_tokens"] = request.max_tokens
+        written["max_completion_tokens"] = min(request.max_tokens, context or request.max_tokens)
     if request.thinking is not None:
         written["chat_template_kwargs"] = {"enable_thinking": request.thinking}
     if body.continue_final_message:
@@ -69,8 +78,13 @@ def engine_body(request: ChatRequest, served_name: str, cache_salt: str, image_u
             written[name] = value
     if body.response_format is not None:
         written["response_format"] = _without_none(msgspec.to_builtins(body.response_format))
+        if request.format_schema is not None:
+            written["response_format"]["json_schema"]["schema"] = request.format_schema
     if request.tools:
         written["tools"] = [_without_none(msgspec.to_builtins(tool)) for tool in request.tools]
+        for tool in written["tools"]:
+            if tool["function"]["name"] in request.tool_schemas:
+                tool["function"]["parameters"] = request.tool_schemas[tool["function"]["name"]]
         if request.tool_choice is not None:
             written["tool_choice"] = request.tool_choice
     return msgspec.json.encode(written)

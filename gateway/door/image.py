@@ -17,6 +17,7 @@ from gateway.door.body_limits import DoorLimits
 from gateway.door.data_url import least_bytes, read_base64, split_data_url
 from gateway.door.errors import BadImage, OverBound, OverBytes
 from gateway.door.image_headers import Header, ImageFault, Steps, TooManySteps, read_header
+from gateway.door.image_headers.orientation import lies_on_its_side
 from gateway.door.remote_url import RemoteURL, remote_url
 
 _MADE = frozenset({"image/jpeg", "image/png"})
@@ -126,6 +127,16 @@ class Image:
         self.shown = (header.width, header.height)
         # Other pixels under the same name would meet in the engine's caches.
         self.identity = b"%b%d\0%b" % (_ANEW, budget, self.sha256)
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """(width, height) of the client's picture, turned as its EXIF data says. After `digest`."""
+        size, (wide, high) = (self.width, self.height), self.shown
+        if self.data:
+            turned = lies_on_its_side(self.data)
+        else:  # encoded anew, and upright since
+            turned = (self.width > self.height) != (wide > high) and self.width != self.height and wide != high
+        return size[::-1] if turned else size
 
     def json_url(self) -> msgspec.Raw:
         """The usual data URL as a JSON string, for the engine: the client's own bytes, unless `show` gave others."""

@@ -8,6 +8,7 @@ from gateway.door.chat_body import AllowedToolChoice, AssistantMessage, ChatBody
 from gateway.door.errors import BadValue, OverBound
 
 ToolChoiceValue = str | dict[str, object]
+_MOST_TOKENS = 10**9  # no context is so long
 
 
 def check_choices(chat: ChatBody, limits: DoorLimits) -> None:
@@ -50,7 +51,10 @@ def effective_max_tokens(chat: ChatBody, limits: DoorLimits) -> int | None:
         raise BadValue("`max_tokens` and `max_completion_tokens` differ. Send one of them.", param="max_tokens")
     if asked is None:
         asked = limits.default_max_tokens
-    if asked is None or limits.max_tokens is None or asked <= limits.max_tokens:
+    if asked is None:
+        return None
+    asked = min(asked, _MOST_TOKENS)
+    if limits.max_tokens is None or asked <= limits.max_tokens:
         return asked
     if limits.over_max_tokens == "cap":
         return limits.max_tokens

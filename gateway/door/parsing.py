@@ -21,6 +21,7 @@ from gateway.door.chat_body import (
 )
 from gateway.door.control_tokens import Piece, check_pieces
 from gateway.door.engine_messages import message_texts
+from gateway.door.engine_schemas import EngineSchemas
 from gateway.door.errors import BadSyntax, BadValue, DoorError, OverBound, OverBytes
 from gateway.door.explanations import explain
 from gateway.door.image import Image, check_payloads
@@ -70,9 +71,10 @@ def _parse(body: bytes, limits: DoorLimits, unknown: UnknownFields) -> ChatReque
     check_choices(chat, limits)
     images = tuple(_image(index, number, url, limits) for index, number, url in _image_urls(chat))
     check_payloads(images, limits)
-    _check_schemas(chat, limits)
     tools, tool_choice = effective_tools(chat)
+    _check_schemas(chat, limits)
     check_pieces(_rendered(chat))
+    schemas = EngineSchemas(chat, tools, limits)
     return ChatRequest(
         body=chat,
         limits=limits,
@@ -81,7 +83,9 @@ def _parse(body: bytes, limits: DoorLimits, unknown: UnknownFields) -> ChatReque
         thinking=effective_thinking(chat),
         tools=tools,
         tool_choice=tool_choice,
-        ignored=unknown.names,
+        ignored=(*unknown.names, *(name for name in schemas.left_out if name not in unknown.names)),
+        format_schema=schemas.format,
+        tool_schemas=schemas.tools,
     )
 
 

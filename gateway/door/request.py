@@ -1,7 +1,7 @@
 """A chat request that passed the door, as the rest of the gateway sees it; it holds no field that was not checked."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ class ChatRequest:
     """`images` in the order of the conversation; `max_tokens` and `thinking` as in effect (None: the default).
 
     `ignored`: names of the client's fields that were left out, in their order, as the client wrote them.
+    `format_schema`, and in `tool_schemas` by the tool's name: JSON Schemas as the engine's grammar can hold them.
     """
 
     body: ChatBody
@@ -30,6 +31,8 @@ class ChatRequest:
     tools: tuple[FunctionTool, ...]
     tool_choice: ToolChoiceValue | None
     ignored: tuple[str, ...] = ()
+    format_schema: dict[str, Any] | None = None
+    tool_schemas: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def model(self) -> str:

@@ -18,7 +18,8 @@ class Scope(enum.StrEnum):
 class Caller:
     """The owner of a key that was presented and is good. ``tenant_secret`` (32 bytes) separates tenants in the engine.
 
-    The allowances are what was set for this key and this tenant; the defaults are not in them.
+    The allowances are what was set for this key and this tenant; the defaults are not in them. ``limits_of`` is the key under
+    which its use is counted: its own, or the first of those that replaced each other; empty for its own.
     """
 
     key_id: str
@@ -28,6 +29,11 @@ class Caller:
     tenant_secret: bytes
     key_allowance: Allowance = NOTHING_SAID
     tenant_allowance: Allowance = NOTHING_SAID
+    limits_of: str = ""
+
+    @property
+    def counted_as(self) -> str:
+        return self.limits_of or self.key_id
 
 
 @dataclass(frozen=True)

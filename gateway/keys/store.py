@@ -19,7 +19,7 @@ from gateway.keys import token
 from gateway.keys.allowance import BOUNDS, NOTHING_SAID, Allowance
 from gateway.keys.caller import Caller, Key, Scope
 
-SCHEMA = 2
+SCHEMA = 3
 _BUSY_TIMEOUT_S = 5.0
 Subject = Literal["key", "tenant"]
 _TABLES = """
@@ -38,9 +38,12 @@ CREATE TABLE limits (
   PRIMARY KEY (scope, subject)
 ) STRICT, WITHOUT ROWID;
 """
+# Schema 3: the key under which a key's use is counted; NULL for itself. Keys that replace each other are counted as one.
+_LIMITS_OF = "ALTER TABLE keys ADD COLUMN limits_of TEXT"
 _OF_KEY, _OF_TENANT = (", ".join(f"{table}.{bound}" for bound in BOUNDS) for table in ("k", "t"))
 _LOOK_UP = f"""
-SELECT digest, revoked_at_s, expires_at_s, key_id, keys.name, keys.tenant, scopes, secret, {_OF_KEY}, {_OF_TENANT}
+SELECT digest, revoked_at_s, expires_at_s, key_id, keys.name, keys.tenant, scopes, secret, coalesce(limits_of, key_id),
+  {_OF_KEY}, {_OF_TENANT}
 FROM keys JOIN tenants ON tenants.name = keys.tenant
 LEFT JOIN limits AS k ON k.scope = 'key' AND k.subject = key_id
 LEFT JOIN limits AS t ON t.scope = 'tenant' AND t.subject = keys.tenant
@@ -68,8 +71,8 @@ class KeyStore:
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
                 self._create(path)
-            elif version == 1:
-                self._migrate_from_1()
+            elif 1 <= version < SCHEMA:
+                self._migrate()
             elif version != SCHEMA:
                 raise StoreError(f"{path} has schema {version}, this Vitrine knows {SCHEMA}; run the newer Vitrine")
             self._db.execute("PRAGMA foreign_keys = ON")
@@ -82,14 +85,18 @@ class KeyStore:
         if self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             raise StoreError(f"{path} is another program's database; move it away")
         self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.executescript(f"BEGIN IMMEDIATE; {_TABLES} {_LIMITS} PRAGMA user_version = {SCHEMA}; COMMIT;")
+        self._db.executescript(
+            f"BEGIN IMMEDIATE; {_TABLES} {_LIMITS} {_LIMITS_OF}; PRAGMA user_version = {SCHEMA}; COMMIT;"
+        )
 
-    def _migrate_from_1(self) -> None:
+    def _migrate(self) -> None:
         with self.transaction():
             # Read again under the lock: another process may have been first.
-            if self._db.execute("PRAGMA user_version").fetchone()[0] == 1:
-                self._db.execute(_LIMITS)
-                self._db.execute(f"PRAGMA user_version = {SCHEMA}")
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            for older, step in ((1, _LIMITS), (2, _LIMITS_OF)):
+                if version <= older:
+                    self._db.execute(step)
+            self._db.execute(f"PRAGMA user_version = {SCHEMA}")
 
     def close(self) -> None:
         self._db.close()
@@ -119,13 +126,16 @@ class KeyStore:
         return text, key
 
     def rotate(self, key_id: str, *, grace_s: float) -> tuple[str, Key]:
-        """Make a key like ``key_id`` and let the old one die after ``grace_s``. Raises StoreError if it is not active."""
+        """Make a key like ``key_id`` and let the old one die after ``grace_s``; both are counted as one. Raises StoreError if it
+        is not active."""
         old, now_s = self.get(key_id), time.time()
         if old.state(now_s) != "active":
             raise StoreError(f"key {key_id} is {old.state(now_s)}; create a new one instead")
         text = token.make()
         new = Key("key_" + secrets.token_hex(8), old.name, old.tenant, old.scopes, now_s, old.expires_at_s, None)
         self._insert(text, new)
+        counted = "SELECT coalesce(limits_of, key_id) FROM keys WHERE key_id = ?"
+        self._db.execute(f"UPDATE keys SET limits_of = ({counted}) WHERE key_id = ?", (key_id, new.key_id))  # noqa: S608  our own
         self.allow("key", new.key_id, self.allowance("key", key_id))
         self._db.execute("UPDATE keys SET revoked_at_s = ? WHERE key_id = ?", (now_s + grace_s, key_id))
         return text, new
@@ -169,8 +179,10 @@ class KeyStore:
         if row is None or not hmac.compare_digest(row[0], digest):
             return None
         ends_s = min(math.inf if time_s is None else time_s for time_s in row[1:3])
-        of_key, of_tenant = row[8 : 8 + len(BOUNDS)], row[8 + len(BOUNDS) :]
-        caller = Caller(row[3], row[4], row[5], _scopes(row[6]), row[7], _allowance(of_key), _allowance(of_tenant))
+        of_key, of_tenant = row[9 : 9 + len(BOUNDS)], row[9 + len(BOUNDS) :]
+        caller = Caller(
+            row[3], row[4], row[5], _scopes(row[6]), row[7], _allowance(of_key), _allowance(of_tenant), row[8]
+        )
         self._remembered[digest] = ends_s, caller
         return ends_s, caller
 
@@ -202,7 +214,7 @@ class KeyStore:
     def _insert(self, text: str, key: Key) -> None:
         self._db.execute("INSERT OR IGNORE INTO tenants VALUES (?, ?)", (key.tenant, secrets.token_bytes(32)))
         self._db.execute(
-            "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)",
             (
                 key.key_id,
                 token.digest(text),

@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.front.errors import EngineBroke
 from gateway.relay.exchange import Answer
+from gateway.relay.rewriting import Rewriting
 
 MAX_EVENT_BYTES = 1 << 20
 DONE = b"data: [DONE]\n\n"
@@ -102,18 +103,20 @@ class Progress(enum.Enum):
     BROKE = enum.auto()
 
 
-def read_events(block: bytes, answer: Answer, *, with_usage: bool) -> tuple[bytes, Progress]:
+def read_events(
+    block: bytes, answer: Answer, *, with_usage: bool, rewriting: Rewriting | None = None
+) -> tuple[bytes, Progress]:
     """Add a block of whole events to what is known of the answer; what of it the client may have, and whether it goes on.
 
     Only what was understood as a part of an answer is passed on. The closing ``[DONE]`` is held back: it may only follow the
     durable record. The usage event goes to a client that asked for it; usage in other events is of one choice and not
-    noted. Anything else, an engine's error event in whatever
-    spelling, is held back with all that follows it, since its text is the engine's own.
+    noted. ``rewriting`` changes what the client gets, and the record's digest is of that. Anything else, an engine's error event
+    in whatever spelling, is held back with all that follows it, since its text is the engine's own.
     """
     events = block.split(_SEPARATOR)
     events.pop()  # what is behind the last separator: nothing
     kept: list[bytes] = []
-    progress = Progress.GOES_ON
+    progress, changed = Progress.GOES_ON, False
     for event in events:
         if b"\n" in event or b"\r" in event:
             # vLLM writes each event on one line. In JSON a line's end may be a blank, and a client would read something else.
@@ -131,20 +134,31 @@ def read_events(block: bytes, answer: Answer, *, with_usage: bool) -> tuple[byte
                 answer.error = bytes(completion.error)
             progress = Progress.BROKE
             break
+        if rewriting is not None and completion.choices:
+            _note_prompt(completion, answer)
+            event, completion = _rewritten(data, rewriting)
+            changed = True
         _note(completion, answer)
         if completion.choices or with_usage:
             kept.append(event)
-    if len(kept) == len(events):
+    if progress is Progress.IS_DONE and rewriting is not None and (rest := rewriting.rest()):
+        _note(_decoder.decode(rest), answer)
+        kept.append(b"data: " + rest)
+    if len(kept) == len(events) and not changed:
         return block, progress
     return b"".join(event + _SEPARATOR for event in kept), progress
 
 
-def read_whole(body: bytes, answer: Answer) -> None:
-    """Note what is known of a whole answer. Raises EngineBroke if it is none."""
+def read_whole(body: bytes, answer: Answer, rewriting: Rewriting | None = None) -> bytes:
+    """Note what is known of a whole answer; the client's form of it. Raises EngineBroke if it is none."""
     completion = _decoded(body)
     if completion is None or not completion.is_answer or not completion.choices or completion.usage is None:
         raise EngineBroke("the engine's answer was not understood; try again")
+    if rewriting is not None:
+        body = rewriting.whole(body)
+        completion = _decoder.decode(body)
     _note(completion, answer)
+    return body
 
 
 def _decoded(data: bytes) -> Completion | None:
@@ -154,6 +168,16 @@ def _decoded(data: bytes) -> Completion | None:
         return None  # no JSON, not of this form, not UTF-8, a number that none can be, or nested too deep
 
 
+def _rewritten(data: bytes, rewriting: Rewriting) -> tuple[bytes, Completion]:
+    made = rewriting.event(data)
+    return b"data: " + made, _decoder.decode(made)
+
+
+def _note_prompt(completion: Completion, answer: Answer) -> None:
+    if answer.prompt_seen is None and completion.usage is not None:
+        answer.prompt_seen = completion.usage.prompt_tokens
+
+
 def _note(completion: Completion, answer: Answer) -> None:
     for choice in completion.choices:
         said = choice.delta or choice.message
@@ -161,6 +185,7 @@ def _note(completion: Completion, answer: Answer) -> None:
             _note_said(said, answer)
         if choice.finish_reason:
             answer.finish = choice.finish_reason
+    _note_prompt(completion, answer)
     # Beside the choices of an event stands what one choice has used so far: less than the whole answer costs.
     if completion.usage is not None and not any(choice.delta for choice in completion.choices):
         answer.prompt_tokens = completion.usage.prompt_tokens

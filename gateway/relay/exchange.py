@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from gateway.door import ChatRequest
 from gateway.keys.caller import Caller
+from gateway.relay.boxes import Boxes
 from gateway.relay.stage_times import StageTimes
 from gateway.telemetry.catalogue import Outcome
 from gateway.telemetry.ended_exchange import EndedExchange
@@ -17,6 +18,7 @@ CLIENT_LEFT_STATUS = 499  # no client sees it; the number that proxies log for t
 class Answer:
     """What was answered, read after it was passed on: a digest and lengths, never the text.
 
+    ``prompt_seen`` is the prompt's length as the first event that has usage tells it, before the answer has ended.
     ``error`` is what the engine sent in place of an answer, as JSON; no client sees it.
     ``sha256`` covers the text of every choice and every tool call (name and arguments) in the order they came.
     """
@@ -27,6 +29,7 @@ class Answer:
     finish: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    prompt_seen: int | None = None
     error: bytes = b""
 
 
@@ -50,6 +53,7 @@ class Exchange:
     engine: str = ""
     id_in_log: str = ""
     traceparent: bytes = b""  # of who asks, where traces are made
+    boxes: Boxes | None = None  # how the client wants boxes; None for the model's own form
     status: int = CLIENT_LEFT_STATUS
     outcome: Outcome = Outcome.CLIENT_LEFT  # until the last byte proves otherwise
     answer: Answer = field(default_factory=Answer)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, TypeVar
 
-from gateway.door import ChatRequest, named
+from gateway.door import named
 from gateway.front.errors import GatewayError, OverLimit, Unavailable
 from gateway.front.request_state import RequestState
 from gateway.keys.caller import Caller
@@ -219,18 +219,21 @@ def _admit(exchange: Exchange, bounds: tuple[Limit, ...]) -> Admit:
             for image in request.images
         ),
         fields={name: _text(value) for name, value in request.free_form.items()},
-        params=_params(request),
+        params=_params(exchange),
         tokens=exchange.tokens,
         limits=bounds,
     )
 
 
-def _params(request: ChatRequest) -> dict[str, Fact]:
+def _params(exchange: Exchange) -> dict[str, Fact]:
     """The parameters that matter, as integers and short words: the log has no floats."""
+    request, caller = exchange.request, exchange.caller
     body = request.body
     given: dict[str, Fact | None] = {
+        "boxes": exchange.boxes.value if exchange.boxes else None,
         "ignored": named(request.ignored) or None,
         "recoded": sum(image.recoded for image in request.images) or None,
+        "limits_of": None if caller.counted_as == caller.key_id else caller.counted_as,
         "n": request.n,
         "max_tokens": request.max_tokens,
         "thinking": request.thinking,

@@ -15,6 +15,10 @@ from gateway.ledger.client.messages import Limit, LimitExceeded, LimitRemaining,
 
 _CHARS_PER_TOKEN = 3  # English has some four characters a token and Chinese under two; the engine's count settles it
 _TOKENS_PER_MESSAGE = 8
+_TOKENS_AT_MOST = (
+    12  # times the estimate: a character takes four tokens at most, where the vocabulary has only its bytes
+)
+_TEMPLATE_TOKENS = 512
 _ANSWERS = ("requests", "tokens")
 _COUNTED = {"requests_per_min": "requests", "tokens_per_min": "tokens", "tokens_per_day": "tokens"}
 _WORDS = {
@@ -38,7 +42,7 @@ class LimitPolicy:
         """What holds for this caller now: for its key, for its tenant; empty if nothing bounds it."""
         key = caller.key_allowance.over(self.key).bounds
         tenant = caller.tenant_allowance.over(self.tenant).bounds
-        own = [Limit("key", caller.key_id, **key)] if key else []
+        own = [Limit("key", caller.counted_as, **key)] if key else []
         shared = [Limit("tenant", caller.tenant, **tenant)] if tenant else []
         return (*own, *shared)
 
@@ -55,6 +59,20 @@ def reservation(request: ChatRequest, prompt: int, unnamed_answer: int, context:
     if context is not None:
         answer = min(answer, max(context - prompt, 1))
     return prompt + answer * request.n
+
+
+def may_fill(request: ChatRequest, context: int | None) -> bool:
+    """Whether the prompt may leave less of the context than `max_tokens`; the engine lowers it then."""
+    if context is None or request.max_tokens is None:
+        return False
+    return request.max_tokens + _TOKENS_AT_MOST * prompt_tokens(request) + _TEMPLATE_TOKENS > context
+
+
+def lowered(request: ChatRequest, prompt: int | None, context: int | None) -> int | None:
+    """The tokens that an answer may have where the prompt leaves fewer than `max_tokens`; None where it does not."""
+    if context is None or prompt is None or request.max_tokens is None:
+        return None
+    return context - prompt if request.max_tokens > context - prompt else None
 
 
 def refused(refusal: Refusal, tokens: int, images: int) -> OverLimit:

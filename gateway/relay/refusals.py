@@ -21,6 +21,8 @@ _GRAMMAR = re.compile(
     r"Grammar error: |Invalid (?:grammar|structural tag) specification|Failed to (?:transform|convert) |Invalid JSON grammar|"
     r"The provided JSON schema contains features not supported"
 )
+_MIN_TOKENS = re.compile(r"min_tokens must be less than or equal to max_tokens=(\d{1,9})\b")
+_PICTURES = re.compile(r"At most (\d{1,4}) image\(s\) may be provided in one prompt")
 _TOKEN_IDS = re.compile(r"contain out-of-vocab token ids")
 _ONE_REQUEST_FAILED = (
     "Internal server error"  # what vLLM says of one request that failed, when the engine itself is well
@@ -84,6 +86,22 @@ def _judged(status: int, error: EngineError, request: ChatRequest, context: int 
                 f"{error.param} has a token id that this model does not have; send ids of its own vocabulary",
                 param=error.param,
                 code="invalid_value",
+            )
+        )
+    if found := _MIN_TOKENS.match(error.message):
+        return Judgement(
+            BadRequest(
+                f"min_tokens is more than the {found[1]} tokens that an answer may have here; ask for fewer",
+                param="min_tokens",
+                code="invalid_value",
+            )
+        )
+    if found := _PICTURES.match(error.message):
+        return Judgement(
+            BadRequest(
+                f"the request has {len(request.images)} images; this model takes at most {found[1]} in a conversation; send fewer",
+                param="messages",
+                code="over_limit",
             )
         )
     words = "the engine can't do what was asked; leave out unusual parameters (/docs lists all) or send other values"

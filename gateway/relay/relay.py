@@ -37,11 +37,12 @@ from gateway.front.errors import (
 from gateway.front.request_state import ConnectionView
 from gateway.front.shutdown import Shutdown
 from gateway.ledger.client.async_client import LedgerClient
-from gateway.relay import refusals
+from gateway.relay import limit_policy, refusals
 from gateway.relay.answer import DONE, EventSplitter, Progress, read_events, read_whole
 from gateway.relay.exchange import CLIENT_LEFT_STATUS, Answer, Exchange
 from gateway.relay.exchange_record import ExchangeRecord, Header
 from gateway.relay.limit_policy import LimitPolicy
+from gateway.relay.rewriting import Rewriting
 from gateway.telemetry.catalogue import Outcome, Stage
 from gateway.telemetry.counters import Metrics
 
@@ -173,7 +174,7 @@ class _Run:
     async def _take_turn(self, guard: DisconnectGuard, since_s: float) -> bytes | None:
         exchange = self._exchange
         exchange.stage_times.enter(Stage.QUEUE)
-        async with self._engine.queue.turn(exchange.caller.key_id, exchange.tokens, since_s) as exchange.waited_s:
+        async with self._engine.queue.turn(exchange.caller.counted_as, exchange.tokens, since_s) as exchange.waited_s:
             exchange.stage_times.enter(Stage.ENGINE)
             self._asked = True
             return await self._ask(guard)
@@ -186,6 +187,8 @@ class _Run:
             served_name=exchange.request.model,
             cache_salt=_cache_salt(secret),
             image_uuid=lambda digest: hmac.digest(secret, digest, "sha256").hex(),
+            context=self._engine.max_model_len,
+            count_prompt=self._counts_prompt(),
         )
         silence_s = relay.silence_timeout_s if exchange.request.stream else relay.answer_timeout_s
         async with self._engine.post(
@@ -202,6 +205,7 @@ class _Run:
 
     async def _stream(self, answer: EngineConnection, guard: DisconnectGuard) -> None:
         exchange, events, progress = self._exchange, EventSplitter(), Progress.GOES_ON
+        rewriting = self._rewriting()
         untold, opening = True, b""
         while chunk := await answer.chunk():
             now_s = time.monotonic()
@@ -215,7 +219,9 @@ class _Run:
             if not block:
                 continue
             # Understood before it is passed on: of an engine that talks nonsense the client sees nothing.
-            passed, progress = read_events(block, exchange.answer, with_usage=exchange.request.include_usage)
+            passed, progress = read_events(
+                block, exchange.answer, with_usage=exchange.request.include_usage, rewriting=rewriting
+            )
             if not self._started:
                 # vLLM opens a stream before it looks at the whole request. Until the first token it can still be refused.
                 opening += passed
@@ -246,8 +252,7 @@ class _Run:
         exchange.stage_times.enter(Stage.ANSWER)
         most_bytes = _most_answer_bytes(exchange.request, self._engine.max_model_len)
         body = await answer.read(most_bytes, self._share.take)
-        read_whole(body, exchange.answer)
-        return body
+        return read_whole(body, exchange.answer, self._rewriting())
 
     async def _hand_on_whole(self, body: bytes, guard: DisconnectGuard) -> None:
         exchange = self._exchange
@@ -261,6 +266,19 @@ class _Run:
         for at in range(0, len(body) - PIECE_BYTES, PIECE_BYTES):
             await self._hand_on(body[at : at + PIECE_BYTES], more=True)
         await self._hand_on(body[(len(body) - 1) // PIECE_BYTES * PIECE_BYTES :])
+
+    def _counts_prompt(self) -> bool:
+        """Whether a stream's prompt is counted before its first token, to say how far the engine lowered `max_tokens`."""
+        request = self._exchange.request
+        wanted = request.stream and not request.continuous_usage
+        return wanted and limit_policy.may_fill(request, self._engine.max_model_len)
+
+    def _rewriting(self) -> Rewriting | None:
+        boxes, counted = self._exchange.boxes, self._counts_prompt()
+        if boxes is None and not counted:
+            return None
+        sizes = [image.upright for image in self._exchange.request.images] if boxes else []
+        return Rewriting(boxes, sizes, counted=counted)
 
     def _told(self, judgement: refusals.Judgement) -> GatewayError:
         if judgement.unknown:
@@ -282,6 +300,12 @@ class _Run:
     async def _start(self, headers: list[Header]) -> None:
         """Send the head of the answer; not before the admit record is durable."""
         headers += await self._record.headers()
+        request, answer = self._exchange.request, self._exchange.answer
+        left = limit_policy.lowered(request, answer.prompt_seen, self._engine.max_model_len)
+        if left is not None:
+            headers.append((b"x-vitrine-max-tokens", str(left).encode()))
+        if self._exchange.boxes is not None:
+            headers.append((b"x-vitrine-boxes", self._exchange.boxes.value.encode()))
         self._started = True
         if self._exchange.first_byte_s is None:
             self._exchange.first_byte_s = time.monotonic()

@@ -13,6 +13,9 @@ _SEATS = 2
 _TURN_BYTES = 1 << 20  # that one turn of a caller pays for
 # Costs at most some five milliseconds, and a thread costs two tenths of one.
 _SHORT_BYTES = 16 << 10
+# Schemas that a grammar is made of cost up to ten times as much a byte. An escape may hide a name in a body.
+_SHORT_SCHEMA_BYTES = 2 << 10
+_OF_SCHEMAS = (b"json_schema", b"strict", b"\\u00")
 
 
 class BodyReader:
@@ -23,7 +26,7 @@ class BodyReader:
 
     async def read(self, body: bytes, limits: DoorLimits, key: str) -> ChatRequest:
         """The request, its images digested unless some are remote: `digest` is for these. Raises DoorError."""
-        if len(body) > _SHORT_BYTES:
+        if len(body) > _SHORT_BYTES or (len(body) > _SHORT_SCHEMA_BYTES and any(name in body for name in _OF_SCHEMAS)):
             async with self._seats.seat(key, len(body)):
                 return await asyncio.to_thread(_read, body, limits)
         request = parse_chat(body, limits)

@@ -15,6 +15,7 @@ from gateway.keys.authentication import require
 from gateway.keys.caller import Caller
 from gateway.keys.caller import Scope as KeyScope
 from gateway.relay import limit_policy
+from gateway.relay.boxes import Boxes
 from gateway.relay.exchange import Exchange
 from gateway.relay.exchange_record import deny
 from gateway.relay.stage_times import StageTimes
@@ -39,6 +40,7 @@ class ChatCompletions:
                 caller = services.authentication.known(scope)
                 services.shutdown.refuse_new()
                 require(caller, KeyScope.INFERENCE)
+                boxes = _boxes(scope)
                 request = await self._understand(scope, receive, state, share, times, caller.key_id)
                 services.shutdown.refuse_new()
                 key = b"%b\0%b" % (caller.tenant.encode(), request.subject)
@@ -56,6 +58,7 @@ class ChatCompletions:
             exchange = Exchange(
                 state.request_id, caller, ROUTE, state.client_ip, state.peer, request, tokens, times, engine=engine.name
             )
+            exchange.boxes = boxes
             if services.relay.traces is not None:
                 exchange.traceparent = dict(scope["headers"]).get(b"traceparent", b"")
             await services.relay.run(exchange, engine, key, share, state.connection, send)
@@ -90,3 +93,17 @@ class ChatCompletions:
     def _note_ignored(self, names: tuple[str, ...], state: RequestState) -> None:
         state.ignored = names
         self._services.metrics.ignored(name if name in SDK_FIELDS else OTHER for name in names)
+
+
+def _boxes(scope: Scope) -> Boxes | None:
+    """How the client wants boxes. Raises BadRequest for a word that means nothing."""
+    said = dict(scope["headers"]).get(b"x-vitrine-boxes")
+    if said is None or said == b"model":
+        return None
+    try:
+        return Boxes(said.decode("latin-1").strip().lower())
+    except ValueError:
+        raise BadRequest(
+            "the header X-Vitrine-Boxes is json, plain or model: boxes as JSON in pixels, without control tokens, or as they come",
+            code="invalid_value",
+        ) from None

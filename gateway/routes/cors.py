@@ -20,7 +20,9 @@ _MAY_READ = b", ".join(
         b"x-request-id",
         b"x-audit-id",
         b"x-audit-leaf",
+        b"x-vitrine-boxes",
         b"x-vitrine-ignored",
+        b"x-vitrine-max-tokens",
         b"x-should-retry",
         *(
             b"x-ratelimit-%b-%b" % (what, of)

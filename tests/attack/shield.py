@@ -281,7 +281,7 @@ def _bounds() -> Iterator[Row]:
     row = "beyond the limits"
     beyond: dict[str, dict[str, Any]] = {
         "n": {"n": 9},
-        "max_tokens": {"max_tokens": 10**9},
+        "max_tokens": {"max_tokens": 0},
         "top_logprobs": {"logprobs": True, "top_logprobs": 21},
         "stop": {"stop": ["a"] * 5},
         "logit_bias": {"logit_bias": {str(n): 1 for n in range(301)}},
@@ -298,6 +298,11 @@ def _bounds() -> Iterator[Row]:
         "a schema of 100,000 bytes": {"description": "x" * 100_000},
         "a pattern that explodes": {"type": "string", "pattern": "(((a{1,999}){1,999}){1,999}){1,999}"},
         "a billion items": {"type": "array", "items": {"type": "string"}, "minItems": 10**9},
+        "a schema that is itself": {"$ref": "#"},
+        "a schema that grows": {
+            "$ref": "#/$defs/0",
+            "$defs": {str(n): {"allOf": [{"$ref": f"#/$defs/{n + 1}"}] * 2} for n in range(40)} | {"40": {}},
+        },
         "2,000 properties": {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(2000)}},
     }.items():
         chosen = {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}

@@ -230,9 +230,13 @@ class FakeEngine:
             return answer
         words = WORDS * (20_000 if self.behaviour is Behaviour.FLOODS else 1)
         deltas = self.script or [{"content": word} for word in words]
+        counted = body.get("stream_options", {}).get("continuous_usage_stats")
         for number, delta in enumerate(deltas):
             last = number == len(deltas) - 1
-            await self._write(answer, _event(body["model"], delta, self.finish if last else None))
+            used = {"prompt_tokens": 7, "completion_tokens": number + 1, "total_tokens": 8 + number}
+            await self._write(
+                answer, _event(body["model"], delta, self.finish if last else None, used if counted else None)
+            )
             if number == 1 and await self._misbehaves(request, answer):
                 return answer
         if self.behaviour is Behaviour.ENDS_WITHOUT_DONE:
@@ -304,8 +308,7 @@ def _data(value: dict[str, Any]) -> bytes:
     )
 
 
-def _event(model: str, delta: dict[str, Any], finish: str | None) -> bytes:
+def _event(model: str, delta: dict[str, Any], finish: str | None, usage: dict[str, int] | None = None) -> bytes:
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-    return _data(
-        {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": model, "choices": [choice]}
-    )
+    made = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": model, "choices": [choice]}
+    return _data(made if usage is None else {**made, "usage": usage})

@@ -100,6 +100,12 @@ class Gateway:
             self.limit(key_id, *limits)
         return key, key_id
 
+    def rotate(self, key_id: str, grace: str = "1h") -> str:
+        """The key that replaces this one; both are good for the grace period."""
+        made = run("gateway.keys", "rotate", key_id, "--grace", grace, "--quiet", env={"VITRINE_HOME": str(self.home)})
+        assert made.returncode == 0, made.stderr
+        return made.stdout.strip()
+
     def request(
         self,
         method: str,

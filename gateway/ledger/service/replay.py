@@ -15,6 +15,10 @@ from gateway.ledger.storage.layout import LogLayout
 MOST_RECORDS = 2_000_000  # of closed segments: some ten seconds of a start
 
 
+class _Params(msgspec.Struct):
+    limits_of: str = ""  # of a key that replaced another: the key as which it is counted
+
+
 class _Glimpse(msgspec.Struct):
     """What is read of each record."""
 
@@ -26,6 +30,7 @@ class _Glimpse(msgspec.Struct):
     tenant: str | None = None
     outcome: str = ""
     tokens: int = 0
+    params: _Params | None = None
     images: list[msgspec.Raw] = []
     prompt_tokens: int | None = None
     answer_tokens: int | None = None
@@ -71,7 +76,8 @@ class Replay:
             self.first_ms = seen.time_ms
         at_ms = min(seen.time_ms - self._behind_ms, self._now_ms)
         if seen.kind == "admit":
-            subjects = (("key", seen.key or ""), ("tenant", seen.tenant or ""))
+            counted = (seen.params.limits_of if seen.params else "") or seen.key or ""
+            subjects = (("key", counted), ("tenant", seen.tenant or ""))
             held = self._limits.take(subjects, seen.tokens, len(seen.images), at_ms)
             self._exchanges.admit(OpenExchange(seen.id, seen.key or "", seen.epoch, index, held=held))
         elif seen.kind == "complete":

@@ -218,3 +218,25 @@ def test_a_long_field_name_is_shortened_in_the_answer() -> None:
 def test_the_free_form_fields_are_ready_for_digests() -> None:
     request = parse(body(user="Ünal", metadata={"b": "2", "a": "1"}, stop="END"))
     assert request.free_form == {"user": "Ünal".encode(), "metadata": b'{"a":"1","b":"2"}', "stop": b'["END"]'}
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        (body(reasoning_effort="extreme"), "none, minimal, low, medium, high, xhigh, max"),
+        (body(thinking={"type": "auto"}), "enabled, disabled"),
+        (body(tool_choice="see"), "none, auto, required"),
+        (body({"role": "bot", "content": "x"}), "system, developer, user, assistant, tool"),
+        (body(user(image_part(picture(), detail="tiny"))), "auto, low, high, original"),
+        (body(user({"type": "sound", "text": "x"})), "text, image_url, refusal"),
+        (body(response_format={"type": "yaml"}), "text, json_object, json_schema"),
+        (body(prompt_cache_options={"mode": "x"}), "implicit, explicit"),
+        (body(prompt_cache_retention="1h"), "in_memory, 24h"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_word_that_is_not_accepted_is_answered_with_those_that_are(sent: dict[str, Any], words: str) -> None:
+    error = refused(sent)
+    _, _, listed = error.message.partition("not one of those accepted: ")
+    assert sorted(listed.partition(".")[0].split(", ")) == sorted(words.split(", "))
+    assert "/docs" in error.message

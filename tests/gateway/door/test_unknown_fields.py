@@ -220,6 +220,18 @@ def test_null_is_absent_everywhere() -> None:
     assert (error.code, error.param) == ("missing_parameter", "messages[0].content")
 
 
+def test_null_is_absent_in_every_optional_field_of_every_type() -> None:
+    seen: set[str] = set()
+    for index in range(COUNT):
+        for name in sorted(known_names()):
+            sent = conversation()
+            place = objects(sent)[index]
+            if place.setdefault(name, None) is None:
+                assert written(sent) == PLAIN, (index, name)
+                seen.add(name)
+    assert seen == known_names()
+
+
 def test_a_schemas_own_fields_stay_as_they_are() -> None:
     schema = {"type": "object", "default": None, "temprature": 1, "properties": {"guided_json": {"const": None}}}
     chosen = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema, "whatever": 1}}

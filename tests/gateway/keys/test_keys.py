@@ -91,6 +91,40 @@ def test_rotation_keeps_the_old_key_for_its_grace(store: KeyStore) -> None:
         store.rotate(newer.key_id, grace_s=0)
 
 
+def test_keys_that_replace_each_other_are_counted_as_the_first(store: KeyStore) -> None:
+    first, key = store.create("x", tenant="a", scopes=[Scope.INFERENCE])
+    second, newer = store.rotate(key.key_id, grace_s=3600)
+    third, _ = store.rotate(newer.key_id, grace_s=3600)
+    other, _ = store.create("x", tenant="a", scopes=[Scope.INFERENCE])
+    callers = [store.caller(text) for text in (first, second, third, other)]
+    counted = [caller.counted_as for caller in callers if caller]
+    assert counted[:3] == [key.key_id] * 3
+    assert counted[3] not in counted[:3]
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+def test_a_file_of_an_older_version_is_read_and_written_on(tmp_path: Path, schema: int) -> None:
+    store = KeyStore(tmp_path / "keys.sqlite")
+    text, key = store.create("x", tenant="a", scopes=[Scope.INFERENCE])
+    store.close()
+    with sqlite3.connect(tmp_path / "keys.sqlite") as older:
+        older.execute("ALTER TABLE keys DROP COLUMN limits_of")
+        if schema == 1:
+            older.execute("DROP TABLE limits")
+        older.execute(f"PRAGMA user_version = {schema}")
+    older.close()
+    for _ in range(2):
+        store = KeyStore(tmp_path / "keys.sqlite")
+        caller = store.caller(text)
+        assert caller is not None
+        assert caller.counted_as == key.key_id
+        store.close()
+    new, _ = KeyStore(tmp_path / "keys.sqlite").rotate(key.key_id, grace_s=60)
+    found = KeyStore(tmp_path / "keys.sqlite").caller(new)
+    assert found is not None
+    assert found.counted_as == key.key_id
+
+
 def test_another_connection_sees_a_revocation_at_once(store: KeyStore, tmp_path: Path) -> None:
     text, key = store.create("x", tenant="a", scopes=[Scope.INFERENCE])
     other = KeyStore(tmp_path / "keys.sqlite")

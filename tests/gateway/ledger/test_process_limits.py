@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import msgspec
+
 from gateway.ledger.client.messages import Receipt, Refusal
 from tests.support.deadline import eventually, until
 from tests.support.ledger import admit, client_of, complete, exchanges, limit, of_kind, running
@@ -59,6 +61,20 @@ async def test_limits_survive_a_restart_of_the_ledger(tmp_path: Path) -> None:
         async with client_of(ledger) as client:
             for number in range(3):
                 assert isinstance(await client.admit(admit(number, limits=limits)), Receipt)
+        ledger.kill()
+    with running(tmp_path / "home") as ledger:
+        async with client_of(ledger) as client:
+            assert isinstance(await client.admit(admit(limits=limits)), Refusal)
+
+
+async def test_a_restart_counts_a_successors_use_as_its_predecessors(tmp_path: Path) -> None:
+    limits = (limit(requests_per_min=3),)
+    with running(tmp_path / "home") as ledger:
+        async with client_of(ledger) as client:
+            for number in range(3):
+                asked = admit(number, limits=limits)
+                asked = msgspec.structs.replace(asked, key="key_new", params={"limits_of": asked.key})
+                assert isinstance(await client.admit(asked), Receipt)
         ledger.kill()
     with running(tmp_path / "home") as ledger:
         async with client_of(ledger) as client:

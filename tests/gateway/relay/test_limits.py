@@ -193,6 +193,38 @@ def test_a_list_of_models_comes_also_while_the_ledger_is_away(tmp_path: Path) ->
     assert not [name for name in answer.headers if name.startswith("x-ratelimit")]
 
 
+def test_a_rotated_key_and_its_successor_have_one_limit_together(
+    gateway: Gateway, engine: FakeEngine, ledger: Ledger
+) -> None:
+    old, key_id = gateway.limited_key("--requests-per-min", "5", "--tokens-per-min", "5000", "--images-per-min", "9")
+    assert gateway.chat(old).status == 200
+    keys = [old, gateway.rotate(key_id)]
+    keys.append(gateway.rotate(gateway.key_ids()[-1]))
+    answers = [gateway.chat(keys[number % 3], stream=number % 2 == 0) for number in range(6)]
+    assert [answer.status for answer in answers] == [200] * 4 + [429] * 2
+    assert [left(answer, "requests") for answer in answers] == [3, 2, 1, 0, 0, 0]
+    assert left(gateway.request("GET", "/v1/models", key=keys[2]), "tokens") == 5000 - 5 * USED
+    admitted = ledger.records(kind="admit")[-5:]
+    assert len({record["key"] for record in admitted}) == 3
+    assert [record["params"].get("limits_of", key_id) for record in admitted] == [key_id] * 5
+
+
+def test_a_rotated_key_and_its_successor_run_as_many_at_once_as_one(gateway: Gateway, engine: FakeEngine) -> None:
+    old, key_id = gateway.limited_key("--concurrent", "1")
+    new = gateway.rotate(key_id)
+    engine.behaviour = Behaviour.WAITS_FOR_LEAVE
+    with ThreadPoolExecutor(1) as one:
+        running = one.submit(gateway.chat, old)
+        until(lambda: len(engine.bodies) == 1, what="the first runs")
+        try:
+            assert gateway.chat(new).status == 429
+        finally:
+            engine.behaviour = Behaviour.ANSWERS
+            engine.go_on.set()
+        running.result(30)
+    assert gateway.chat(new).status == 200
+
+
 def test_a_key_without_limits_is_told_of_none_by_any_route(gateway: Gateway, engine: FakeEngine) -> None:
     answer = gateway.request("GET", "/v1/models", key=gateway.create_key())
     assert answer.status == 200

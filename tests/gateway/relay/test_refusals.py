@@ -143,7 +143,18 @@ def test_a_token_id_that_the_model_does_not_have_is_named(param: str) -> None:
     assert (error.status, error.code, error.param) == (400, "invalid_value", param)
 
 
-KNOWN = [AT_LEAST, CHARACTERS, ANSWER, EXACT, *GRAMMAR.values()]
+PICTURES = refused(
+    "At most 8 image(s) may be provided in one prompt. Set `--limit-mm-per-prompt` to increase this limit.", "image"
+)
+
+
+def test_more_pictures_than_the_model_takes_are_told_in_numbers() -> None:
+    error = told(PICTURES).error
+    assert (error.status, error.code, error.param) == (400, "over_limit", "messages")
+    assert numbers(error.message) == [1, 8]
+
+
+KNOWN = [AT_LEAST, CHARACTERS, ANSWER, EXACT, PICTURES, *GRAMMAR.values()]
 
 
 @pytest.mark.parametrize("given", KNOWN, ids=lambda given: given[1]["message"][:30])

@@ -9,6 +9,7 @@ from tests.support.process import TOP
 
 # Where errors for clients are written. Settings and commands speak to operators, who have the files.
 SPOKEN = (
+    "door",
     "front",
     "routes",
     "relay",
