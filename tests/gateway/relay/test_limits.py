@@ -321,6 +321,7 @@ def test_a_file_of_the_first_schema_is_migrated_and_its_keys_stay_good(tmp_path:
     store.close()
     with sqlite3.connect(path) as db:
         db.execute("DROP TABLE limits")
+        db.execute("ALTER TABLE keys DROP COLUMN limits_of")
         db.execute("PRAGMA user_version = 1")
     db.close()
     store = KeyStore(path)
