@@ -206,8 +206,11 @@ class Settings(BaseModel):
     sanitize: bool = False
     """Encode every picture anew, in processes of its own, before the engine sees it: metadata and whatever else a
     file holds stay outside, and `detail` is followed."""
+    normalize: bool = True
+    """Encode anew, in processes of their own, the pictures that decoders read differently and those in AVIF; false refuses
+    these. All other pictures reach the engine as they came."""
     sanitize_timeout_s: Seconds = 20.0
-    """How long a picture may wait for that, and again how long it may take; then 503."""
+    """How long a picture may wait for one of these processes, and again how long it may take; then 503."""
 
     workers: Workers = 1
     """Processes that share the port; limits and log stay exact, other bounds are shared out among them."""

@@ -263,8 +263,8 @@ def sign_in_limiter(settings: Settings) -> SignInLimiter:
 
 
 def image_workers(settings: Settings, most_pixels: int) -> WorkerPool | None:
-    """One worker's processes for images of at most so many pixels; None where they pass as they came."""
-    if not settings.sanitize:
+    """One worker's processes for images of at most so many pixels; None where none may be encoded anew."""
+    if not settings.sanitize and not settings.normalize:
         return None
     seats = min(_MOST_IMAGE_WORKERS, os.cpu_count() or 1)
     return WorkerPool(settings.share(seats), most_pixels, settings.sanitize_timeout_s)
@@ -505,6 +505,7 @@ def services(
         proxies=TrustedProxies(settings.trusted_proxies),
         cors=CrossOriginPolicy(settings.cors_origins),
         image_workers=image_workers(settings, door.image_pixels),
+        sanitize=settings.sanitize,
         fetcher=Fetcher(Allowlist(settings.remote_images), settings.remote_images_timeout_s),
         people=signed_in,
         log_reader=ReaderClient(ledger_settings),

@@ -44,8 +44,12 @@ class ImageURL(Part):
     detail: Literal["auto", "low", "high", "original"] | None = None
 
 
+class PlainURL(ImageURL):
+    """An `image_url` that came as a string; parsing.py makes one of each, so that no other code sees strings."""
+
+
 class ImagePart(Part, tag_field="type", tag="image_url"):
-    image_url: ImageURL
+    image_url: ImageURL | str
     prompt_cache_breakpoint: CacheBreakpoint | None = None
 
 
@@ -94,7 +98,7 @@ class AssistantMessage(Part, tag_field="role", tag="assistant"):
 
 
 class ToolMessage(Part, tag_field="role", tag="tool"):
-    content: str | list[TextPart]
+    content: str | list[TextPart | ImagePart]
     tool_call_id: Annotated[str, Meta(max_length=256)]
     name: Label | None = None
 

@@ -1,32 +1,50 @@
-"""Splits the one form of data URL that passes into media type and base64; it never decodes and never fetches."""
+"""Finds type and base64 in what a client sent as an image's URL, and reads base64 that is not the usual one.
+
+The usual form, `data:image/TYPE;base64,PAYLOAD`, costs one look at its head and is never copied. The other forms of RFC 2397,
+and base64 without a head, are understood here and written anew for the engine. Nothing is ever fetched.
+"""
 
 import re
 from dataclasses import dataclass
 
 import msgspec
+import pybase64
 
 from gateway.door.errors import BadImage, quoted
 
-_HEAD_BYTES = 64
-_ESCAPED = len("\\u0061")  # how long one character may be written
-_MARK = b";base64,"
+_USUAL_HEAD_BYTES = 64
+_USUAL = re.compile(rb'"data:(image/[a-z0-9.+-]{1,32});base64,')
+# RFC 2397, in any case: a type or none, parameters, the mark. Blanks are forgiven where they can't be meant.
+_HEAD_BYTES = 1024
+_MARK = re.compile(rb";\s*base64\s*,", re.IGNORECASE)
+_HEAD = re.compile(r"\s*data:[^,]*,", re.IGNORECASE)
+_DATA = re.compile(r"\s*data:", re.IGNORECASE)
+_SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]{0,15}):")
+# A string without a scheme is base64 if so many of its first characters are, with what JSON and URLs write for some of them.
+_BARE_BYTES = 64
+_BARE = re.compile(rb"(?:[A-Za-z0-9+/_=\s-]|\\[nrt/]|\\u00[0-9A-Fa-f]{2}|%[0-9A-Fa-f]{2})*")
 _MOST_UNESCAPED_BYTES = 2 * 1024 * 1024
-_DATA = re.compile(rb'"data:(image/[a-z0-9.+-]{1,32});base64,')
-_SCHEME = re.compile(rb'"\s*([A-Za-z][A-Za-z0-9+.-]{0,15}):')
-_WAY_OUT = "Send the image inline, as data:image/jpeg;base64,... (JPEG, PNG, WebP or GIF)."
+# What URLs write for characters that stand in base64. With other escapes it is not read: base64 has no need for them.
+_ESCAPES = (
+    *((b"%" + code, b"+") for code in (b"2B", b"2b")),
+    *((b"%" + code, b"/") for code in (b"2F", b"2f")),
+    *((b"%" + code, b"=") for code in (b"3D", b"3d")),
+    *((b"%" + code, b"") for code in (b"20", b"0A", b"0a", b"0D", b"0d")),
+)
+_TO_STANDARD, _BLANKS = bytes.maketrans(b"-_", b"+/"), b" \t\r\n\f\v"
+_WAY_OUT = "Send the image inline, as data:image/jpeg;base64,... (JPEG, PNG, WebP, GIF or AVIF)."
 
 
 @dataclass(frozen=True, slots=True)
 class DataURL:
-    """`type` as declared; `payload` is base64, unchecked. `verbatim`: the string can be written on as it came."""
+    """`type`: as declared, where the head is the usual one; else None. `payload` should be base64, and is unchecked."""
 
-    type: str
+    type: str | None
     payload: memoryview
-    verbatim: bool
 
     @property
     def decoded_bytes(self) -> int:
-        """How long the decoded payload is, if it is base64 at all."""
+        """How long the decoded payload is, if it is usual base64; if it is another form, how long it is at most."""
         padding = bytes(self.payload[-2:]).count(b"=")
         return max(0, len(self.payload) * 3 // 4 - padding)
 
@@ -34,50 +52,69 @@ class DataURL:
 def split_data_url(raw: msgspec.Raw, path: str) -> DataURL:
     """The parts of the JSON string `raw`, which stands at `path`. Raises BadImage (400)."""
     view = memoryview(raw)
-    found = _DATA.match(bytes(view[:_HEAD_BYTES]))
+    found = _USUAL.match(bytes(view[:_USUAL_HEAD_BYTES]))
     if found is not None:
-        return DataURL(found[1].decode("ascii"), view[found.end() : -1], verbatim=True)
-    return _split_escaped(raw, path)
+        return DataURL(found[1].decode("ascii"), view[found.end() : -1])
+    return _split_unusual(view[1:-1], path)
 
 
-def _split_escaped(raw: msgspec.Raw, path: str) -> DataURL:
-    """The same where something is escaped: some encoders write `\\/` for `/`."""
-    view = memoryview(raw)
-    mark = bytes(view[: _HEAD_BYTES * _ESCAPED]).find(_MARK)
-    if mark >= 0:
-        # Only the head is unescaped: a payload may have megabytes, and `Image.digest` reads escapes in it.
-        end = mark + len(_MARK)
-        head = _unescaped(bytes(view[:end]) + b'"', path)
-        found = _DATA.fullmatch(head[:-1])
-        if found is None:
-            raise BadImage(_why(head), param=path)
-        return DataURL(found[1].decode("ascii"), view[end:-1], verbatim=False)
+def read_base64(payload: memoryview) -> tuple[bytes, memoryview]:
+    """The bytes, and their usual base64: `payload` itself if it is that. Raises ValueError.
+
+    Otherwise blanks and line ends may stand anywhere, `-` and `_` for `+` and `/`, padding may be missing, and JSON or a URL
+    may have escaped characters.
+    """
+    try:
+        return pybase64.b64decode(payload, validate=True), payload
+    except ValueError:
+        pass
+    try:
+        text = msgspec.json.decode(b'"%b"' % payload, type=str).encode("ascii")
+    except msgspec.DecodeError as error:
+        raise ValueError("not what may stand in a JSON string") from error
+    if b"%" in text:
+        for escape, char in _ESCAPES:
+            text = text.replace(escape, char)
+    if b" " in text and len(text) % 4 == 0 and b"+" not in text and b"-" not in text:
+        raise ValueError("the spaces may have been +")
+    text = text.translate(_TO_STANDARD, _BLANKS)
+    text += b"=" * (-len(text) % 4)
+    return pybase64.b64decode(text, validate=True), memoryview(text)
+
+
+def _split_unusual(view: memoryview, path: str) -> DataURL:
+    start = bytes(view[:_HEAD_BYTES])
+    mark = _MARK.search(start)
+    if mark is not None and _HEAD.fullmatch(_unescaped(start[: mark.end()], path)):
+        # Only the head is unescaped: a payload may have megabytes, and `read_base64` reads escapes in it.
+        return DataURL(None, view[mark.end() :])
+    bare = _BARE.match(start)
+    if bare is not None and bare.end() >= _BARE_BYTES:
+        return DataURL(None, view)
     if len(view) > _MOST_UNESCAPED_BYTES:
         raise BadImage(f"The url is too long and not a data URL. {_WAY_OUT}", param=path)
-    url = _unescaped(raw, path)
-    found = _DATA.match(url[:_HEAD_BYTES])
-    if found is None:
-        raise BadImage(_why(url), param=path)
-    return DataURL(found[1].decode("ascii"), memoryview(url)[found.end() : -1], verbatim=False)
+    text = _unescaped(view, path)
+    found = _DATA.match(text)
+    mark = _MARK.search(text[:_HEAD_BYTES].encode()) if found is not None and b"\\" in start else None
+    if mark is not None:
+        return DataURL(None, memoryview(text.encode()[mark.end() :]))
+    raise BadImage(_why(text), param=path)
 
 
-def _unescaped(raw: msgspec.Raw | bytes, path: str) -> bytes:
+def _unescaped(content: memoryview | bytes, path: str) -> str:
     try:
-        text = msgspec.json.decode(raw, type=str)
-        return b'"' + text.encode("ascii") + b'"'
+        return msgspec.json.decode(b'"%b"' % content, type=str)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise BadImage(f"The url is not a string. {_WAY_OUT}", param=path) from None
-    except UnicodeEncodeError:
-        return b'""'
 
 
-def _why(url: bytes) -> str:
-    scheme = _SCHEME.match(url[:_HEAD_BYTES])
+def _why(url: str) -> str:
+    scheme = _SCHEME.match(url)
     if scheme is None:
-        return f"The url is not a data URL. {_WAY_OUT}"
-    name = scheme[1].decode("ascii").lower()
+        return f"The url is neither a data URL nor base64. {_WAY_OUT}"
+    name = scheme[1].lower()
     if name in ("http", "https"):
         return f"Images are not fetched from the network. {_WAY_OUT}"
     if name != "data":
         return f"URLs of the scheme {quoted(name)} are refused. {_WAY_OUT}"
-    return f"The data URL is not of the form data:image/TYPE;base64,PAYLOAD. {_WAY_OUT}"
+    return f"The data URL has no `;base64,` before its content. {_WAY_OUT}"

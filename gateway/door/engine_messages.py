@@ -29,9 +29,11 @@ def wire_message(message: Message, images: Iterator[Image], show: ShowImage) -> 
     if isinstance(message, SystemMessage | DeveloperMessage):
         said: dict[str, Any] = {"role": "system", "content": _content(message.content)}
     elif isinstance(message, UserMessage):
-        said = {"role": "user", "content": _user_content(message, images, show)}
+        said = {"role": "user", "content": _with_images(message.content, images, show)}
     elif isinstance(message, ToolMessage):
-        said = {"role": "tool", "content": _content(message.content), "tool_call_id": message.tool_call_id}
+        # As it came, images too: GLM's templates show images in a tool's result (docs/decisions/0066).
+        content = _with_images(message.content, images, show)
+        said = {"role": "tool", "content": content, "tool_call_id": message.tool_call_id}
     else:
         said = _assistant(message)
     if message.name is not None:
@@ -60,10 +62,12 @@ def _content(content: str | list[TextPart]) -> str | list[dict[str, Any]]:
     return content if isinstance(content, str) else [_text(part.text) for part in content]
 
 
-def _user_content(message: UserMessage, images: Iterator[Image], show: ShowImage) -> str | list[dict[str, Any]]:
-    if isinstance(message.content, str):
-        return message.content
-    return [show(next(images)) if isinstance(part, ImagePart) else _text(part.text) for part in message.content]
+def _with_images(
+    content: str | list[TextPart | ImagePart], images: Iterator[Image], show: ShowImage
+) -> str | list[dict[str, Any]]:
+    if isinstance(content, str):
+        return content
+    return [show(next(images)) if isinstance(part, ImagePart) else _text(part.text) for part in content]
 
 
 def _assistant(message: AssistantMessage) -> dict[str, Any]:

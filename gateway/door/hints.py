@@ -218,7 +218,7 @@ _FIELDS: dict[str, str] = {
     "service_tier": "There is one tier; send auto or leave it out.",
     "verbosity": "Ask for a short or a long answer in the system message.",
     "include_obfuscation": "Streams are not padded here; send false or leave it out.",
-    "image_url": "It is an object: {url: data:image/jpeg;base64,...}.",
+    "image_url": "It is an object, {url: data:image/jpeg;base64,...}, or such a URL alone.",
 }
 
 # Values of `type` and `role`.
@@ -232,7 +232,7 @@ _TYPES: dict[str, str] = {
     "input_image": _INLINE,
     "input_text": "Use type text.",
     "output_text": "Use type text.",
-    "image_url": "Images stand in user messages only.",
+    "image_url": "Images stand in user and tool messages only.",
     "refusal": "Refusals stand in assistant messages only.",
     "custom": "Only tools of type function are served.",
     "structural_tag": "Use json_schema or json_object.",

@@ -14,33 +14,37 @@ import msgspec
 import pybase64
 
 from gateway.door.body_limits import DoorLimits
-from gateway.door.data_url import split_data_url
-from gateway.door.errors import BadImage, OverBound, OverBytes, quoted
+from gateway.door.data_url import read_base64, split_data_url
+from gateway.door.errors import BadImage, OverBound, OverBytes
 from gateway.door.image_headers import Header, ImageFault, Steps, TooManySteps, read_header
 from gateway.door.remote_url import RemoteURL, remote_url
 
-_TYPES = frozenset({"image/jpeg", "image/png", "image/webp", "image/gif"})
 _MADE = frozenset({"image/jpeg", "image/png"})
 _ANEW = b"vitrine picture encoded anew\0"  # no SHA-256, which has 32 bytes, begins so and goes on
-_ALIASES = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-png": "image/png"}
 
 
 class Image:
-    """An image part. Until `digest_images` was called, `data`, `width`, `height`, `decoding` and `sha256` are empty.
+    """An image part. Until `digest_images` was called, `type`, `data`, `width`, `height`, `decoding` and `sha256` are empty.
 
-    `shown` is (width, height) of what the engine sees, `identity` the bytes that name it: the client's SHA-256 as long as
-    it is the client's own picture. `decoding` is what decoding it costs: pixels times scans.
+    `type` is what its bytes are, whatever was declared. `shown` is (width, height) of what the engine sees, `identity` the
+    bytes that name it: the client's SHA-256 as long as it is the client's own picture. `decoding` is what decoding it costs:
+    pixels times scans. `recode`: the engine must not see the file as it is, only what `show` is given; `recoded`: it sees that.
+    `copied_bytes` are those of a copy of its base64, where it had to be written anew.
     """
 
     __slots__ = (
+        "_declared",
         "_payload",
         "_raw",
+        "copied_bytes",
         "data",
         "decoding",
         "detail",
         "height",
         "identity",
         "path",
+        "recode",
+        "recoded",
         "remote",
         "sha256",
         "shown",
@@ -52,7 +56,10 @@ class Image:
     def __init__(self, raw: msgspec.Raw, detail: str | None, path: str, may_be_remote: bool = False) -> None:
         self.path = path
         self.detail = detail
+        self.type = ""
         self.data = b""
+        self.recode = self.recoded = False
+        self.copied_bytes = 0
         self.width = 0
         self.height = 0
         self.decoding = 0
@@ -60,26 +67,16 @@ class Image:
         self.shown = (0, 0)
         self.identity = b""
         self.remote: RemoteURL | None = remote_url(raw, path) if may_be_remote else None
-        if self.remote is None:
-            self._read_data_url(raw, path)
-            return
-        self.type = ""  # what its bytes turn out to be
-        self.size_bytes = 0
+        self._declared: str | None = None
+        self._raw: msgspec.Raw | None = None  # the string as it came, if it can be written on
         self._payload = memoryview(b"")
-        self._raw: msgspec.Raw | None = None
-
-    def _read_data_url(self, raw: msgspec.Raw, path: str) -> None:
-        url = split_data_url(raw, path)
-        declared = _ALIASES.get(url.type, url.type)
-        if declared not in _TYPES:
-            raise BadImage(
-                f"The image is declared as {quoted(url.type)}. Send JPEG, PNG, WebP or GIF, and declare it so.",
-                param=path,
-            )
-        self.type = declared  # media type; `digest` checks that the bytes agree
-        self.size_bytes = url.decoded_bytes
-        self._payload = url.payload
-        self._raw = raw if url.verbatim and declared == url.type else None
+        self.size_bytes = 0
+        if self.remote is None:
+            url = split_data_url(raw, path)
+            self._declared = url.type
+            self._payload = url.payload
+            self._raw = raw
+            self.size_bytes = url.decoded_bytes
 
     def take(self, data: bytes) -> None:
         """The bytes of a remote image, as they were fetched; `digest` checks them."""
@@ -95,8 +92,11 @@ class Image:
         header = self._header(data, steps)
         self._check_size(header, limits)
         if self.remote is not None:
-            self.type = header.type
             self._payload = memoryview(pybase64.b64encode(data))
+        if header.type != self._declared:
+            self._raw = None
+        self.type = header.type
+        self.recode = header.recode
         self.data = data
         self.size_bytes = len(data)
         self.width, self.height = header.width, header.height
@@ -113,18 +113,21 @@ class Image:
             header = read_header(data, Steps(limits.image_steps, limits.image_steps))
         except (ImageFault, TooManySteps):
             header = None
-        if header is None or header.type not in _MADE or header.width * header.height > budget:
+        if header is None or header.type not in _MADE or header.recode or header.width * header.height > budget:
             raise BadImage("The image can't be decoded. Save it again.", param=self.path)
         url = (b'"data:', header.type.encode("ascii"), b";base64,", pybase64.b64encode(data), b'"')
         self._raw, self._payload, self.data = msgspec.Raw(b"".join(url)), memoryview(b""), b""
+        self.recode, self.recoded = False, True
         self.shown = (header.width, header.height)
         # Other pixels under the same name would meet in the engine's caches.
         self.identity = b"%b%d\0%b" % (_ANEW, budget, self.sha256)
 
     def json_url(self) -> msgspec.Raw:
-        """The data URL as a JSON string, for the engine: the client's own base64, which `digest` found well-formed."""
-        if not self.sha256:
-            raise RuntimeError("an image goes to the engine only after digest")
+        """The usual data URL as a JSON string, for the engine: the client's own bytes, unless `show` gave others."""
+        if not self.sha256 or self.recode:
+            raise RuntimeError(
+                "an image goes to the engine only after digest, and after show if it must be encoded anew"
+            )
         if self._raw is not None:
             return self._raw
         return msgspec.Raw(b"".join((b'"data:', self.type.encode("ascii"), b";base64,", self._payload, b'"')))
@@ -138,24 +141,14 @@ class Image:
         if len(self._payload) == 0:
             raise BadImage("The image is empty. Send its bytes as base64.", param=self.path)
         try:
-            return pybase64.b64decode(self._payload, validate=True)
+            data, usual = read_base64(self._payload)
         except ValueError:
-            pass
-        payload = bytes(self._payload)
-        if b"\\" in payload:
-            # JSON escapes inside base64, which a few encoders write.
-            try:
-                payload = msgspec.json.decode(b'"' + payload + b'"', type=str).encode("ascii")
-                data = pybase64.b64decode(payload, validate=True)
-            except ValueError:
-                pass
-            else:
-                self._payload, self._raw = memoryview(payload), None
-                return data
-        raise BadImage(
-            "The image is not base64. Use the alphabet with + and /, with padding, without spaces or line breaks.",
-            param=self.path,
-        )
+            raise BadImage(
+                "The image is not whole base64. Send its bytes as base64, without other characters.", param=self.path
+            ) from None
+        if usual is not self._payload:
+            self._payload, self._raw, self.copied_bytes = usual, None, len(usual)
+        return data
 
     def _header(self, data: bytes, steps: Steps) -> Header:
         steps.next_image()
@@ -170,11 +163,6 @@ class Image:
                 f"{fault.limit} steps. Save it again, as a usual JPEG or PNG.",
                 param=self.path,
             ) from None
-        if self.remote is None and header.type != self.type:
-            raise BadImage(
-                f"The image is declared as {self.type}, but it is {header.type}. Name its real type in the data URL.",
-                param=self.path,
-            )
         return header
 
     def _check_size(self, header: Header, limits: DoorLimits) -> None:

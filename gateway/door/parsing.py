@@ -9,7 +9,16 @@ from typing import Any
 import msgspec
 
 from gateway.door.body_limits import DoorLimits
-from gateway.door.chat_body import AssistantMessage, ChatBody, ImagePart, JsonSchemaFormat, UserMessage
+from gateway.door.chat_body import (
+    AssistantMessage,
+    ChatBody,
+    ImagePart,
+    ImageURL,
+    JsonSchemaFormat,
+    PlainURL,
+    ToolMessage,
+    UserMessage,
+)
 from gateway.door.control_tokens import Piece, check_pieces
 from gateway.door.engine_messages import message_texts
 from gateway.door.errors import BadSyntax, BadValue, DoorError, OverBound, OverBytes
@@ -59,7 +68,7 @@ def _parse(body: bytes, limits: DoorLimits, unknown: UnknownFields) -> ChatReque
         raise BadSyntax("The body is not JSON in UTF-8.") from None
     _check_messages(chat, limits)
     check_choices(chat, limits)
-    images = tuple(_images(chat, limits))
+    images = tuple(_image(index, number, url, limits) for index, number, url in _image_urls(chat))
     check_payloads(images, limits)
     _check_schemas(chat, limits)
     tools, tool_choice = effective_tools(chat)
@@ -81,15 +90,15 @@ def _decode(body: bytes, unknown: UnknownFields) -> ChatBody:
     skeleton, cuts = cut_base64(body, _STAND_IN)
     chat = _read(skeleton, unknown)
     taken: set[int] = set()
-    for part in _image_parts(chat):
-        head, mark, number = bytes(part.image_url.url)[:-1].rpartition(_STAND_IN)
+    for _, _, image in _image_urls(chat):
+        head, mark, number = bytes(image.url)[:-1].rpartition(_STAND_IN)
         if mark:
             start, end = cuts[int(number)]
             taken.add(int(number))
             url = memoryview(body)[start - len(head) : end + 1]
             if url[: len(head)] != head:  # its escapes were written otherwise in the second reading
                 url = memoryview(b"".join((head, body[start : end + 1])))
-            msgspec.structs.force_setattr(part.image_url, "url", msgspec.Raw(url))
+            msgspec.structs.force_setattr(image, "url", msgspec.Raw(url))
     # A payload that stands in no image is missing in some text, which must be read as it is; or in a field left out.
     return chat if len(taken) == len(cuts) else _read(body, unknown)
 
@@ -103,10 +112,21 @@ def _read(body: bytes, unknown: UnknownFields) -> ChatBody:
     return _decoder.decode(msgspec.json.encode(plain))
 
 
-def _image_parts(chat: ChatBody) -> Iterator[ImagePart]:
-    for message in chat.messages:
-        if isinstance(message, UserMessage) and not isinstance(message.content, str):
-            yield from (part for part in message.content if isinstance(part, ImagePart))
+def _image_urls(chat: ChatBody) -> Iterator[tuple[int, int, ImageURL]]:
+    """The URLs of the images in the order of the conversation, with the numbers of message and part; as objects also where
+    they are strings."""
+    for index, message in enumerate(chat.messages):
+        if isinstance(message, UserMessage | ToolMessage) and not isinstance(message.content, str):
+            for number, part in enumerate(message.content):
+                if isinstance(part, ImagePart):
+                    if isinstance(part.image_url, str):
+                        part.image_url = PlainURL(url=msgspec.Raw(msgspec.json.encode(part.image_url)))
+                    yield index, number, part.image_url
+
+
+def _image(index: int, number: int, url: ImageURL, limits: DoorLimits) -> Image:
+    place = "image_url" if isinstance(url, PlainURL) else "image_url.url"
+    return Image(url.url, url.detail, f"messages[{index}].content[{number}].{place}", limits.remote_images)
 
 
 def _check_messages(chat: ChatBody, limits: DoorLimits) -> None:
@@ -143,15 +163,6 @@ def _check_messages(chat: ChatBody, limits: DoorLimits) -> None:
         raise OverBound(
             f"The messages have {chars} characters; the limit is {limits.text_chars}. Send less text.", param="messages"
         )
-
-
-def _images(chat: ChatBody, limits: DoorLimits) -> Iterator[Image]:
-    for index, message in enumerate(chat.messages):
-        if isinstance(message, UserMessage) and not isinstance(message.content, str):
-            for number, part in enumerate(message.content):
-                if isinstance(part, ImagePart):
-                    path = f"messages[{index}].content[{number}].image_url.url"
-                    yield Image(part.image_url.url, part.image_url.detail, path, limits.remote_images)
 
 
 def _check_schemas(chat: ChatBody, limits: DoorLimits) -> None:

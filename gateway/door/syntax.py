@@ -3,11 +3,12 @@
 Parsers differ on duplicate keys (first, last, error), on NaN and Infinity, on integers past 64 bits, on lone
 surrogates and on depth: what one checks, the next reads otherwise. Here they are all errors.
 
-The check costs nothing for images: base64 is cut out of a copy of the body first. A data URL's payload has neither
-quotes nor backslashes, so the structure of what remains is the structure of the whole.
+The check costs nothing for images: base64 is cut out of a copy of the body first. What is cut out goes on to the end of its
+string, so the structure of what remains is the structure of the whole. Whoever uses what was cut out reads it strictly.
 """
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,11 @@ from gateway.door.errors import BadSyntax, OverBound, OverBytes
 from gateway.door.field_paths import find, path
 
 _MARK = b";base64,"
+_URL, _URL_NAMES, _LONGEST_NAME = b'url"', (b'"url"', b'"image_url"'), len(b'"image_url"')
+_VALUE = re.compile(rb'[ \t\r\n]*:[ \t\r\n]*"')
+_BACKSLASH = ord("\\")
 _WORTH_CUTTING_BYTES = 1024
+_MUCH_BYTES = 256 * 1024  # less, as most text is, is read sooner than unusual base64 is looked for in it
 _MOST_MARKS = 4096  # no honest body has so many; what is left over counts as text
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 _INT_CHARS = 20
@@ -64,15 +69,31 @@ def check_text(text: str) -> None:
 
 
 def without_base64(body: bytes) -> bytes:
-    """The body with every long base64 payload that follows `;base64,` cut out, up to its closing quote."""
+    """The body without its long base64: what follows `;base64,`, and long strings named `url` or `image_url`."""
     return cut_base64(body)[0]
 
 
 def cut_base64(body: bytes, mark: bytes = b"") -> tuple[bytes, list[tuple[int, int]]]:
     """As `without_base64`, and where in the body the payloads are: from, to. With `mark`, each leaves it and its number."""
+    cuts = _marked(body)
+    if len(body) - sum(end - payload for payload, end in cuts) >= _MUCH_BYTES:
+        cuts = sorted([*cuts, *_unmarked(body, cuts)])
+    if not cuts:
+        return body, cuts
     kept: list[bytes] = []
-    cuts: list[tuple[int, int]] = []
     start = 0
+    for number, (payload, end) in enumerate(cuts):
+        kept.append(body[start:payload])
+        if mark:
+            kept.append(b"%b%08d" % (mark, number))
+        start = end
+    kept.append(body[start:])
+    return b"".join(kept), cuts
+
+
+def _marked(body: bytes) -> list[tuple[int, int]]:
+    """The payloads of usual data URLs."""
+    cuts: list[tuple[int, int]] = []
     at = body.find(_MARK)
     for _ in range(_MOST_MARKS):
         if at < 0:
@@ -81,18 +102,37 @@ def cut_base64(body: bytes, mark: bytes = b"") -> tuple[bytes, list[tuple[int, i
         end = body.find(b'"', payload)
         if end < 0:
             break
-        # A backslash may escape that quote: then leave the string as it is.
-        if end - payload >= _WORTH_CUTTING_BYTES and body.find(b"\\", payload, end) < 0:
-            kept.append(body[start:payload])
-            if mark:
-                kept.append(b"%b%08d" % (mark, len(cuts)))
+        if _worth_cutting(body, payload, end):
             cuts.append((payload, end))
-            start = end
         at = body.find(_MARK, end)
-    if not kept:
-        return body, cuts
-    kept.append(body[start:])
-    return b"".join(kept), cuts
+    return cuts
+
+
+def _unmarked(body: bytes, marked: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Long values of `url` and `image_url` outside of what is `marked`: base64 without a head, or with an unusual one."""
+    cuts: list[tuple[int, int]] = []
+    left = _MOST_MARKS
+    at = 0
+    for stop, next_at in [*marked, (len(body), len(body))]:
+        while stop - at >= _WORTH_CUTTING_BYTES and left > 0 and (at := body.find(_URL, at, stop)) >= 0:
+            left -= 1
+            at += len(_URL)
+            found = _VALUE.match(body, at, stop)
+            if found is None or not body.endswith(_URL_NAMES, max(0, at - _LONGEST_NAME), at):
+                continue
+            end = body.find(b'"', found.end(), stop)
+            if end < 0:
+                break
+            if _worth_cutting(body, found.end(), end):
+                cuts.append((found.end(), end))
+            at = end
+        at = next_at
+    return cuts
+
+
+def _worth_cutting(body: bytes, payload: int, end: int) -> bool:
+    """Whether it is long, and the quote at `end` ends it: behind a backslash the quote may be escaped."""
+    return end - payload >= _WORTH_CUTTING_BYTES and body[end - 1] != _BACKSLASH
 
 
 def values_at_most(text: bytes, enough: int) -> int:

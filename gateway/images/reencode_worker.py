@@ -7,6 +7,7 @@ the new picture. It ends at the end of stdin. Whoever finds a hole in a decoder 
 sockets, no children, bounded memory.
 """
 
+import base64
 import io
 import os
 import resource
@@ -15,7 +16,16 @@ import struct
 import sys
 import warnings
 
-from PIL import GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import (
+    AvifImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageChops,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
 REQUEST, ANSWER = struct.Struct(">4sQQ"), struct.Struct(">?Q")
 BASE_BYTES, BYTES_PER_PIXEL = 256 << 20, 24
@@ -29,7 +39,15 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_PNG_BITS_AT = 24
+_AVIF = base64.b64decode(  # a white square: there is no need for the encoder here, which takes long to start
+    "AAAAHGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZgAAAOltZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAAA5waXRtAA"
+    "AAAAABAAAAHmlsb2MAAAAARAAAAQABAAAAAQAAAQ0AAAAcAAAAKGlpbmYAAAAAAAEAAAAaaW5mZQIAAAAAAQAAYXYwMUNvbG9yAAAAAGhpcHJw"
+    "AAAASWlwY28AAAAUaXNwZQAAAAAAAAAQAAAAEAAAAA5waXhpAAAAAAEIAAAADGF2MUOBABwAAAAAE2NvbHJuY2x4AAEADQAGgAAAABdpcG1hAA"
+    "AAAAAAAAEAAQQBAoMEAAAAJG1kYXQSAAoIGAz/2mAhoNQyDh7FWd/+LAB1fVybC12A"
+)
 _PLUGINS = (
+    AvifImagePlugin,
     GifImagePlugin,
     JpegImagePlugin,
     PngImagePlugin,
@@ -68,12 +86,14 @@ def remake(data: bytes, kind: str, budget: int) -> bytes:
     """JPEG or PNG with the pixels of `data`, upright, not more than `budget` of them, and nothing else."""
     with Image.open(io.BytesIO(data), formats=(kind,)) as opened:
         size = _within(opened.size, budget)
-        lossy = kind == "JPEG" or (kind == "WEBP" and opened.mode == "RGB" and _is_lossy_webp(data))
+        lossy = kind == "JPEG" or (
+            opened.mode == "RGB" and (kind == "AVIF" or (kind == "WEBP" and _is_lossy_webp(data)))
+        )
         if kind == "JPEG":
             opened.draft(None, size)  # decodes a half, a quarter or an eighth of a picture that is far too large
         opened.load()
         turn = _TURNS.get(_orientation(opened))
-        image = _plain(opened)
+        image = _plain(opened, data[_PNG_BITS_AT] if kind == "PNG" else 8)
     if image.size != size:
         image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
     if turn is not None:
@@ -102,14 +122,33 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _plain(image: Image.Image) -> Image.Image:
-    """In one of three modes, of 8 bits: L, RGB, RGBA."""
+def _plain(image: Image.Image, bits: int) -> Image.Image:
+    """In one of three modes, of 8 bits: L, RGB, RGBA. ``bits`` is how many each sample of the file has."""
+    clear = image.info.get("transparency")
     if image.mode.startswith("I"):
-        # Pillow's own conversion cuts off what is over 255.
-        return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+        return _plain_16_bits(image, clear)
+    # A PNG's one transparent colour is written with the file's own bits, and Pillow has made the pixels 8 bits wide.
+    if image.mode == "RGB" and isinstance(clear, tuple):
+        image.info["transparency"] = tuple(value >> 8 if bits == 16 else value & 255 for value in clear)
+    elif image.mode == "L" and isinstance(clear, int) and bits < 8:
+        image.info["transparency"] = (clear & (1 << bits) - 1) * 255 // ((1 << bits) - 1)
     if image.has_transparency_data:
         return image.convert("RGBA")
     return image.convert("L" if image.mode in ("1", "L") else "RGB")
+
+
+def _plain_16_bits(image: Image.Image, clear: int | None) -> Image.Image:
+    """The upper byte of each grey sample: Pillow's own conversion cuts off what is over 255. ``clear`` is transparent."""
+    samples = image.tobytes()  # low byte first
+    upper = Image.frombytes("L", image.size, samples[1::2])
+    if clear is None:
+        return upper
+    lower = Image.frombytes("L", image.size, samples[::2])
+    differs = ImageChops.lighter(
+        upper.point([255 * (value != clear >> 8) for value in range(256)]),
+        lower.point([255 * (value != clear & 255) for value in range(256)]),
+    )
+    return Image.merge("RGBA", (upper, upper, upper, differs))
 
 
 def _is_lossy_webp(data: bytes) -> bool:
@@ -125,6 +164,7 @@ def _is_lossy_webp(data: bytes) -> bool:
 def _prepare(most_pixels: int) -> None:
     """Decode and encode everything once, so that no module is looked for when files can't be opened any more."""
     Image.MAX_IMAGE_PIXELS = most_pixels
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # it may start no threads
     warnings.simplefilter("ignore")
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     # Without it Pillow opens what phones write (MPO) as a film of several pictures: it is a JPEG with something behind it.
@@ -135,6 +175,7 @@ def _prepare(most_pixels: int) -> None:
         out = io.BytesIO()
         Image.new(mode, (16, 8)).save(out, kind, **({} if kind == "GIF" else {"exif": exif}))
         remake(out.getvalue(), kind, 64)
+    remake(_AVIF, "AVIF", 64)
 
 
 def _bound(most_pixels: int) -> None:

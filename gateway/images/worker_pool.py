@@ -18,7 +18,13 @@ from gateway.front.fair_scheduler import FairSemaphore
 # As in reencode_worker.py, which imports nothing of ours.
 _REQUEST, _ANSWER = struct.Struct(">4sQQ"), struct.Struct(">?Q")
 _PROGRAM = Path(__file__).with_name("reencode_worker.py")
-_FORMATS = {"image/jpeg": b"JPEG", "image/png": b"PNG ", "image/webp": b"WEBP", "image/gif": b"GIF "}
+_FORMATS = {
+    "image/jpeg": b"JPEG",
+    "image/png": b"PNG ",
+    "image/webp": b"WEBP",
+    "image/gif": b"GIF ",
+    "image/avif": b"AVIF",
+}
 _SIGKILL = -9
 _TURN_DECODING = 1_000_000  # pixels times scans that one turn of a caller pays for
 

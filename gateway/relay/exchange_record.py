@@ -230,6 +230,7 @@ def _params(request: ChatRequest) -> dict[str, Fact]:
     body = request.body
     given: dict[str, Fact | None] = {
         "ignored": named(request.ignored) or None,
+        "recoded": sum(image.recoded for image in request.images) or None,
         "n": request.n,
         "max_tokens": request.max_tokens,
         "thinking": request.thinking,

@@ -10,7 +10,7 @@ from gateway.front.bodies import MemoryShare, read_body
 from gateway.front.disconnects import ClientLeft, DisconnectGuard
 from gateway.front.errors import BadRequest, GatewayError, TooLarge
 from gateway.front.request_state import RequestState, state_of
-from gateway.images.reencoding import sanitize
+from gateway.images.reencoding import reencode
 from gateway.keys.authentication import require
 from gateway.keys.caller import Caller
 from gateway.keys.caller import Scope as KeyScope
@@ -76,9 +76,10 @@ class ChatCompletions:
                 with DisconnectGuard(state.connection):
                     await services.fetcher.fetch(request, share)
                 await services.reader.digest(request, key)
-            if request.images and services.image_workers is not None:
+            share.take(sum(image.copied_bytes for image in request.images))
+            if services.sanitize or any(image.recode for image in request.images):
                 with DisconnectGuard(state.connection):
-                    await sanitize(request, services.image_workers, share, key)
+                    await reencode(request, services.image_workers, share, key, sanitize=services.sanitize)
         except DoorError as error:
             if error.ignored and not state.ignored:
                 self._note_ignored(error.ignored, state)

@@ -24,7 +24,10 @@ from gateway.telemetry.counters import Metrics
 
 @dataclass(frozen=True)
 class Services:
-    """``door`` bounds each request, ``limits`` bound callers; ``people`` is there where somebody can sign in by name."""
+    """``door`` bounds each request, ``limits`` bound callers; ``people`` is there where somebody can sign in by name.
+
+    ``sanitize``: the ``image_workers`` encode every image anew, not only those that need it.
+    """
 
     door: DoorLimits
     limits: LimitPolicy
@@ -40,6 +43,7 @@ class Services:
     proxies: TrustedProxies
     cors: CrossOriginPolicy
     image_workers: WorkerPool | None
+    sanitize: bool
     fetcher: Fetcher
     people: PeopleAuthentication | None
     log_reader: ReaderClient

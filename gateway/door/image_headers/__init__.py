@@ -1,13 +1,15 @@
 """Reads format and size of a picture from its header and checks that it is whole; no pixel is ever decoded.
 
 One walker a format, each a pure function from bytes to a Header. Accepted are the formats that clients send and every
-decoder knows well: JPEG, PNG, WebP, GIF with one frame. Bytes after a picture's end are ignored, as decoders do
-(phones append previews and films); bytes missing before it are an error.
+decoder knows well: JPEG, PNG, WebP, GIF with one frame; and AVIF, which the engine gets as another format. Bytes after a
+picture's end are ignored, as decoders do (phones append previews and films); bytes missing before it are an error.
 """
 
+from gateway.door.image_headers.avif import is_avif, read_avif
 from gateway.door.image_headers.gif import read_gif
 from gateway.door.image_headers.header import Header, ImageFault, Steps, TooManySteps
 from gateway.door.image_headers.jpeg import read_jpeg
+from gateway.door.image_headers.other_formats import way_out
 from gateway.door.image_headers.png import read_png
 from gateway.door.image_headers.webp import read_webp
 
@@ -27,4 +29,6 @@ def read_header(data: bytes, steps: Steps) -> Header:
         return read_webp(data, steps)
     if data.startswith((b"GIF87a", b"GIF89a")):
         return read_gif(data, steps)
-    raise ImageFault("is not a JPEG, PNG, WebP or GIF picture; convert it to one of them")
+    if is_avif(data):
+        return read_avif(data, steps)
+    raise ImageFault(way_out(data))

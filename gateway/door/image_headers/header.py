@@ -7,13 +7,16 @@ from dataclasses import dataclass
 class Header:
     """`type` is the media type (`image/jpeg`); `width` and `height` are pixels as stored, before any rotation.
 
-    ``scans``: how often a decoder goes over the whole image; more than once in some JPEGs only.
+    ``scans``: how often a decoder goes over the whole image; more than once in some JPEGs, and as a measure of time in
+    AVIF. ``recode``: decoders read the
+    file differently, or the engine should not read its format: it needs the picture encoded anew (docs/decisions/0066).
     """
 
     type: str
     width: int
     height: int
     scans: int = 1
+    recode: bool = False
 
 
 class TooManySteps(Exception):

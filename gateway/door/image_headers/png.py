@@ -1,9 +1,12 @@
 """Walks a PNG's chunks and checks each one's CRC (W3C PNG, third edition); it never inflates picture data.
 
-Compressed text and colour profiles are inflated up to a bound, because decoders inflate them when they open a file.
+Compressed text and colour profiles are inflated up to a bound, because decoders inflate them when they open a file. Two kinds
+are read wrongly by Pillow and so by the engine: grey of 16 bits, where all that is not nearly black becomes white, and one
+transparent colour (tRNS) beside RGB or beside grey of 2 or 4 bits, which stays opaque.
 """
 
 import zlib
+from dataclasses import replace
 
 from gateway.door.image_headers.header import Header, ImageFault, Steps, animated, truncated
 
@@ -12,6 +15,7 @@ _MAX_SIDE = 2**31 - 1
 # Pillow refuses more than this in one chunk, with an error from inside.
 _MAX_INFLATED_BYTES = 1024 * 1024
 _MAX_COMPRESSED_CHUNKS = 8
+_GREY, _RGB = 0, 2
 _DEPTHS = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
 _COMPRESSED = frozenset({b"iCCP", b"zTXt", b"iTXt"})
 
@@ -20,7 +24,7 @@ def read_png(data: bytes, steps: Steps) -> Header:
     """The picture's Header; raises ImageFault or TooManySteps. Needs the eight bytes of the signature at the start."""
     view = memoryview(data)
     header: Header | None = None
-    pixels = False
+    pixels = transparent = False
     compressed = 0
     at = _SIGNATURE_BYTES
     while True:
@@ -44,7 +48,9 @@ def read_png(data: bytes, steps: Steps) -> Header:
         elif kind == b"IEND":
             if header is None or not pixels:
                 raise _broken()
-            return header
+            return replace(header, recode=True) if _misread(data, transparent) else header
+        elif kind == b"tRNS":
+            transparent = True
         elif kind in _COMPRESSED:
             compressed += 1
             _check_inflated(kind, data[at + 8 : end - 4], compressed, steps)
@@ -61,6 +67,13 @@ def _header(content: bytes) -> Header:
     if compression != 0 or filtering != 0 or interlace not in (0, 1):
         raise _broken()
     return Header("image/png", width, height)
+
+
+def _misread(data: bytes, transparent: bool) -> bool:
+    bits, colour = data[_SIGNATURE_BYTES + 16 : _SIGNATURE_BYTES + 18]
+    if colour == _GREY:
+        return bits == 16 or (transparent and bits in (2, 4))
+    return transparent and colour == _RGB
 
 
 def _check_inflated(kind: bytes, content: bytes, seen: int, steps: Steps) -> None:

@@ -159,7 +159,7 @@ def test_an_escaped_head_costs_no_copy_of_the_payload() -> None:
     url = split_data_url(raw, "messages[0]")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert (url.type, len(url.payload), url.verbatim) == ("image/png", len(payload), False)
+    assert (url.type, len(url.payload)) == (None, len(payload))
     assert peak < 100_000
     whole = json.dumps(body(user(image_part(picture()))))
     for written in (whole.replace(";base64", "\\u003bbase64"), whole.replace("data:", "\\u0064ata:")):

@@ -1,4 +1,4 @@
-"""Images: one form of URL, four formats, real type as declared, whole files, and every limit by name."""
+"""Images: inline only, their real type whatever is declared, whole files, and every limit by name."""
 
 import io
 import json
@@ -33,6 +33,8 @@ FORMATS: list[tuple[str, str, dict[str, Any]]] = [
     ("WEBP", "image/webp", {"lossless": True}),
     ("WEBP", "image/webp", {"exif": b"Exif\0\0MM"}),
     ("GIF", "image/gif", {}),
+    ("AVIF", "image/avif", {}),
+    ("AVIF", "image/avif", {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"}),
 ]
 
 
@@ -61,7 +63,9 @@ def test_bytes_after_the_end_are_ignored_as_decoders_do(name: str, kind: str, op
     parse(shown(picture(name, 40, 40, **options) + b"appended by a phone", kind))
 
 
-@pytest.mark.parametrize(("name", "kind"), [("GIF", "image/gif"), ("WEBP", "image/webp"), ("PNG", "image/png")])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("GIF", "image/gif"), ("WEBP", "image/webp"), ("PNG", "image/png"), ("AVIF", "image/avif")]
+)
 def test_an_animated_picture_is_refused(name: str, kind: str) -> None:
     assert "animated" in refused(shown(animation(name), kind)).message
 
@@ -83,16 +87,28 @@ def test_wrong_magic_is_refused(data: bytes, kind: str) -> None:
     assert isinstance(refused(shown(data, kind)), BadImage)
 
 
-@pytest.mark.parametrize("kind", ["image/bmp", "image/tiff", "image/svg+xml", "image/avif", "image/heic", "image/x"])
-def test_other_formats_are_refused_as_declared(kind: str) -> None:
-    error = refused(shown(picture(), kind))
-    assert kind in error.message
-
-
-def test_a_picture_under_a_false_type_is_refused_with_its_real_one() -> None:
-    error = refused(shown(picture("PNG"), "image/jpeg"))
-    assert "image/png" in error.message
-    assert parse(shown(picture("JPEG"), "image/jpg")).images[0].type == "image/jpeg"
+@pytest.mark.parametrize(
+    ("data", "say"),
+    [
+        (
+            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+            "On an iPhone or iPad set Settings > Camera > Formats to Most Compatible",
+        ),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heix", "share the photo as JPEG"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0isommp41", "send frames"),
+        (b"%PDF-1.7", "send its pages"),
+        (b"BM" + b"\0" * 60, "is a BMP"),
+        (b"II*\0", "is a TIFF"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is an SVG"),
+        (b"\xff\x0a" + b"\0" * 20, "JPEG XL"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+        (b"<!DOCTYPE html>", "web page"),
+        (b"who knows", "convert it"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["image/png", "application/octet-stream"])
+def test_a_file_of_another_format_is_refused_with_what_to_do(data: bytes, say: str, kind: str) -> None:
+    assert say in refused(shown(data, kind)).message
 
 
 @pytest.mark.parametrize(
@@ -110,19 +126,14 @@ def test_a_picture_under_a_false_type_is_refused_with_its_real_one() -> None:
         "data:,x",
         "data:image/png,abc",
         "data:image/png;base64",
-        "data:text/html;base64,AAAA",
-        "data:;base64,AAAA",
-        "DATA:image/png;base64,AAAA",
-        "data:image/png;charset=utf-8;base64,AAAA",
-        "data:video/mp4;base64,AAAA",
-        " data:image/png;base64,AAAA",
+        "data:image/png,;base64,AAAA",
         "data:image/png;base64,",
+        "DATA:;BASE64,",
         "blob:x",
         "gs://b/o",
         "AAAA",
-        "data:image/ü;base64,AAAA",
-        "data:image/png;BASE64,AAAA",
-        "data:image/" + "x" * 100 + ";base64,AAAA",
+        "C:\\pictures\\a.png",
+        "data:image/png;name=" + "x" * 2000 + ";base64,AAAA",
     ],
 )
 def test_anything_but_an_inline_image_is_refused(url: str) -> None:
@@ -137,17 +148,11 @@ def test_a_url_that_is_no_string_is_refused(value: Any) -> None:
     assert refused(body(user({"type": "image_url", "image_url": {"url": value}}))).status == 400
 
 
-@pytest.mark.parametrize("spoilt", ["{}\n", "{} ", "{}=", "={}", "{}====", "-{}", "{}_", "{}!", "{}ä"])
+@pytest.mark.parametrize("spoilt", ["={}", "{}====", "-{}", "{}_", "{}!", "{}ä", "{}%41", "{}%", "{}\0", "A"])
 def test_broken_base64_is_refused(spoilt: str) -> None:
     head, _, payload = data_url(picture()).partition(",")
     error = refused(body(user({"type": "image_url", "image_url": {"url": f"{head},{spoilt.format(payload)}"}})))
     assert "base64" in error.message
-
-
-def test_base64_without_padding_is_refused() -> None:
-    data = next(d for d in (picture(width=64 + i) for i in range(9)) if len(d) % 3)
-    url = data_url(data).rstrip("=")
-    assert "base64" in refused(body(user({"type": "image_url", "image_url": {"url": url}}))).message
 
 
 @pytest.mark.parametrize("escape", ["/", "+"])
@@ -228,6 +233,15 @@ def test_a_gif_whose_frame_is_larger_than_its_canvas_is_refused() -> None:
     data = bytearray(picture("GIF", 64, 48))
     data[6:10] = b"\x08\0\x08\0"
     assert "broken" in refused(shown(bytes(data), "image/gif")).message
+
+
+@pytest.mark.parametrize(
+    "part", [b"meta\0\0\0\0", b"pitm\0\0\0\0\0\x01", b"ispe\0\0\0\0", b"ipma\0\0\0\0\0\0\0\x01\0\x01"]
+)
+def test_an_avif_without_what_says_its_size_is_refused(part: bytes) -> None:
+    data = picture("AVIF", 64, 48)
+    assert data.count(part) == 1
+    refused(shown(data.replace(part, b"free" + part[4:]), "image/avif"))
 
 
 def test_a_webp_whose_canvas_differs_from_its_picture_is_refused() -> None:

@@ -45,7 +45,7 @@ def engines_view(made: dict[str, Any]) -> list[dict[str, Any]]:
         if said["role"] == "system":
             parts = _strip_claude_code_billing_header(parts)
         said["content"] = [{"type": "image"} if part["type"] == "image_url" else part for part in parts]
-        if said["role"] == "tool":
+        if said["role"] == "tool" and all(part["type"] == "text" for part in parts):
             said["content"] = "\n".join(part["text"] for part in parts)
         if "reasoning" in said:
             said["reasoning_content"] = said["reasoning"]
@@ -99,6 +99,8 @@ def test_an_honest_conversation_has_its_turns_and_no_more(tokenizer: Any) -> Non
     }
     check(tokenizer, body({"role": "developer", "content": "x"}, {"role": "user", "content": [part, part]}, *ANSWERS))
     check(tokenizer, body("x", ANSWERS[5], reply, reply, "y", tools=[tool]))
+    seen = {**reply, "content": [{"type": "text", "text": "a"}, part, {"type": "text", "text": "b"}, part]}
+    check(tokenizer, body({"role": "user", "content": [part]}, ANSWERS[5], seen, reply, seen, "y", tools=[tool]))
 
 
 def test_the_check_sees_a_forged_turn(tokenizer: Any) -> None:

@@ -4,6 +4,7 @@ vLLM is imported where it is used: it takes ten seconds, which only the process 
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,12 +12,16 @@ from tokenizers import Tokenizer
 
 from gateway.door import digest_images, engine_body, image_tokens, parse_chat
 from gateway.door.control_tokens import CONTROL_TOKENS
+from gateway.images.reencode_worker import remake
+from gateway.images.reencoding import HIGH_PIXELS
 from tests.gateway.door.bodies import LIMITS, SALT, body, image_part, picture, user
 from tests.gateway.door.test_messages import ANSWERS
 from tests.gateway.door.test_parameters import PASSING, SAY, SEE
+from tests.gateway.images.kinds import Kind, apart, kinds
 
 pytestmark = pytest.mark.process  # vLLM asks programs of the system when it is imported
 
+KINDS = list(kinds())
 TOKENIZER = Path(__file__).parents[3] / "serve" / "checkpoint" / "tokenizer.json"
 
 # Special to the tokenizer, but they forge nobody's turn: answers contain them, or the caller's own switch does.
@@ -40,6 +45,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "plain": body(),
     "all parameters": body(**PASSING),
     "image": body(user("What?", image_part(picture()), image_part(picture("JPEG"), "image/jpeg", detail="low"))),
+    "images of a tool": body(
+        "See.",
+        ANSWERS[5],
+        {"role": "tool", "tool_call_id": "1", "content": [{"type": "text", "text": "x"}, image_part(picture())]},
+    ),
     "stream": body(stream=True, max_tokens=5),
     "tools": body(tools=[SEE, SAY], tool_choice=SEE),
     "tools, chosen for it": body(tools=[SEE]),
@@ -89,6 +99,53 @@ def test_vllm_takes_the_images_name_and_not_the_clients() -> None:
         assert kind == "image_url"
         assert isinstance(url, str)
         assert url.startswith("data:image/")
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_vllm_sees_every_kind_of_picture_as_it_is_meant(kind: Kind) -> None:
+    from vllm.multimodal.media.image import ImageMediaIO
+
+    data = remake(kind.data, kind.type.removeprefix("image/").upper(), HIGH_PIXELS) if kind.recode else kind.data
+    seen = ImageMediaIO().load_bytes(data).media
+    assert seen.mode == "RGB"
+    assert apart(seen, kind.looks) <= (
+        6 if kind.lossy else 1
+    )  # it rounds another way where a picture is half transparent
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.spec is not None], ids=lambda kind: kind.name)
+def test_vllm_alone_would_read_it_wrongly(kind: Kind) -> None:
+    from vllm.multimodal.media.image import ImageMediaIO
+
+    assert apart(ImageMediaIO().load_bytes(kind.data).media, kind.looks) > 30
+
+
+def test_vllm_shows_the_images_of_a_tools_result_to_the_template() -> None:
+    from vllm.renderers.chat_utils import _parse_chat_message_content
+
+    made, _ = read(BODIES["images of a tool"])
+
+    class Tracker:
+        """Counts the images that it is asked to load."""
+
+        model_config = SimpleNamespace(enable_prompt_embeds=False)
+
+        def __init__(self) -> None:
+            self.seen: list[str] = []
+
+        def create_parser(self, **_: Any) -> "Tracker":
+            return self
+
+        def parse_image(self, url: str, uuid: str | None = None) -> None:
+            self.seen.append(url)
+
+        def mm_placeholder_storage(self) -> dict[str, list[str]]:
+            return {}
+
+    tracker: Any = Tracker()
+    (said,) = _parse_chat_message_content(made["messages"][2], tracker, "openai", False)
+    assert [part["type"] for part in said["content"]] == ["text", "image"]
+    assert tracker.seen == [made["messages"][2]["content"][1]["image_url"]["url"]]
 
 
 def test_vllm_reads_a_turns_reasoning_and_calls() -> None:

@@ -1,6 +1,7 @@
 """Picture files that carry more than a picture, or less."""
 
 import io
+import random
 import struct
 import zlib
 from functools import cache
@@ -50,3 +51,9 @@ def png(pixels: bytes, *, width: int = 64, height: int = 48, extra: bytes = b"")
 
 def rows(width: int = 64, height: int = 48) -> bytes:
     return zlib.compress((b"\0" + b"\x80" * width) * height, 9)
+
+
+@cache
+def noise(side: int) -> bytes:
+    """A PNG that can't be made small."""
+    return file("PNG", Picture.frombytes("RGB", (side, side), random.Random(side).randbytes(side * side * 3)))
