@@ -15,5 +15,5 @@ for clients in locks/clients/*.in; do
   lock "$clients" --override locks/clients/overrides.txt -o "${clients%.in}.txt"
 done
 for clients in locks/clients/*/; do
-  (cd "$clients" && npm install --silent --package-lock-only --no-audit --no-fund --omit-lockfile-registry-resolved)
+  (cd "$clients" && npm install --silent --package-lock-only --no-audit --no-fund && sed -i '/^ *"resolved": /d' package-lock.json)
 done

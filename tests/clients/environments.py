@@ -43,7 +43,11 @@ def lock_of(environment: str) -> Path:
 
 def folder_of(environment: str) -> Path:
     """Where an environment is; its programs are below venv/bin or node_modules/.bin."""
-    return FOLDER / environment
+    return TOP if environment == "engine" else FOLDER / environment
+
+
+def _venv(environment: str) -> Path:
+    return folder_of(environment) / (".venv" if environment == "engine" else "venv")
 
 
 def pinned(environment: str, package: str) -> bool:
@@ -61,7 +65,7 @@ def version(environment: str, package: str) -> str:
     if lock_of(environment).suffix == ".json":
         text = (folder / "node_modules" / package / "package.json").read_text(encoding="utf-8")
         return str(json.loads(text)["version"])
-    (place,) = folder.glob(f"venv/lib/python*/site-packages/{package.replace('-', '_')}-*.dist-info")
+    (place,) = _venv(environment).glob(f"lib/python*/site-packages/{package.replace('-', '_')}-*.dist-info")
     return place.name.removesuffix(".dist-info").rpartition("-")[2]
 
 
@@ -89,14 +93,16 @@ def _with_npm(locks: Path, folder: Path) -> None:
         raise UnavailableError("node or npm is missing (Debian: nodejs, npm)")
     for name in ("package.json", "package-lock.json"):
         shutil.copy(locks / name, folder)
-    _install(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], folder)
+    # Not `npm ci`: a lock has the optional packages of the platform alone that made it, and `ci` wants those of all.
+    _install(["npm", "install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"], folder)
 
 
 def _with_uv(lock: Path, folder: Path) -> None:
     uv = Path(sys.executable).with_name("uv")
     _install([str(uv), "venv", "-q", "--python", sys.executable, str(folder / "venv")], TOP)
-    words = ["pip", "install", "-q", "--require-hashes", "--python", str(folder / "venv" / "bin" / "python")]
-    _install([str(uv), *words, "-r", str(lock)], TOP)
+    # Not `install`, which looks again for what packages ask for: the lock leaves out what a client can do without.
+    words = ["pip", "sync", "-q", "--require-hashes", "--python", str(folder / "venv" / "bin" / "python")]
+    _install([str(uv), *words, str(lock)], TOP)
 
 
 def _install(words: list[str], cwd: Path) -> None:
@@ -117,13 +123,14 @@ def driver(program: str, environment: str) -> list[str]:
         for path in PROGRAMS.glob("*.mjs"):
             shutil.copy(path, folder)
         return ["node", str(folder / program)]
-    return [str(folder / "venv" / "bin" / "python"), str(PROGRAMS / program)]
+    python = _venv(environment) / "bin" / "python"
+    return [str(python if python.exists() else sys.executable), str(PROGRAMS / program)]
 
 
 def surroundings(environment: str, extra: Mapping[str, str]) -> dict[str, str]:
     """The environment variables of a driver: it finds the commands of its own environment first."""
-    folder = FOLDER / environment
-    path = f"{folder / 'venv' / 'bin'}:{folder / 'node_modules' / '.bin'}:{os.environ['PATH']}"
+    commands = folder_of(environment) / "node_modules" / ".bin"
+    path = f"{_venv(environment) / 'bin'}:{commands}:{os.environ['PATH']}"
     kept = clean_environment({**LOCAL, "PATH": path, **extra})
     del kept["PYTHONPATH"]  # our own packages are none of theirs
     return kept

@@ -34,6 +34,7 @@ def tried(client: Client, url: str, key: str, within_s: float = WITHIN_S) -> dic
             "VITRINE_API_KEY": key,
             "VITRINE_MODEL": "glm-4v",
             "VITRINE_PICTURE": str(PICTURE),
+            "VITRINE_CHECKPOINT": str(TOP / "serve" / "checkpoint"),
             "VITRINE_TASKS": ",".join(client.can),
             "VITRINE_CLIENT_FOLDER": folder,
             "VITRINE_FREE_PORT": str(free_port()),

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 from tasks import FOLDER
 
+# Some programs send all through a proxy, also what goes to this machine.
+DIRECT = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "")
+
 
 class CommandError(Exception):
     """A command ended with another status than 0, or did not end."""
@@ -16,7 +19,7 @@ def run(words: Sequence[str], within_s: float = 150, **environment: str) -> str:
     """What a command printed; its errors are in the exception if it failed."""
     done = subprocess.run(
         list(map(str, words)),
-        env={**os.environ, **environment},
+        env={name: value for name, value in {**os.environ, "PWD": str(FOLDER), **environment}.items() if value},
         cwd=FOLDER,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -3,6 +3,7 @@
 
 import json
 import os
+import sys
 
 from commands import run
 from tasks import FOLDER, KEY, URL, perform
@@ -18,8 +19,18 @@ vllm bench serve --backend openai-chat --base-url {ROOT} --endpoint /v1/chat/com
 CHECKPOINT = os.environ["VITRINE_CHECKPOINT"]
 
 
+# What `vllm bench serve` runs; the command itself looks for a package of the name vllm, and that for CPUs has another.
+BENCH = """
+from vllm.benchmarks.serve import add_cli_args, main
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+parser = FlexibleArgumentParser()
+add_cli_args(parser)
+main(parser.parse_args())
+"""
+
+
 def bench(*words):
-    base = ["vllm", "bench", "serve", "--backend", "openai-chat", "--base-url", URL.removesuffix("/v1")]
+    base = [sys.executable, "-c", BENCH, "--backend", "openai-chat", "--base-url", URL.removesuffix("/v1")]
     base += ["--endpoint", "/v1/chat/completions", "--model", "glm-4v", "--tokenizer", CHECKPOINT, "--num-prompts", "3"]
     base += ["--max-concurrency", "1", "--save-result", "--result-dir", FOLDER, "--result-filename", "result.json"]
     run([*base, *words], OPENAI_API_KEY=KEY)
