@@ -13,16 +13,21 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from loadtest.phones import phone_jpeg
 from loadtest.words import WORDS
 
 MARGIN = 64  # cut-outs differ by up to so many pixels in each direction
 _GRAIN = 2.0
+_PHONE_GRAIN, _PHONE_PICTURES = 6.5, 2  # in each batch
 
 
 def variants(style: str, width: int, height: int, quality: int, seed: int, count: int) -> Iterator[bytes]:
     """``count`` different JPEGs of one ground; at most 2 * MARGIN² of them."""
     if count > 2 * MARGIN * MARGIN:
         raise ValueError(f"{count} variants of one ground: there are {2 * MARGIN * MARGIN}")
+    if style == "phone":
+        yield from _phone_variants(width, height, quality, seed, count)
+        return
     ground = (photo if style == "photo" else page)(width + MARGIN, height + MARGIN, seed)
     places = random.Random(seed).sample(range(2 * MARGIN * MARGIN), count)
     mirrored = ground.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -35,6 +40,21 @@ def variants(style: str, width: int, height: int, quality: int, seed: int, count
         if flip and style == "page":
             cut = cut.point(_DIMMER)
         yield _jpeg(cut, quality)
+
+
+def _phone_variants(width: int, height: int, quality: int, seed: int, count: int) -> Iterator[bytes]:
+    """Few pictures with their times and so their bytes all different: a photo of 12 megapixels takes seconds to make."""
+    small = photo(width // 2 + MARGIN, height // 2 + MARGIN, seed)
+    dice = np.random.default_rng(seed)
+    grain = dice.normal(0, _PHONE_GRAIN, (height, width, 1)).astype(np.float32)
+    places = random.Random(seed).sample(range(MARGIN), min(count, _PHONE_PICTURES))
+    made = []
+    for place in places:
+        box = (place, place, place + width // 2, place + height // 2)
+        large = np.asarray(small.resize((width, height), Image.Resampling.BICUBIC, box), dtype=np.float32)
+        made.append(Image.fromarray(np.clip(large + grain, 0, 255).astype(np.uint8)))
+    for number in range(count):
+        yield phone_jpeg(made[number % len(made)], quality, seed * 10_000 + number)
 
 
 def photo(width: int, height: int, seed: int) -> Image.Image:

@@ -22,12 +22,15 @@ class _Table(BaseModel):
 
 
 class Images(_Table):
-    """Pictures of the first question. ``distinct``: how many different ones there are in all, 0 for all different."""
+    """Pictures of the first question. ``distinct``: how many different ones there are in all, 0 for all different.
+
+    ``phone``: photos as phones write them; the size is that of the picture upright.
+    """
 
     count: Count = 1
     width: Annotated[int, Field(ge=28)]
     height: Annotated[int, Field(ge=28)]
-    style: Literal["photo", "page"] = "photo"
+    style: Literal["photo", "page", "phone"] = "photo"
     quality: Annotated[int, Field(ge=1, le=95)] = 85
     distinct: Annotated[int, Field(ge=0)] = 0
 

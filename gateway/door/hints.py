@@ -96,6 +96,7 @@ _IGNORED_SWITCHES = frozenset({"clear_thinking"})
 
 # In messages, tools and calls these are a client's own notes.
 _NOTES = frozenset({"uuid", "request_id", "priority", "input", "prompt", "system", "instructions", "format", "regex"})
+_IMAGE_NOTES = frozenset({("ImageURL", "format"), ("ImagePart", "format")})  # a media type: the bytes say it
 _WITH_NOTES = frozenset(
     {
         "SystemMessage",
@@ -245,7 +246,7 @@ def way_out(name: str, kind: str) -> str | None:
     """What to send instead of the unknown field in an object of this type of model.py; None where it may be ignored."""
     if kind == "TemplateSwitches":
         return None if name in _IGNORED_SWITCHES else _SWITCHES
-    if kind in _WITH_NOTES and name in _NOTES:
+    if (kind in _WITH_NOTES and name in _NOTES) or (kind, name) in _IMAGE_NOTES:
         return None
     say = _REFUSED_IN.get(kind, {}).get(name) or REFUSED.get(name)
     if say is not None:

@@ -14,7 +14,7 @@ import msgspec
 import pybase64
 
 from gateway.door.body_limits import DoorLimits
-from gateway.door.data_url import read_base64, split_data_url
+from gateway.door.data_url import least_bytes, read_base64, split_data_url
 from gateway.door.errors import BadImage, OverBound, OverBytes
 from gateway.door.image_headers import Header, ImageFault, Steps, TooManySteps, read_header
 from gateway.door.remote_url import RemoteURL, remote_url
@@ -77,6 +77,11 @@ class Image:
             self._payload = url.payload
             self._raw = raw
             self.size_bytes = url.decoded_bytes
+
+    def measure(self) -> None:
+        """Take line breaks and escapes out of `size_bytes`, which before `digest` counts them like bytes of the image."""
+        if not self.data and self.remote is None:
+            self.size_bytes = min(self.size_bytes, least_bytes(self._payload))
 
     def take(self, data: bytes) -> None:
         """The bytes of a remote image, as they were fetched; `digest` checks them."""
@@ -185,17 +190,22 @@ class Image:
 
 
 def check_payloads(images: Sequence[Image], limits: DoorLimits) -> None:
-    """Count and bytes, from the length of the base64 alone. Raises OverBound (400) or OverBytes (413)."""
+    """Count and bytes, from the length of the base64 alone until they are digested. Raises OverBound (400) or OverBytes (413)."""
     if len(images) > limits.images:
         raise OverBound(
             f"The request has {len(images)} images; the limit is {limits.images}. Send fewer.", param="messages"
         )
     for image in images:
         if image.size_bytes > limits.image_bytes:
+            image.measure()
+        if image.size_bytes > limits.image_bytes:
             raise OverBytes(
                 f"The image has {image.size_bytes} bytes; the limit is {limits.image_bytes}. Scale or compress it.",
                 param=image.path,
             )
+    if sum(image.size_bytes for image in images) > limits.images_bytes:
+        for image in images:
+            image.measure()
     total = sum(image.size_bytes for image in images)
     if total > limits.images_bytes:
         raise OverBytes(

@@ -134,6 +134,7 @@ def digest_images(request: ChatRequest) -> Steps:
             check_payloads(request.images, request.limits)  # once more: only now it is known how much they are
         for image in request.images:
             image.digest(request.limits, steps)
+        check_payloads(request.images, request.limits)  # exact now, in whatever form they came
         check_decoding(request.images, request.limits)
     except DoorError as error:
         error.ignored = request.ignored

@@ -16,6 +16,7 @@ import pytest
 import requests
 from PIL import Image, ImageDraw
 
+from loadtest.phones import phone_jpeg
 from tests.support.audit import records
 from tests.support.deadline import until
 from tests.support.process import run
@@ -110,6 +111,57 @@ def test_the_second_turn_knows_the_picture_of_the_first(stack: Stack) -> None:
     first = stack.openai.chat.completions.create(model="glm-4v", messages=messages, max_tokens=64, temperature=0)
     messages += [first.choices[0].message.model_dump(), {"role": "user", "content": "圆形是什么颜色？"}]
     assert "红色" in said(stack, messages)
+
+
+def test_a_picture_in_a_tools_result_is_seen(stack: Stack) -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": "camera", "arguments": "{}"}}
+    seen: list[Any] = [{"type": "text", "text": "taken"}, part(picture(RED_CIRCLE, BLUE_SQUARE))]
+    counted = []
+    for content in (seen, seen[:1]):
+        messages: list[Any] = [
+            {"role": "user", "content": "Take a picture."},
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "call_1", "content": content},
+            {"role": "user", "content": "What is in this picture?"},
+        ]
+        answer = stack.openai.chat.completions.create(model="glm-4v", messages=messages, temperature=0, max_tokens=64)
+        assert answer.usage
+        counted.append(answer.usage.prompt_tokens)
+        if content is seen:
+            assert "red circle" in (answer.choices[0].message.content or "")
+            assert "blue square" in (answer.choices[0].message.content or "")
+    assert counted[0] - counted[1] >= 144
+
+
+@pytest.mark.parametrize("form", ["bare", "a string", "lines, URL-safe", "AVIF", "a transparent colour", "a phone's"])
+def test_a_picture_is_seen_alike_in_whatever_form_it_comes(stack: Stack, form: str) -> None:
+    shapes = picture(RED_CIRCLE, BLUE_SQUARE)
+    text = base64.b64encode(shapes).decode()
+    image = Image.open(io.BytesIO(shapes)).convert("RGB")
+    if form == "AVIF":
+        shown = part(encoded(image, "AVIF", quality=90), "avif")
+    elif form == "a transparent colour":
+        pink = Image.new("RGB", image.size, (255, 0, 255))
+        pink.paste(image, mask=Image.eval(image.convert("L"), lambda grey: 255 * (grey < 250)))
+        shown = part(encoded(pink, "PNG", transparency=(255, 0, 255)))
+    elif form == "a phone's":
+        shown = part(phone_jpeg(image, 92, 1), "jpeg")
+    else:
+        urls = {
+            "bare": {"url": text},
+            "a string": f"data:image/png;base64,{text}",
+            "lines, URL-safe": {"url": "DATA:;base64," + "\n".join(re.findall(".{1,76}", text)).replace("+", "-")},
+        }
+        shown = {"type": "image_url", "image_url": urls[form]}
+    answer = said(stack, ask(shown))
+    assert "red circle on the left" in answer
+    assert "blue square on the right" in answer
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
 def test_a_box_is_drawn_around_what_was_asked_for(stack: Stack) -> None:

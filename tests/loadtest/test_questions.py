@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageStat
+from PIL import Image, ImageOps, ImageStat
 
 from loadtest import pictures, question_pool
 from loadtest import scenario as scenario_
 from loadtest.errors import WrongUsage
+from loadtest.phones import display_p3, srgb
 from loadtest.scenario import Ask, Images, Scenario
 
 
@@ -55,13 +56,23 @@ def test_pictures_weigh_what_such_pictures_weigh(style: str, width: int, height:
     assert deviation > 20
 
 
+def test_a_phones_photos_lie_on_their_side_with_orientation_and_profile_and_none_is_the_same_file() -> None:
+    jpegs = list(pictures.variants("phone", 300, 400, 85, 1, 5))
+    assert len(set(jpegs)) == 5
+    for jpeg in jpegs:
+        with Image.open(io.BytesIO(jpeg)) as image:
+            assert (image.format, image.size, image.getexif()[0x0112]) == ("JPEG", (400, 300), 6)
+            assert image.info["icc_profile"] == display_p3() != srgb()
+            assert ImageOps.exif_transpose(image).size == (300, 400)
+
+
 def test_one_ground_has_only_so_many_variants() -> None:
     with pytest.raises(ValueError, match="8192"):
         next(pictures.variants("photo", 28, 28, 85, 1, 2 * 64 * 64 + 1))
 
 
 def test_every_built_in_scenario_loads_and_has_goals() -> None:
-    assert scenario_.names() == ["conversation", "document", "mixed", "multi-image", "text", "vqa"]
+    assert scenario_.names() == ["conversation", "document", "mixed", "multi-image", "phone", "text", "vqa"]
     for name in scenario_.names():
         found = scenario_.load(name)
         assert found.name == name

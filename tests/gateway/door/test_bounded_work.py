@@ -19,6 +19,22 @@ from tests.gateway.door.bodies import LIMITS, body, image_part, picture, refused
 TEXT = chunk(b"zTXt", b"a\0\0" + zlib.compress(b"\0" * 1_000_000, 9))
 
 
+def avif(boxes: int, associations: int = 0) -> bytes:
+    """An AVIF with so many empty boxes before its own, and so many boxes that say what 1 item with 255 properties has."""
+    data = picture("AVIF")
+    first = int.from_bytes(data[:4])
+    item = b"\0\0\0\x01" + b"\x27\x0f\xff" + b"\x05" * 255
+    content = b"ipma" + bytes(4) + item
+    more = ((4 + len(content)).to_bytes(4) + content) * associations
+    properties = data.index(b"iprp") - 4
+    meta = data.index(b"meta") - 4
+    at = data.index(b"ipma") - 4
+    made = bytearray(data[:at] + more + data[at:])
+    for place in (properties, meta):
+        made[place : place + 4] = (int.from_bytes(made[place : place + 4]) + len(more)).to_bytes(4)
+    return data[:first] + b"\0\0\0\x08free" * boxes + bytes(made[first:])
+
+
 def header(data: bytes) -> tuple[Header, int]:
     """The header, and the steps that it took."""
     steps = Steps(LIMITS.image_steps, LIMITS.images_steps)
@@ -48,6 +64,8 @@ def test_the_most_expensive_request_of_each_kind_passes_and_what_once_was_worse_
         ("JPEG fill bytes", jpeg(200, 1), jpeg(400, 60), "image/jpeg"),
         ("WebP chunks", webp(10), webp(1010), "image/webp"),
         ("PNG text that inflates", png(b""), png(TEXT * 5), "image/png"),
+        ("AVIF boxes", avif(10), avif(1010), "image/avif"),
+        ("AVIF associations", avif(0, 1), avif(0, 60), "image/avif"),
     ],
 )
 def test_more_parts_of_a_file_take_more_steps_and_over_the_limit_are_refused_by_name(
@@ -71,6 +89,8 @@ def test_no_walk_goes_on_beyond_its_steps() -> None:
         jpeg(9000),
         jpeg(9000, 63),
         scans_of_fill(10_000_000),
+        avif(9000),
+        avif(0, 9000),
     ):
         steps = Steps(1000, 1000)
         with pytest.raises(Exception, match="1000") as caught:

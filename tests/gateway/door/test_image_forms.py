@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 import pytest
 
-from gateway.door import DoorError, DoorLimits
+from gateway.door import DoorError, DoorLimits, parse_chat
+from gateway.door.data_url import read_base64
 from tests.gateway.door.bodies import LIMITS, body, data_url, image_part, parse, picture, refused, user, written
 from tests.gateway.images.files import noise
 
@@ -146,6 +147,20 @@ def test_spaces_that_were_plus_signs_are_not_guessed_at() -> None:
     assert "base64" in error.message
 
 
+def test_a_media_type_beside_the_url_is_ignored_as_the_declared_one_is() -> None:
+    part = {"type": "image_url", "image_url": {"url": TEXT["image/gif"], "format": "image/png"}, "format": "png"}
+    request = parse(body(user(part)))
+    assert (request.images[0].type, request.ignored) == ("image/gif", ("format",))
+
+
+def test_a_remote_url_may_be_a_string_too() -> None:
+    remote = replace(LIMITS, remote_images=True)
+    sent = body(user("a", {"type": "image_url", "image_url": "https://example.org/a.png"}))
+    (image,) = parse_chat(json.dumps(sent).encode(), remote).remote
+    assert (str(image.remote), image.path) == ("https://example.org/a.png", "messages[0].content[1].image_url")
+    assert "not fetched" in refused(sent).message
+
+
 @pytest.mark.parametrize("as_string", [False, True], ids=["object", "string"])
 def test_a_refusal_names_the_place(as_string: bool) -> None:
     url = data_url(FILES["image/png"][:-9])
@@ -165,9 +180,25 @@ def test_all_bounds_hold_for_every_form(form: str, limits: dict[str, Any]) -> No
     assert refused(sent, replace(LIMITS, **limits)).status in (400, 413)
 
 
-def test_percent_signs_without_end_are_refused_in_time() -> None:
-    url = "data:image/png;base64," + "%41" * 3_000_000
-    assert "base64" in refused(body(user({"type": "image_url", "image_url": {"url": url}}))).message
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("escape", [("/", "\\/"), ("+", "\\u002b"), ("A", "\\u0041")])
+def test_the_bound_of_bytes_is_the_same_for_every_form(form: str, escape: tuple[str, str]) -> None:
+    sent = json.dumps(body(user({"type": "image_url", "image_url": {"url": "HERE"}})))
+    written_so = sent.replace('"HERE"', json.dumps(urls("image/png")[form]).replace(*escape)).encode()
+    size = len(FILES["image/png"])
+    parse(written_so, replace(LIMITS, image_bytes=size, images_bytes=size))
+    for limits in (replace(LIMITS, image_bytes=size - 1), replace(LIMITS, images_bytes=size - 1)):
+        error = refused(written_so, limits)
+        assert (error.status, str(size - 1) in error.message) == (413, True)
+
+
+@pytest.mark.parametrize("sign", ["%41", "%2B", "%%32B"])
+def test_percent_signs_without_end_are_refused(sign: str) -> None:
+    url = "data:image/png;base64," + sign * (4 << 20)
+    error = refused(body(user({"type": "image_url", "image_url": {"url": url}})), replace(LIMITS, image_bytes=1 << 30))
+    assert "base64" in error.message
+    with pytest.raises(ValueError, match="too long"):
+        read_base64(memoryview(url.encode()[-(4 << 20) - 2 :]))
 
 
 @pytest.mark.parametrize("kind", ["image/png", "image/jpeg"])

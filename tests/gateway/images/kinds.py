@@ -4,7 +4,6 @@
 doesn't it is computed from the samples, as the PNG specification says.
 """
 
-import functools
 import io
 import itertools
 import struct
@@ -13,8 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from PIL import Image as Picture
-from PIL import ImageChops, ImageCms, ImageOps
+from PIL import ImageChops, ImageOps
 
+from loadtest.phones import display_p3, srgb
 from tests.gateway.images.files import ORIENTATION, chunk, file
 
 WIDTH, HEIGHT = 24, 16
@@ -27,8 +27,6 @@ _PNG_KINDS = [
     *((GREY_ALPHA, bits) for bits in (8, 16)),
     *((RGBA, bits) for bits in (8, 16)),
 ]
-# D50 colorants of Display P3, as in the profile that phones write; sRGB's are replaced by them.
-_P3 = {b"rXYZ": (0.51512, 0.2412, -0.00105), b"gXYZ": (0.29198, 0.69225, 0.04189), b"bXYZ": (0.1571, 0.06657, 0.78407)}
 Samples = list[list[tuple[int, ...]]]
 
 
@@ -61,22 +59,7 @@ def on_white(data: bytes) -> Picture.Image:
 def apart(one: Picture.Image, other: Picture.Image) -> int:
     """By how much the farthest two samples differ."""
     assert one.size == other.size
-    return max(high for _, high in ImageChops.difference(one, other).getextrema())
-
-
-@functools.cache
-def srgb() -> bytes:
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-
-
-@functools.cache
-def display_p3() -> bytes:
-    profile = bytearray(srgb())
-    for number in range(struct.unpack_from(">I", profile, 128)[0]):
-        name, at, _ = struct.unpack_from(">4sII", profile, 132 + 12 * number)
-        if name in _P3:
-            struct.pack_into(">3i", profile, at + 8, *(round(value * 65536) for value in _P3[name]))
-    return bytes(profile)
+    return max(max(plane.tobytes()) for plane in ImageChops.difference(one, other).split())
 
 
 def kinds() -> Iterator[Kind]:

@@ -117,7 +117,7 @@ def test_a_picture_that_is_named_twice_is_fetched_once(
         ("drip", 400, "invalid_image_url", "within 1.5 s"),
         ("endless", 413, "too_large", "10,485,760"),
         ("announced", 413, "too_large", "10,485,760"),
-        ("page", 400, "invalid_image", "not a JPEG"),
+        ("page", 400, "invalid_image", "web page"),
         ("empty", 400, "invalid_image", "empty"),
         ("squeezed", 400, "invalid_image_url", "compressed"),
         ("cut", 400, "invalid_image_url", "does not answer as it should"),

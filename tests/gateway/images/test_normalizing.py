@@ -1,13 +1,21 @@
 """Without a setting, pictures that decoders read differently are encoded anew by the gateway, and no others."""
 
+import asyncio
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
+from PIL import Image as Picture
 
-from tests.gateway.door.bodies import body, picture, user
-from tests.gateway.images.asking import ask, processes
-from tests.gateway.images.kinds import Kind, apart, display_p3, kinds, on_white
+from gateway.images.reencoding import HIGH_PIXELS
+from gateway.images.worker_pool import WorkerPool
+from loadtest.phones import display_p3
+from tests.gateway.door.bodies import body, image_part, picture, user
+from tests.gateway.images.asking import ask, cmdline, processes
+from tests.gateway.images.files import file
+from tests.gateway.images.kinds import Kind, apart, kinds, on_white
 from tests.gateway.images.test_sanitize import part_seen, seen
 from tests.support.audit import Ledger
 from tests.support.fake_engine import FakeEngine
@@ -79,8 +87,6 @@ def test_it_has_another_name_than_the_file_would_have_and_the_same_as_with_sanit
 def test_one_of_many_images_is_encoded_anew_and_the_others_are_not(
     gateway: Gateway, engine: FakeEngine, own_key: str
 ) -> None:
-    from tests.gateway.door.bodies import image_part
-
     parts = [image_part(picture()), image_part(ANEW[0].data, ANEW[0].type), image_part(picture("JPEG"), "image/jpeg")]
     answer = gateway.request("POST", "/v1/chat/completions", key=own_key, body=body(user("a", *parts)))
     assert answer.status == 200
@@ -123,6 +129,27 @@ def test_where_nothing_may_be_encoded_anew_it_is_refused_with_what_to_send(
     assert engine.bodies == []
     assert ask(refusing, own_key, picture()).status == 200
     assert processes(refusing) == []
+
+
+@pytest.mark.process
+async def test_an_avif_is_decoded_without_threads_since_the_process_may_start_none() -> None:
+    """As root it may, and a test that runs as root would not notice otherwise."""
+    pool = WorkerPool(1, 40_000_000, 60)
+    pixels = random.Random(1).randbytes(1600 * 1200 * 3)
+    data = file("AVIF", Picture.frombytes("RGB", (1600, 1200), pixels), speed=10)
+    try:
+        await pool.remake(picture("AVIF"), "image/avif", HIGH_PIXELS, key="a", decoding=1)
+        children = psutil.Process().children()  # gateways of other tests are among them
+        (worker,) = [one for one in children if any(word.endswith("reencode_worker.py") for word in cmdline(one))]
+        most = worker.num_threads()
+        work = asyncio.create_task(pool.remake(data, "image/avif", HIGH_PIXELS, key="a", decoding=1))
+        while not work.done():
+            most = max(most, worker.num_threads())
+            await asyncio.sleep(0.002)
+        assert await work
+        assert most == 1
+    finally:
+        await pool.close()
 
 
 @pytest.fixture

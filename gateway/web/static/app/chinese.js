@@ -165,7 +165,7 @@ export const CHINESE = {
   fail_timed_out: "回答用时过长，请让模型答得短一些。",
   fail_too_long: "对话超过了模型能读的长度。请开始新对话，或减少图片。",
   fail_too_large: "太大了。单个文件不超过 100 MB，一个问题的图片合计不超过 20 MB。",
-  fail_not_a_picture: "“{name}”不是浏览器能读取的图片。请使用 JPEG、PNG、WebP 或 GIF。",
+  fail_not_a_picture: "“{name}”不是浏览器能读取的图片。请使用 JPEG、PNG、WebP 或 GIF；iPhone 的 HEIC 请先存为 JPEG。",
   fail_bad_shape: "“{name}”太小或太细长，看不出内容。",
   fail_too_many_pictures: "一个问题最多 {most} 张图片。",
   fail_control_token: "文字里有控制模型的标记，请在标记中间加一个空格。",

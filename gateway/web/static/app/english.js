@@ -166,7 +166,8 @@ export const ENGLISH = {
   fail_timed_out: "The answer took too long. Ask for a shorter one.",
   fail_too_long: "The conversation is longer than the model can read. Begin a new one, or send fewer pictures.",
   fail_too_large: "That is too large. A file may have 100 MB, a question's pictures 20 MB together.",
-  fail_not_a_picture: "“{name}” is not a picture that this browser can read. Take JPEG, PNG, WebP or GIF.",
+  fail_not_a_picture:
+    "“{name}” is not a picture that this browser can read. Take JPEG, PNG, WebP or GIF. Save an iPhone's HEIC as JPEG first.",
   fail_bad_shape: "“{name}” is too small or too thin to see anything in.",
   fail_too_many_pictures: "A question may have {most} pictures at most.",
   fail_control_token: "The text holds a word that steers the model. Put a space inside it.",
