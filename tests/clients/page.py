@@ -14,7 +14,7 @@ from tests.support.process import TOP
 PAGE = TOP / "docs" / "clients.md"
 HEAD = f"| program | version | tried | {' | '.join(TASKS)} | notes |"
 _COMMENTS = ("#", "//")
-_AS_WRITTEN = {"URL": "http://127.0.0.1:8080/v1", "KEY": "vt_...", "MODEL": "glm-4v"}
+_AS_WRITTEN = {"ROOT": "http://127.0.0.1:8080", "URL": "http://127.0.0.1:8080/v1", "KEY": "vt_...", "MODEL": "glm-4v"}
 _LANGUAGES = {".py": "python", ".mjs": "js", ".java": "java"}
 _KINDS = {".yaml": "yaml", ".json": "json", ".toml": "toml", ".sh": "bash"}
 
@@ -44,9 +44,9 @@ def configuration(client: Client) -> Block:
         return Block(_LANGUAGES[path.suffix], "", _dedented(shown))
     text = re.search(r'"""\n?(.*?)"""|`\n?(.*?)`', code, re.DOTALL)
     assert text, f"{path.name}: a file is a text in three quotes"
-    shown = re.sub(r"\{(URL|KEY|MODEL)\}", lambda name: _AS_WRITTEN[name[1]], text[1] or text[2])
+    shown = re.sub(r"\{(ROOT|URL|KEY|MODEL)\}", lambda name: _AS_WRITTEN[name[1]], text[1] or text[2])
     kind = next((language for ending, language in _KINDS.items() if ending in title), "text")
-    return Block(kind, title, _dedented(shown.replace("{{", "{").replace("}}", "}")))
+    return Block(kind, title, _dedented(shown.replace("{{", "{").replace("}}", "}").replace("\\\\", "\\")))
 
 
 def _dedented(code: str) -> str:
@@ -91,7 +91,7 @@ def written(clients: tuple[Client, ...], known: dict[str, str]) -> str:
     blocks: list[str] = []
     for client in clients:
         block = configuration(client)
-        title = f"In {block.title}:\n\n" if block.title else ""
+        title = f"In {block.title}:\n\n" if block.title and block.language != "bash" else ""
         blocks.append(f"### {client.name}\n\n{title}```{block.language}\n{block.code}```\n")
     text = PAGE.read_text(encoding="utf-8")
     parts = {"table": "\n".join(table), "not tried": "\n".join(not_tried), "configuration": "\n".join(blocks).rstrip()}
