@@ -7,7 +7,14 @@ from tasks import DATA_URL, FIRST, KEY, MODEL, SECOND, URL, WHAT, WHO, asked, pe
 # configuration
 import dspy
 
-lm = dspy.LM(f"openai/{MODEL}", api_base=URL, api_key=KEY, temperature=0, max_tokens=128, cache=False)
+lm = dspy.LM(
+    f"openai/{MODEL}",
+    api_base=URL,
+    api_key=KEY,
+    temperature=0,
+    max_tokens=128,
+    cache=False,
+)
 dspy.configure(lm=lm, adapter=dspy.JSONAdapter())
 # end
 

@@ -8,7 +8,10 @@ from tasks import FILL, KEY, MODEL, URL, perform, seen
 import instructor
 from openai import OpenAI
 
-client = instructor.from_openai(OpenAI(base_url=URL, api_key=KEY), mode=instructor.Mode.JSON_SCHEMA)
+client = instructor.from_openai(
+    OpenAI(base_url=URL, api_key=KEY),
+    mode=instructor.Mode.JSON_SCHEMA,
+)
 # client.chat.completions.create(model=MODEL, response_model=..., messages=...)
 # end
 

@@ -17,7 +17,10 @@ from semantic_kernel.functions import kernel_function
 from openai import AsyncOpenAI
 from semantic_kernel.connectors.ai.open_ai import OpenAIChatCompletion
 
-chat = OpenAIChatCompletion(ai_model_id=MODEL, async_client=AsyncOpenAI(base_url=URL, api_key=KEY))
+chat = OpenAIChatCompletion(
+    ai_model_id=MODEL,
+    async_client=AsyncOpenAI(base_url=URL, api_key=KEY),
+)
 # end
 
 

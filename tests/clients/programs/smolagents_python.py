@@ -12,7 +12,13 @@ from smolagents import ChatMessage, MessageRole, tool
 # configuration
 from smolagents import OpenAIModel
 
-model = OpenAIModel(model_id=MODEL, api_base=URL, api_key=KEY, temperature=0, max_tokens=128)
+model = OpenAIModel(
+    model_id=MODEL,
+    api_base=URL,
+    api_key=KEY,
+    temperature=0,
+    max_tokens=128,
+)
 # end
 
 import json
