@@ -16,7 +16,12 @@ from autogen_ext.models.openai import OpenAIChatCompletionClient
 
 able = {"vision": True, "function_calling": True, "json_output": True, "structured_output": True, "family": "unknown"}
 client = OpenAIChatCompletionClient(
-    model=MODEL, base_url=URL, api_key=KEY, model_info=able, temperature=0, max_tokens=128
+    model=MODEL,
+    base_url=URL,
+    api_key=KEY,
+    model_info=able,
+    temperature=0,
+    max_tokens=128,
 )
 # end
 
