@@ -25,7 +25,7 @@ export VITRINE_PORT = $(PORT)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve quick test test-long attack soak check fix loadtest bench bench-affinity bench-ledger simulate \
+.PHONY: help setup serve quick test test-long attack soak clients check fix loadtest bench bench-affinity bench-ledger simulate \
         notebook dashboards dashboard-pictures docs lock
 
 help:  ## show this menu
@@ -51,6 +51,9 @@ attack: setup  ## attack a gateway of its own (INPUTS=... mutated inputs, beside
 
 soak: setup  ## ask a gateway of its own REQUESTS=... good questions and watch its memory
 	@.venv/bin/python -m tests.attack --soak $(REQUESTS)
+
+clients: setup  ## try every client program that can be had and write docs/clients.md (ARGS="llm dspy" chooses; an hour)
+	@.venv/bin/python -m tests.clients $(ARGS)
 
 # Deno checks the JavaScript. What it remembers stays here, and it does not look for a newer version.
 check fix: export DENO_DIR = .deno_cache

@@ -10,3 +10,10 @@ lock pyproject.toml --extra dev --extra loadtest --extra notebook --extra traces
 # Alone: it is built from source, against the LDAP library of the machine (libldap-dev, libsasl2-dev and a compiler).
 lock locks/ldap.in -o locks/ldap.txt
 lock pyproject.toml --extra gpu -c locks/dev.txt -o locks/gpu.txt
+# The clients that tests/clients tries, each group alone: nothing of Vitrine needs to fit to them.
+for clients in locks/clients/*.in; do
+  lock "$clients" --override locks/clients/overrides.txt -o "${clients%.in}.txt"
+done
+for clients in locks/clients/*/; do
+  (cd "$clients" && npm install --silent --package-lock-only --no-audit --no-fund && sed -i '/^ *"resolved": /d' package-lock.json)
+done
