@@ -25,6 +25,7 @@ from gateway.ledger.commands.command_context import (
 from gateway.ledger.errors import BadSettings
 from gateway.ledger.format.printable import name_fault
 from gateway.ledger.readers import backup as copies
+from gateway.ledger.readers.verification import Report
 from gateway.ledger.service.retention import prunable
 
 app = typer.Typer()
@@ -75,7 +76,7 @@ def backup(
     if as_json:
         say_json({"records": report.records, "signed_records": report.signed_records, "to": str(to)})
     else:
-        say(f"OK: {count(report.records, 'record')} are in {to}, verified. The keys are not: back them up apart.")
+        say(f"OK: {_counted(report)} in {to}, verified. The keys are not: back them up apart.")
 
 
 @app.command()
@@ -91,7 +92,13 @@ def restore(
     if as_json:
         say_json({"records": report.records, "signed_records": report.signed_records, "from": str(source)})
     else:
-        say(f"OK: {count(report.records, 'record')} are back in {here.layout.folder}.")
+        say(f"OK: {_counted(report)} back in {here.layout.folder}.")
+
+
+def _counted(report: Report) -> str:
+    """How many there are, and for how many of them no head speaks yet."""
+    text = f"{count(report.records, 'record')} {'is' if report.records == 1 else 'are'}"
+    return f"{text} ({report.unsigned_records:,} not signed yet)" if report.unsigned_records else text
 
 
 @app.command()

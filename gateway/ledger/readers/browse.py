@@ -23,7 +23,9 @@ DAY_MS = 86_400_000
 
 Name = Annotated[str, Meta(max_length=256)]
 Time = Annotated[int, Meta(ge=0, le=2**53)]
-Kind = Literal["exchange", "deny", "key", "boot", "integrity", "gap", "recovery", "seal", "prune", "shutdown"]
+_Exchange = Literal["exchange", "deny", "key", "integrity", "gap"]
+_Own = Literal["boot", "recovery", "seal", "segment", "rhythm", "prune", "shutdown"]
+Kind = Literal[_Exchange, _Own]
 Outcome = Literal["completed", "client_left", "engine_broke", "refused", "timed_out", "running", "denied"]
 
 

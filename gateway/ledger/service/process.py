@@ -29,6 +29,7 @@ from gateway.ledger.client.messages import (
     LimitsAsk,
     LostRecords,
     Prune,
+    Pruned,
     ReceiptAsk,
     Say,
     Status,
@@ -48,7 +49,8 @@ from gateway.ledger.service.receipts import Receipts
 from gateway.ledger.service.record_writer import LedgerClock, RecordWriter
 from gateway.ledger.service.recovery import Opened, lock, open_log
 from gateway.ledger.service.replay import Replay, last_day, lines_of
-from gateway.ledger.service.retention import prune
+from gateway.ledger.service.retention import Pruning, prune
+from gateway.ledger.service.rhythm import Rhythm
 from gateway.ledger.service.server import Later, PacketServer
 from gateway.ledger.storage.anchor import write_anchor
 from gateway.ledger.storage.keyring import Keyring
@@ -85,6 +87,7 @@ class LedgerService:
         self._log = opened.log
         self._remember(opened)
         self._writer = self._make_writer(opened)
+        self._rhythm = Rhythm(self._writer, clock, plan.promises)
         self._receipts = Receipts(self._layout, self._signer.verifier)
         self._sealer = BackgroundWorker("ledger-sealer", self._fail)
         self._proof_worker = BackgroundWorker("ledger-archivist", partial(self._complain, "archive"))
@@ -128,11 +131,13 @@ class LedgerService:
                 "config": self._plan.config_digest,
                 "digests": self._plan.digests,
                 "engines": engines(self._plan.socket.parent),
+                "heads": self._log.pin.fields(),
                 "keys": key_ids,
                 "mode": self._plan.mode,
                 "origin": self._log.origin,
                 "outbound": [str(path) for path in self._plan.anchors],
                 "pid": os.getpid(),
+                "promises": self._plan.promises.fields(),
                 "room": "ledger",
                 "versions": versions(),
             },
@@ -220,9 +225,7 @@ class LedgerService:
 
     def _shut_down(self) -> None:
         self._writer.roll_up(everything=True)
-        self._writer.own("shutdown", {"open": self._exchanges.open})
-        self.commit()
-        self._sign()
+        self._end_with("shutdown", lambda: {"open": self._exchanges.open})
         for worker in (self._sealer, self._anchorer, self._proof_worker):
             worker.stop(30)
         self._log.close()
@@ -241,7 +244,7 @@ class LedgerService:
                 self._ask_receipt(ask, later)
                 return None
             if isinstance(ask, Prune):
-                return prune(self._layout, self._signer.verifier, self._writer, ask.before_ms, ask.by)
+                return self._prune(ask.before_ms, ask.by, manual=True)
             return self._figures() if isinstance(ask, StatisticsAsk) else self._status()
         except (RecordError, BadSettings) as error:
             return Fault(str(error))
@@ -354,16 +357,31 @@ class LedgerService:
             if self._plan.segment_daily and self._log.segment.records > 1:
                 self._rotate("day")
             if self._plan.retention_days:
-                before_ms = now_ms - self._plan.retention_days * DAY_MS
-                prune(self._layout, self._signer.verifier, self._writer, before_ms, "retention")
-                self.commit()
+                self._prune(now_ms - self._plan.retention_days * DAY_MS, "retention", manual=False)
         free = shutil.disk_usage(self._plan.folder).free
         if free < self._plan.free_bytes and now_ms % 60_000 < 1000:
             self._logger.warning("little space is left for the log", free_bytes=free)
 
     def _sign(self) -> None:
-        head = self._log.sign(self._clock.wall_ms() // 1000)
+        time_s = self._rhythm.next_time_s()
+        self.commit()
+        self._sign_at(time_s)
+
+    def _sign_at(self, time_s: int) -> None:
+        head = self._log.sign(time_s)
         self._anchors.put(partial(self._write_anchors, head))
+
+    def _end_with(self, kind: str, fields_of: Callable[[], dict[str, Value]]) -> None:
+        """The last record of a segment or of this life, and the head that covers it. It says which heads came before."""
+        time_s = self._rhythm.next_time_s()
+        self.commit()
+        self._writer.own(kind, fields_of() | {"heads": self._log.pin.fields()})
+        self.commit()
+        self._sign_at(time_s)
+
+    def _prune(self, before_ms: int, by: str, *, manual: bool) -> Pruned:
+        wanted = Pruning(self._clock.wall_ms(), before_ms, by, manual)
+        return prune(self._layout, self._signer.verifier, self._writer, self._plan.promises, wanted, self._sign)
 
     def _write_anchors(self, head: TreeHead) -> None:
         checkpoint = sign_head(head, self._signer)
@@ -378,12 +396,18 @@ class LedgerService:
     def _rotate(self, why: str) -> None:
         """The seal record is the segment's last, and a head covers it before the next segment begins."""
         segment = self._log.segment
-        self._writer.own(
-            "seal", {"first": segment.first, "records": segment.records + 1, "segment": segment.number, "why": why}
+        self._end_with(
+            "seal",
+            lambda: {"first": segment.first, "records": segment.records + 1, "segment": segment.number, "why": why},
         )
-        self.commit()
-        self._sign()
         number = self._log.rotate()
+        opened: dict[str, Value] = {
+            "first": self._log.segment.first,
+            "promises": self._plan.promises.fields(),
+            "segment": number + 1,
+        }
+        self._writer.own("segment", opened)
+        self.commit()
         self._logger.info("a segment was closed", segment=number, records=segment.records, why=why)
         self._sealer.put(partial(self._seal_quietly, number, segment.first))
 

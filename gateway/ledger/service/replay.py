@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from gateway.ledger.errors import Tampered
 from gateway.ledger.format.merkle import leaf_hash
 from gateway.ledger.readers.reader import Segment, read_lines
 from gateway.ledger.service.open_exchanges import OpenExchange, OpenExchanges
@@ -66,7 +67,10 @@ class Replay:
 
     def take(self, index: int, line: bytes) -> None:
         """One record at its index."""
-        seen = _glimpse(line)
+        try:
+            seen = _glimpse(line)
+        except msgspec.DecodeError as error:
+            raise Tampered(f"record {index} is none that a ledger writes: {error}") from error
         if self.first_ms is None:
             self.first_ms = seen.time_ms
         at_ms = min(seen.time_ms - self._behind_ms, self._now_ms)

@@ -27,23 +27,23 @@ def read_anchor(path: Path, verifier: Verifier) -> TreeHead | None:
         raise Tampered(f"the anchor {path} does not verify: {error}") from error
 
 
-def check_head(head: TreeHead, known_as: str, size: int, root_at: Callable[[int], bytes]) -> None:
-    """Check that a log of `size` records, whose roots `root_at` gives, continues `head`."""
-    if head.size > size:
-        raise RolledBack(f"{known_as} knows {head.size} records, the log has {size}: it was rolled back")
+def check_head(head: TreeHead, known_as: str, signed: int, root_at: Callable[[int], bytes]) -> None:
+    """Check that a log whose last head is over `signed` records, and whose roots `root_at` gives, continues `head`."""
+    if head.size > signed:
+        raise RolledBack(f"{known_as} knows {head.size} records, the log's own heads {signed}: it was rolled back")
     if root_at(head.size) != head.root:
         raise Tampered(f"{known_as} knows another history of the first {head.size} records")
 
 
 def check_anchors(
-    anchors: Sequence[Path], verifier: Verifier, size: int, root_at: Callable[[int], bytes]
+    anchors: Sequence[Path], verifier: Verifier, signed: int, root_at: Callable[[int], bytes]
 ) -> list[TreeHead]:
     """Check the log against every anchor that exists; the heads that were found."""
     found = []
     for path in anchors:
         head = read_anchor(path, verifier)
         if head is not None:
-            check_head(head, f"the anchor {path}", size, root_at)
+            check_head(head, f"the anchor {path}", signed, root_at)
             found.append(head)
     return found
 
