@@ -22,9 +22,10 @@ from gateway.ledger.commands.command_context import (
 from gateway.ledger.errors import EXIT_OK, LedgerError, RolledBack, Tampered, Unreadable
 from gateway.ledger.format.checkpoint import TreeHead, open_head
 from gateway.ledger.format.merkle import check_consistency, prove_consistency
-from gateway.ledger.format.note import NoteError, b64
+from gateway.ledger.format.note import NoteError, Verifier, b64
+from gateway.ledger.readers.reader import LogReader
 from gateway.ledger.readers.verification import Report, verify
-from gateway.ledger.storage.anchor import check_head, write_anchor
+from gateway.ledger.storage.anchor import AnchorChanged, AnchorFile, check_head, read_anchor
 
 app = typer.Typer()
 
@@ -40,6 +41,9 @@ def verify_command(
     here = target(log)
     meter = Meter("records", shown=not as_json)
     anchors = list(anchor or [])
+    for path in anchors:
+        if not path.exists():
+            raise Unreadable(f"there is no anchor {path}: nothing was checked")
     if log is None:
         anchors += [here.keyring.anchor, *here.settings.anchors]
     try:
@@ -140,16 +144,19 @@ def consistency(
 
 def _read_head(here: LogTarget, path: Path, key: str | None) -> TreeHead:
     try:
-        return open_head(path.read_bytes().decode(), here.verifier(key))
+        return open_head(path.read_bytes().decode(), here.verifier(key))  # one checkpoint, whoever else signed it
     except OSError as error:
         raise Unreadable(f"cannot read {path}: {error.strerror}") from error
-    except (NoteError, ValueError) as error:
-        raise Tampered(f"{path} does not verify: {error}") from error
+    except (NoteError, ValueError):
+        head = read_anchor(path, here.verifier(key))
+    if head is None:
+        raise Unreadable(f"{path} has no head")
+    return head
 
 
 @app.command()
 def anchor(
-    to: Annotated[Path | None, typer.Option(help="Write the last head into this file, in one step.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Put the last head behind those in this file, or begin it.")] = None,
     check: Annotated[Path | None, typer.Option(help="Check that the log continues the head in this file.")] = None,
     log: LogFolder = None,
     key: KeyOption = None,
@@ -163,7 +170,7 @@ def anchor(
         known = _read_head(here, check, key)
         check_head(known, f"the anchor {check}", head.size, reader.tree().root)
     if to is not None:
-        write_anchor(to, checkpoint)
+        _keep(to, here.verifier(key), reader, head, checkpoint)
     if as_json:
         say_json({"origin": head.origin, "size": head.size, "root": b64(head.root), "checkpoint": checkpoint})
     elif check is not None:
@@ -172,3 +179,16 @@ def anchor(
         say(f"The head over {count(head.size, 'record')} is in {to}: keep it where this host cannot change it.")
     else:
         typer.echo(checkpoint, nl=False)
+
+
+def _keep(to: Path, verifier: Verifier, reader: LogReader, head: TreeHead, checkpoint: str) -> None:
+    """Only behind heads that this log continues; a head that is there already is not written again."""
+    file = AnchorFile(to, verifier)
+    if file.last == head:
+        return
+    if file.last is not None:
+        check_head(file.last, f"the anchor {to}", head.size, reader.tree().root)
+    try:
+        file.append(checkpoint.encode(), head)
+    except AnchorChanged as error:
+        raise Tampered(str(error)) from error

@@ -21,10 +21,10 @@ from gateway.ledger.format.head_file import last_head, read_heads, split_notes
 from gateway.ledger.format.merkle import HASH_BYTES, Frontier
 from gateway.ledger.format.note import Verifier
 from gateway.ledger.format.record import decode, decode_header, number, torn_files
+from gateway.ledger.readers.known_heads import KnownHeads
 from gateway.ledger.readers.lives import OWN_KINDS, STRAY, Lives
 from gateway.ledger.readers.prune_rules import check_prune
 from gateway.ledger.readers.reader import LogReader, Segment, StoredLines, read_stored
-from gateway.ledger.storage.anchor import read_anchor
 from gateway.ledger.storage.layout import LogLayout, read_origin
 from gateway.ledger.storage.seal import stored_file
 from gateway.ledger.storage.tree import LeafRuns, split
@@ -96,11 +96,9 @@ class _Verification:
         self.pruned: list[Segment] = []
         self.there: set[int] = set()  # segments that had their records when we began
         self.last = TreeHead(verifier.name, 0, b"")
-        found = [(path, read_anchor(path, verifier)) for path in anchors]
-        self.anchors = sorted(
-            ((head, str(path)) for path, head in found if head is not None), key=lambda known: known[0].size
-        )
-        self.known = max((head.size for head, _ in self.anchors), default=0)  # records that an anchor's head covers
+        self.anchors = KnownHeads(
+            anchors, verifier
+        )  # what is in them now: a head that comes meanwhile is not looked at
 
     def run(self) -> Report:
         # The nodes first: a log that grows meanwhile has more records than nodes, never fewer.
@@ -120,16 +118,13 @@ class _Verification:
         self._check_nodes(stored_nodes)
         self._check_torn()
         self._check_pruned()
-        if self.known > self.last.size:
-            name = self.anchors[-1][1] if self.anchors else "an anchor"
-            raise RolledBack(
-                f"{name} knows {self.known} records, the log's own heads {self.last.size}: it was rolled back"
-            )
+        self.anchors.end(self.last, self.frontier.size)
         report.records = self.frontier.size
         report.segments = len(reader.segments)
         report.signed_records, report.signed_ms = self.last.size, (self.last.time_s or 0) * 1000
         report.unsigned_records = report.records - report.signed_records
-        report.taken_over, report.silences = self.lives.adopted, self.lives.silences
+        report.taken_over, report.silences = self.lives.adopted, self.lives.silences + self.anchors.missing_heads
+        report.anchors = self.anchors.compared
         report.root = self.last.root.hex()
         report.open_exchanges, report.open_ids = len(self.open), list(self.open)[:20]
         return report
@@ -212,8 +207,8 @@ class _Verification:
         self.nodes += self.runs.extend(leaves)
         done, first = 0, self.frontier.size
         while True:
-            sizes = [head.size for head in waiting[-1:]] + [head.size for head, _ in self.anchors[:1]]
-            stop = min((size for size in sizes if size <= first + len(leaves)), default=None)
+            sizes = [*(head.size for head in waiting[-1:]), self.anchors.next_size]
+            stop = min((size for size in sizes if size is not None and size <= first + len(leaves)), default=None)
             if stop is None:
                 break
             if stop < self.frontier.size:
@@ -233,11 +228,8 @@ class _Verification:
                 raise Tampered(f"the records do not give the root that was signed over {head.size} of them")
             self.report.heads += 1
             self.last = head
-        while self.anchors and self.anchors[0][0].size == self.frontier.size:
-            head, name = self.anchors.pop(0)
-            if head.root != root:
-                raise Tampered(f"the anchor {name} knows another history of the first {head.size} records")
-            self.report.anchors += 1
+            self.anchors.log_has(head)
+        self.anchors.compare(self.frontier.size, root)
 
     def _contents(self, lines: list[bytes], first: int) -> None:
         report, opened, kinds, stopped = self.report, self.open, self.report.kinds, self.stopped

@@ -36,11 +36,12 @@ from gateway.ledger.client.messages import (
 )
 from gateway.ledger.client.statistics import LedgerCounters, LedgerStatistics, StatisticsAsk, Trouble
 from gateway.ledger.errors import BadSettings
-from gateway.ledger.format.checkpoint import TreeHead, sign_head
+from gateway.ledger.format.checkpoint import sign_head
 from gateway.ledger.format.digest import Digester
 from gateway.ledger.format.record import RecordError, Value, decode_header
 from gateway.ledger.format.record_id import RecordIds
-from gateway.ledger.service.background import BackgroundWorker, Latest
+from gateway.ledger.service.anchors import Anchors
+from gateway.ledger.service.background import BackgroundWorker
 from gateway.ledger.service.boot_facts import code_digest, engines, versions
 from gateway.ledger.service.open_exchanges import OpenExchanges
 from gateway.ledger.service.process_config import DAY_MS, ServicePlan, epoch_of, refuse_volatile
@@ -52,7 +53,6 @@ from gateway.ledger.service.replay import Replay, last_day, lines_of
 from gateway.ledger.service.retention import Pruning, prune
 from gateway.ledger.service.rhythm import Rhythm
 from gateway.ledger.service.server import Later, PacketServer
-from gateway.ledger.storage.anchor import write_anchor
 from gateway.ledger.storage.keyring import Keyring
 from gateway.ledger.storage.layout import LogLayout
 from gateway.ledger.storage.seal_process import NotSealed, seal_apart
@@ -83,16 +83,19 @@ class LedgerService:
         self._lock = lock(self._layout)
         self._limits = RateLimits()
         self._exchanges = OpenExchanges()
-        opened = open_log(self._layout, self._signer, [self._keyring.anchor, *plan.anchors], compressed=plan.compress)
+        anchors = [self._keyring.anchor, *plan.anchors]
+        opened = open_log(self._layout, self._signer, anchors, compressed=plan.compress)
         self._log = opened.log
+        self._anchors = Anchors(
+            anchors, self._layout, self._signer.verifier, logger, lambda: self._tally.trouble("anchor")
+        )
+        self._begun = self._begin_anchors()
         self._remember(opened)
         self._writer = self._make_writer(opened)
         self._rhythm = Rhythm(self._writer, clock, plan.promises)
         self._receipts = Receipts(self._layout, self._signer.verifier)
         self._sealer = BackgroundWorker("ledger-sealer", self._fail)
         self._proof_worker = BackgroundWorker("ledger-archivist", partial(self._complain, "archive"))
-        self._anchorer = BackgroundWorker("ledger-anchorer", partial(self._complain, "anchor"))
-        self._anchors = Latest(self._anchorer)
         self._server = PacketServer(plan.socket, self, logger, lambda: self._tally.trouble("packet"))
         self._introduce(opened)
         self._tasks: dict[type, Callable[..., Say | None]] = {
@@ -105,6 +108,13 @@ class LedgerService:
             Abandon: self._writer.abandon,
             LimitsAsk: self._writer.limits_left,
         }
+
+    def _begin_anchors(self) -> list[str]:
+        """Before the first record: from then on a missing anchor is an error."""
+        log = self._log
+        may_be_missing = self._plan.anchors_may_be_missing or log.size == 0
+        begun = self._anchors.begin(log.signed, log.note, may_be_missing=may_be_missing)
+        return begun if log.size else []
 
     def _make_writer(self, opened: Opened) -> RecordWriter:
         plain = self._plan.digests == "plain"
@@ -127,6 +137,7 @@ class LedgerService:
         self._writer.own(
             "boot",
             {
+                "anchors_begun": list(self._begun),
                 "code": code_digest(Path(__file__).parents[1]),
                 "config": self._plan.config_digest,
                 "digests": self._plan.digests,
@@ -226,7 +237,7 @@ class LedgerService:
     def _shut_down(self) -> None:
         self._writer.roll_up(everything=True)
         self._end_with("shutdown", lambda: {"open": self._exchanges.open})
-        for worker in (self._sealer, self._anchorer, self._proof_worker):
+        for worker in (self._sealer, self._anchors, self._proof_worker):
             worker.stop(30)
         self._log.close()
         os.close(self._lock)
@@ -349,6 +360,8 @@ class LedgerService:
     def _each_second(self, now_ms: int) -> None:
         gc.collect(1)
         self._writer.roll_up()
+        while not self._anchors.alarms.empty():
+            self._writer.integrity(self._anchors.alarms.get(), 0)
         self.commit()
         self._segment_day = self._segment_day or now_ms // DAY_MS
         if now_ms // DAY_MS != self._segment_day:
@@ -369,7 +382,7 @@ class LedgerService:
 
     def _sign_at(self, time_s: int) -> None:
         head = self._log.sign(time_s)
-        self._anchors.put(partial(self._write_anchors, head))
+        self._anchors.put(head, self._log.note)
 
     def _end_with(self, kind: str, fields_of: Callable[[], dict[str, Value]]) -> None:
         """The last record of a segment or of this life, and the head that covers it. It says which heads came before."""
@@ -382,16 +395,6 @@ class LedgerService:
     def _prune(self, before_ms: int, by: str, *, manual: bool) -> Pruned:
         wanted = Pruning(self._clock.wall_ms(), before_ms, by, manual)
         return prune(self._layout, self._signer.verifier, self._writer, self._plan.promises, wanted, self._sign)
-
-    def _write_anchors(self, head: TreeHead) -> None:
-        checkpoint = sign_head(head, self._signer)
-        write_anchor(self._keyring.anchor, checkpoint)
-        for path in self._plan.anchors:
-            try:
-                write_anchor(path, checkpoint)
-            except OSError as error:
-                self._tally.trouble("anchor")
-                self._logger.warning("an anchor could not be written", anchor=str(path), error=str(error))
 
     def _rotate(self, why: str) -> None:
         """The seal record is the segment's last, and a head covers it before the next segment begins."""

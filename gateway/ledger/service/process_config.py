@@ -31,6 +31,7 @@ class ServicePlan:
     sign_every_records: int
     sign_idle_s: float
     anchors: tuple[Path, ...]
+    anchors_may_be_missing: bool
     retention_days: int
     allow_volatile: bool
     free_bytes: int

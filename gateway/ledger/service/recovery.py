@@ -16,7 +16,7 @@ from pathlib import Path
 
 from gateway.ledger.errors import Gap, LogBusy, RolledBack, Tampered
 from gateway.ledger.format.checkpoint import TreeHead
-from gateway.ledger.format.head_file import last_head, split_notes
+from gateway.ledger.format.head_file import last_head, sign_stored, split_notes
 from gateway.ledger.format.merkle import HASH_BYTES, leaf_hash
 from gateway.ledger.format.note import Signing
 from gateway.ledger.format.record import RecordError, decode, decode_header, torn_files
@@ -239,7 +239,7 @@ class _Opening:
         waiting = [tree.node(0, index) for index in range(size // RUN * RUN, size)]
         segment = OpenSegment.open(self.layout, last.number, last.first, records)
         log = Log(self.layout, self.signer, segment, tree.frontier(size), LeafRuns(waiting))
-        log.signed = head
+        log.signed, log.note = head, sign_stored(head, self.signer)
         heads = self.layout.file(last.number, "heads").read_bytes()
         log.pin.take(heads, len(split_notes(heads)[0]))
         return log

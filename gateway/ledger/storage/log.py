@@ -82,6 +82,7 @@ class Log:
         self._unread: list[bytes] = []
         self._read_to = segment.bytes
         self._broken: str | None = None
+        self.note = b""  # the last head as it was stored
         self.pin = HeadsPin()  # of the heads that the open segment has
         self.first_unsigned: bytes | None = None  # the first record that was committed since the last head
 
@@ -166,6 +167,7 @@ class Log:
             write_all(self.segment.heads, note)
             os.fdatasync(self.segment.heads)
         self.pin.take(note)
+        self.note = note
         self.first_unsigned = None
         self.signed = head
         return head
