@@ -19,7 +19,7 @@ BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 Trouble = Literal["anchor", "seal", "archive", "packet"]
 TROUBLES: tuple[Trouble, ...] = ("anchor", "seal", "archive", "packet")
 KINDS = (
-    *("boot", "recovery", "seal", "segment", "rhythm", "shutdown", "prune"),
+    *("boot", "recovery", "seal", "segment", "rhythm", "shutdown", "prune", "shred"),
     *("admit", "complete", "deny", "key", "integrity", "gap"),
 )
 

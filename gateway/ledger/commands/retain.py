@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from gateway.ledger.client.async_client import LedgerClient
-from gateway.ledger.client.messages import Pruned
+from gateway.ledger.client.messages import Pruned, Receipt
 from gateway.ledger.commands.command_context import (
     AsJson,
     LogFolder,
@@ -55,6 +55,11 @@ def prune(
         return
     verb = "would be pruned" if dry_run else "pruned"
     say(f"{count(records, 'record')} in {count(len(numbers), 'segment')} from before {when(before_ms)} UTC {verb}.")
+
+
+async def _shred(here: LogTarget, epoch: str, by: str) -> Receipt:
+    async with await LedgerClient.connect(here.settings.socket_path) as client:
+        return await client.shred(epoch, by)
 
 
 async def _prune(here: LogTarget, before_ms: int, by: str) -> Pruned:
@@ -116,14 +121,19 @@ def epochs(as_json: AsJson = False) -> None:
 def shred(
     epoch: Annotated[str, typer.Argument(help="Like 2026-11.")],
     yes: Annotated[bool, typer.Option("--yes", help="Really do it.")] = False,
+    by: Annotated[str, typer.Option(help="Who wants it; goes into the record.")] = "operator",
     as_json: AsJson = False,
 ) -> None:
-    """Delete an epoch's secret: none of its digests can be tied to a content any more. Backups of it must go too."""
+    """Destroy an epoch's secret: none of its digests can be tied to a content any more. The running ledger does it and records
+    it. Backups of the secret must go too."""
     if not yes:
         raise BadSettings(f"shredding {epoch} cannot be undone: say --yes")
+    fault = name_fault(by)
+    if fault:
+        raise typer.BadParameter(f"--by {by!r} can't be used: {fault}")
     here = target()
-    here.keyring.shred(epoch)
+    receipt = asyncio.run(_shred(here, epoch, by))
     if as_json:
-        say_json({"shredded": epoch})
+        say_json({"shredded": epoch, "record": receipt.index})
     else:
         say(f"The digests of {epoch} can no longer be tied to a content, once backups of its secret are gone too.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -63,7 +64,9 @@ def find_command(
     )
     reader = here.reader()
     meter = Meter("records", shown=not as_json)
-    hits = list(find(reader, wanted, _epoch_keys(here) if contents else {}, lambda n: meter.tell(n, 0), processes))
+    blind: Counter[str] = Counter()
+    keys = _epoch_keys(here) if contents else {}
+    hits = list(find(reader, wanted, keys, lambda n: meter.tell(n, 0), processes, blind))
     meter.end()
     rows = _join(hits, here)
     if as_json:
@@ -73,6 +76,13 @@ def find_command(
         _print_table(rows)
         found = "1 match" if len(rows) == 1 else f"{len(rows):,} matches"
         say(f"{found} in {count(meter.done, 'record')}, {meter.rate():,.0f} records a second")
+    for epoch, records in sorted(blind.items()):
+        typer.echo(
+            printable(
+                f"note: {count(records, 'record')} of epoch {epoch} could not be searched: its secret was shredded"
+            ),
+            err=True,
+        )
     if not rows:
         raise typer.Exit(EXIT_FAILED)
 

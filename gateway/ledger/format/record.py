@@ -20,7 +20,7 @@ MOST_NAME_CHARS = 64
 
 KINDS = (
     *("boot", "admit", "complete", "deny", "gap", "integrity", "key"),
-    *("recovery", "seal", "segment", "rhythm", "prune", "shutdown"),
+    *("recovery", "seal", "segment", "rhythm", "prune", "shred", "shutdown"),
 )
 
 Value = str | int | bool | None | list["Value"] | dict[str, "Value"]

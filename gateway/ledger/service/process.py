@@ -30,15 +30,17 @@ from gateway.ledger.client.messages import (
     LostRecords,
     Prune,
     Pruned,
+    Receipt,
     ReceiptAsk,
     Say,
+    Shred,
     Status,
 )
 from gateway.ledger.client.statistics import LedgerCounters, LedgerStatistics, StatisticsAsk, Trouble
 from gateway.ledger.errors import BadSettings
 from gateway.ledger.format.checkpoint import sign_head
 from gateway.ledger.format.digest import Digester
-from gateway.ledger.format.record import RecordError, Value, decode_header
+from gateway.ledger.format.record import RecordError, Value, cap, decode, decode_header
 from gateway.ledger.format.record_id import RecordIds
 from gateway.ledger.service.anchors import Anchors
 from gateway.ledger.service.background import BackgroundWorker
@@ -119,7 +121,11 @@ class LedgerService:
     def _make_writer(self, opened: Opened) -> RecordWriter:
         plain = self._plan.digests == "plain"
         digester = Digester(
-            None if plain else self._keyring.root(), self._keyring.secret_or_new, partial(epoch_of, self._plan.epoch)
+            None if plain else self._keyring.root(),
+            self._keyring.secret_or_new,
+            partial(epoch_of, self._plan.epoch),
+            self._keyring.current,
+            self._keyring.secret,
         )
         ids = RecordIds(self._clock.wall_ms, opened.last_id)
         return RecordWriter(
@@ -206,6 +212,7 @@ class LedgerService:
         for index, line in enumerate(opened.lines, opened.log.segment.first):
             replay.take(index, line)
         replay.finish()
+        self._finish_shredding(opened)
         if opened.lines:
             self._segment_day = decode_header(opened.lines[0]).time_ms // DAY_MS
         if not whole:
@@ -213,6 +220,18 @@ class LedgerService:
                 "the log of the last day is too long to count again; limits of tokens a day begin later",
                 since_ms=replay.first_ms,
             )
+
+    def _finish_shredding(self, opened: Opened) -> None:
+        """A crash came between the record and the end of the secret. Only what the last life itself signed counts."""
+        signed = opened.lines[: max(0, opened.log.signed.size - opened.log.segment.first)]
+        shredded: list[str] = []
+        for fields in (decode(line) for line in signed if b'"kind":"shred"' in line or b'"kind":"boot"' in line):
+            if fields["kind"] == "boot" and fields.get("room") == "ledger":
+                shredded.clear()
+            elif fields["kind"] == "shred":
+                shredded.append(str(fields.get("epoch")))
+        for epoch in filter(self._keyring.has, shredded):
+            self._keyring.shred(epoch)
 
     def run(self) -> None:
         """Serve until `stop`; LogBroken (or what a helper thread met) ends it without another write."""
@@ -256,9 +275,22 @@ class LedgerService:
                 return None
             if isinstance(ask, Prune):
                 return self._prune(ask.before_ms, ask.by, manual=True)
+            if isinstance(ask, Shred):
+                return self._shred(ask)
             return self._figures() if isinstance(ask, StatisticsAsk) else self._status()
         except (RecordError, BadSettings) as error:
             return Fault(str(error))
+
+    def _shred(self, ask: Shred) -> Receipt:
+        """The record is signed before the secret goes: what cannot be undone is never without a trace."""
+        if not self._keyring.has(ask.epoch):
+            raise BadSettings(f"there is no epoch {ask.epoch}: `epochs` lists those that are left")
+        receipt = self._writer.own("shred", {"by": cap(ask.by), "epoch": ask.epoch})
+        self.commit()
+        self._sign()
+        self._keyring.shred(ask.epoch)
+        self._writer.forget_epoch()
+        return receipt
 
     def commit(self) -> None:
         waiting = self._log.waiting
