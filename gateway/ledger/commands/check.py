@@ -106,6 +106,8 @@ def _verdict(report: Report) -> str:
             f"{good}: {report.signed_records:,} signed, {report.unsigned_records:,} not yet. What is signed is {signed}; "
             f"for the rest only the log's own hashes speak."
         )
+    if not report.records:
+        return f"{good}: the log is empty, as signed at {when(report.signed_ms)} UTC."
     if report.records == 1:
         return f"{good}: 1 record is {signed}."
     return f"{good}: all {report.records:,} records are {signed}."

@@ -55,7 +55,7 @@ def find_command(
         raise typer.BadParameter("give at least one of --image, --prompt, --answer, --key, --ip, --since, --until")
     here = target(log)
     wanted = SearchTerms(
-        _digest(contents[0][0]) if contents else None,
+        _digests(*contents[0]) if contents else (),
         contents[0][1] if contents else "any",
         key,
         ip,
@@ -87,13 +87,16 @@ def find_command(
         raise typer.Exit(EXIT_FAILED)
 
 
-def _digest(path: Path) -> bytes:
-    if str(path) == "-":
-        return sha256(sys.stdin.buffer.read()).digest()
+def _digests(path: Path, part: str) -> tuple[bytes, ...]:
+    """Of the content, and of a text also without the line's end that an editor puts behind it."""
     try:
-        return sha256(path.read_bytes()).digest()
+        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
     except OSError as error:
         raise typer.BadParameter(f"cannot read {path}: {error.strerror}") from error
+    contents = [data]
+    if part != "images":
+        contents += [data.removesuffix(end) for end in (b"\r\n", b"\n") if data.endswith(end)]
+    return tuple(sha256(content).digest() for content in dict.fromkeys(contents))
 
 
 def _epoch_keys(here: LogTarget) -> dict[str, bytes]:

@@ -25,9 +25,9 @@ _EPOCH = b'"epoch":"'
 
 @dataclass(frozen=True)
 class SearchTerms:
-    """All that is given must fit. `content` is a SHA-256; `part` says where its digest may stand."""
+    """All that is given must fit. `contents` are SHA-256s of which one must fit; `part` says where its digest may stand."""
 
-    content: bytes | None = None
+    contents: tuple[bytes, ...] = ()
     part: str = "any"
     key: str | None = None
     ip: str | None = None
@@ -106,7 +106,7 @@ def _search(wanted: SearchTerms, epoch_keys: dict[str, bytes], piece: tuple[int,
     first, data = piece
     blind: Counter[str] = Counter()
     lines = data.split(b"\n")[:-1]
-    if wanted.content is None:
+    if not wanted.contents:
         hits = [SearchHit(index, line) for index, line in enumerate(lines, first) if _fits(wanted, line)]
     else:
         hits = [
@@ -120,10 +120,9 @@ def _search(wanted: SearchTerms, epoch_keys: dict[str, bytes], piece: tuple[int,
 def _with_content(
     wanted: SearchTerms, epoch_keys: dict[str, bytes], lines: list[bytes], first: int, blind: Counter[str]
 ) -> Iterator[tuple[int, bytes]]:
-    """Lines that carry the digest of the wanted content, each under its own key."""
-    content = wanted.content or b""
+    """Lines that carry the digest of a wanted content, each under its own key."""
     marker = b'"images":[{' if wanted.part == "images" else b'"digest":"'
-    plain = content.hex().encode()
+    plain = [content.hex().encode() for content in wanted.contents]
     epoch, key = b"", b""
     for index, line in enumerate(lines, first):
         if marker not in line:
@@ -133,14 +132,15 @@ def _with_content(
         if named != epoch:
             epoch, key = named, epoch_keys.get(named.decode(), b"")
         if epoch == PLAIN.encode():
-            digest = plain
+            digests = plain
         elif key:
             at = line.find(_ID) + len(_ID)
-            digest = keyed(record_key(key, line[at : at + 36].decode()), content).encode()
+            record = record_key(key, line[at : at + 36].decode())
+            digests = [keyed(record, content).encode() for content in wanted.contents]
         else:
             blind[named.decode()] += 1
             continue
-        if digest in line and _in_part(line, wanted.part, digest.decode()):
+        if any(digest in line and _in_part(line, wanted.part, digest.decode()) for digest in digests):
             yield index, line
 
 

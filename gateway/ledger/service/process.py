@@ -187,6 +187,7 @@ class LedgerService:
         self._sign()
         if opened.last_kind == "seal":
             self._rotate("the last start")  # a crash came between the seal record and the next segment
+        self._warn_of_little_space()
         if self._plan.mode == "off":
             self._logger.error("THE AUDIT LOG IS OFF: exchanges leave no record (mode = off)")
         self._logger.info(
@@ -403,9 +404,13 @@ class LedgerService:
                 self._rotate("day")
             if self._plan.retention_days:
                 self._prune(now_ms - self._plan.retention_days * DAY_MS, "retention", manual=False)
+        if now_ms % 60_000 < 1000:
+            self._warn_of_little_space()
+
+    def _warn_of_little_space(self) -> None:
         free = shutil.disk_usage(self._plan.folder).free
-        if free < self._plan.free_bytes and now_ms % 60_000 < 1000:
-            self._logger.warning("little space is left for the log", free_bytes=free)
+        if free < self._plan.free_bytes:
+            self._logger.warning("little space is left for the log", free_bytes=free, folder=str(self._plan.folder))
 
     def _sign(self) -> None:
         time_s = self._rhythm.next_time_s()

@@ -30,6 +30,7 @@ class _Glimpse(msgspec.Struct):
     images: list[msgspec.Raw] = []
     prompt_tokens: int | None = None
     answer_tokens: int | None = None
+    open_ids: list[str] = []  # of a recovery
 
 
 _glimpse = msgspec.json.Decoder(_Glimpse).decode
@@ -80,6 +81,9 @@ class Replay:
             self._exchanges.admit(OpenExchange(seen.id, seen.key or "", seen.epoch, index, held=held))
         elif seen.kind == "complete":
             self._complete(seen, index, leaf_hash(line), at_ms)
+        elif seen.kind == "recovery":
+            for identity in seen.open_ids:
+                self._exchanges.tell(identity)
 
     def finish(self) -> None:
         """Nobody runs what is still open, as far as we know: it counts no longer as running."""
