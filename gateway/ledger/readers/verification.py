@@ -30,7 +30,7 @@ from gateway.ledger.storage.seal import stored_file
 from gateway.ledger.storage.tree import LeafRuns, split
 
 STEP = 8192  # records between two calls of `progress`
-TURNS = 5  # looks at a log that is pruned meanwhile
+TURNS = 10  # looks at a log that is pruned meanwhile
 
 Progress = Callable[[int, int], None]
 
@@ -104,8 +104,9 @@ class _Verification:
         # The nodes first: a log that grows meanwhile has more records than nodes, never fewer.
         stored_nodes = self.layout.nodes.read_bytes() if self.layout.nodes.exists() else b""
         read_origin(self.layout, self.verifier)
-        self.there = {number for number in self.layout.numbers() if stored_file(self.layout, number) is not None}
+        pruned_before = {number for number in self.layout.numbers() if stored_file(self.layout, number) is None}
         reader = LogReader(self.layout, self.verifier)
+        self.there = {segment.number for segment in reader.segments} - pruned_before
         report = self.report
         report.origin = reader.origin
         for segment in reader.segments:

@@ -5,12 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from gateway.ledger.client.statistics import LedgerCounters
 from gateway.ledger.errors import Gap, Tampered
+from gateway.ledger.format.digest import Digester
 from gateway.ledger.format.promises import CLOCK_BACK, LATE, RULES, Promises
 from gateway.ledger.format.record import Value
+from gateway.ledger.format.record_id import RecordIds
 from gateway.ledger.readers.prune_rules import seal_digest
-from gateway.ledger.storage.seal import read_seal
+from gateway.ledger.service.open_exchanges import OpenExchanges
+from gateway.ledger.service.rate_limits import RateLimits
+from gateway.ledger.service.record_writer import LedgerClock, RecordWriter
+from gateway.ledger.service.rhythm import Rhythm
+from gateway.ledger.storage.seal import read_seal, seal_segment
 from tests.gateway.ledger.damage import Disk
 from tests.gateway.ledger.logs import Hand
 
@@ -202,3 +211,84 @@ def _pruning(hand: Hand, segment: int) -> dict[str, Value]:
         "seal": seal_digest(hand.layout, segment),
         "segment": segment,
     }
+
+
+class Keeping(Promising):
+    """Heads are signed as the ledger's own `Rhythm` says, whatever the clock does."""
+
+    def begin(self) -> None:
+        ids = RecordIds(lambda: self.now_ms)
+        digester = Digester(None, lambda epoch: b"", lambda at: "")
+        clock = LedgerClock(lambda: self.now_ms, lambda: self.now_ms)
+        parts = (self.log, ids, digester, OpenExchanges(), RateLimits(), clock, "strict", LedgerCounters())
+        self.rhythm = Rhythm(RecordWriter(*parts), clock, PROMISES)
+
+    def keep(self) -> None:
+        time_s = self.rhythm.next_time_s()
+        self.log.commit()
+        self.log.sign(time_s)
+
+    def start(self) -> None:
+        found = self.open().repairs.unsigned_records
+        self.begin()
+        self.write(1, "boot", heads=self.log.pin.fields(), promises=PROMISES.fields(), room="ledger")
+        if found:
+            self.write(1, "recovery", torn={}, unsigned_records=found)
+        self.keep()
+
+    def end_with(self, kind: str) -> None:
+        time_s = self.rhythm.next_time_s()
+        self.log.commit()
+        self.write(1, kind, heads=self.log.pin.fields(), segment=self.log.segment.number)
+        self.log.sign(time_s)
+
+    def next_segment(self) -> None:
+        segment = self.log.segment
+        self.end_with("seal")
+        self.log.rotate()
+        seal_segment(self.layout, segment.number, segment.first, self.signer, compressed=True)
+        self.write(1, "segment", first=self.log.segment.first, promises=PROMISES.fields(), segment=segment.number + 1)
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.sampled_from(("keep", "write", "seal", "kill", "stop")),
+        st.sampled_from((0, 400, 1000, 5600, 6001, 30_000, 60_999, 66_000, 400_000, -1, -1500, -3_600_000)),
+    ),
+    max_size=30,
+)
+
+
+@given(steps=STEPS)
+def test_whatever_the_clock_does_a_ledger_that_says_so_verifies(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[str | int]
+) -> None:
+    hand = Keeping.new(tmp_path_factory.mktemp("keeping") / "home")
+    assert isinstance(hand, Keeping)
+    hand.close()
+    hand.start()
+    waits_since: int | None = None
+    for step in steps:
+        if isinstance(step, int):
+            hand.now_ms += step
+        elif step == "write":
+            hand.write(2)
+            waits_since = hand.now_ms if waits_since is None else waits_since
+            continue
+        elif step == "kill" and (waits_since is None or abs(hand.now_ms - waits_since) < 1000):
+            hand.close()
+            hand.start()
+        elif step == "stop":
+            hand.end_with("shutdown")
+            hand.close()
+            hand.start()
+        elif step == "seal":
+            hand.next_segment()
+            hand.keep()
+        else:
+            hand.keep()
+        if not isinstance(step, int):
+            waits_since = None
+    hand.keep()
+    assert hand.verify().exit_code == 0
+    hand.close()
