@@ -38,7 +38,7 @@ class Promises:
 
     def is_silence(self, before_s: int, after_s: int) -> bool:
         """Whether two heads that follow each other are further apart than promised."""
-        return (after_s - before_s) * 1000 > self.sign_idle_ms + SLACK_MS
+        return (after_s - before_s) * 1000 > max(self.sign_idle_ms, self.sign_every_ms) + SLACK_MS
 
     def is_late(self, first_ms: int, covered_ms: int) -> bool:
         """Whether the first record after a head waited longer for the next head than promised."""

@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 
 from gateway.ledger.errors import BadSettings, RolledBack
+from gateway.ledger.format.head_file import split_notes
+from gateway.ledger.format.merkle import HASH_BYTES
 from gateway.ledger.format.note import Verifier
 from gateway.ledger.readers.verification import Progress, Report, verify
 from gateway.ledger.storage.anchor import read_anchor
@@ -53,8 +55,10 @@ def _copy_all(source: LogLayout, copy: LogLayout) -> None:
     make_folder(copy.folder)
     make_folder(copy.segments)
     nodes = source.nodes.read_bytes() if source.nodes.exists() else b""
+    first = 0
     for number in source.numbers():
         _copy_segment(source, copy, number)
+        first += _add_heads(source, copy, number, first)
         for torn in source.segments.glob(f"{number:08d}.torn-*"):
             _copy(torn, copy.segments / torn.name)
     write_once(copy.nodes, nodes)
@@ -70,6 +74,26 @@ def _copy_segment(source: LogLayout, copy: LogLayout, number: int) -> None:
         for kind in ("seal", "jsonl.zst"):
             copy.file(number, kind).unlink(missing_ok=True)
             _copy(source.file(number, kind), copy.file(number, kind))
+
+
+def _add_heads(source: LogLayout, copy: LogLayout, number: int, first: int) -> int:
+    """Heads that came while the lines were copied and cover no more than these: else records of a minute would have none. Returns
+    how many records the copy of the segment has."""
+    heads, hashes = (copy.file(number, kind) for kind in ("heads", "hashes"))
+    records = hashes.stat().st_size // HASH_BYTES if hashes.exists() else 0
+    if copy.file(number, "seal").exists() or not heads.exists() or not records:
+        return records
+    known = len(split_notes(heads.read_bytes())[0])
+    fresh = split_notes(source.file(number, "heads").read_bytes())[0][known:]
+    fitting = [note for note in fresh if int(note.split("\n")[1]) <= first + records]
+    if known:
+        with heads.open("r+b") as file:
+            file.truncate(len("".join(split_notes(heads.read_bytes())[0]).encode()))
+            file.seek(0, os.SEEK_END)
+            file.write("".join(fitting).encode())
+            file.flush()
+            os.fsync(file.fileno())
+    return records
 
 
 def _copy(source: Path, to: Path) -> None:

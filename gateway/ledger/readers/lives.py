@@ -46,13 +46,14 @@ class Lives:
         self._waiting: list[dict[str, Any]] = []
         self._excused: set[str] = set()
         self._stray: int | None = None
+        self._pin_fault: tuple[int, str] | None = None  # of a record that no head has covered so far
 
     def skip(self, heads: list[TreeHead]) -> None:
         """A segment whose records were pruned: what began there is not known."""
         if heads:
             self._last = heads[-1]
         self._promises, self._began, self._heads, self._found = NO_PROMISES, -1, 0, None
-        self._waiting, self._excused, self._stray = [], set(), None
+        self._waiting, self._excused, self._stray, self._pin_fault = [], set(), None, None
 
     def segment(
         self, heads: list[TreeHead], notes: list[str], events: list[tuple[int, dict[str, Any]]], time_of: TimeOf
@@ -69,8 +70,10 @@ class Lives:
         for head in heads[at:]:
             self._head(head, time_of)
 
-    def end(self, size: int, time_of: TimeOf) -> str | None:
-        """The log's end: the silence that its unsigned records show, if any."""
+    def end(self, size: int, time_of: TimeOf, *, grows: bool) -> str | None:
+        """The log's end: the silence that its unsigned records show, if any. `grows`: a head came while the log was read."""
+        if grows:
+            return None
         self._refuse_headless(size)
         self._lose_waiting()
         self._refuse_stray()
@@ -80,6 +83,8 @@ class Lives:
 
     def _head(self, head: TreeHead, time_of: TimeOf) -> None:
         new = self._promises.rules > OLD_RULES
+        if self._pin_fault is not None and head.size > self._pin_fault[0]:
+            raise Tampered(self._pin_fault[1])
         if new and self._heads:
             self._check_rhythm(head, time_of)
         elif new and self._found is not None:
@@ -157,10 +162,12 @@ class Lives:
 
     def _check_pin(self, index: int, fields: dict[str, Any], pin: HeadsPin) -> None:
         told = fields.get("heads")
-        if isinstance(told, dict) and told != pin.fields():
-            raise Tampered(
+        if isinstance(told, dict) and told != pin.fields() and self._pin_fault is None:
+            # Heads are read before lines: only where a head covers the record were all that came before it read.
+            self._pin_fault = (
+                index,
                 f"record {index} ({fields['kind']}) says that the segment had {told.get('count')} heads before it, but {pin.count} "
-                f"are here, or others: heads were removed or changed"
+                f"are here, or others: heads were removed or changed",
             )
 
     def _lose_waiting(self) -> None:

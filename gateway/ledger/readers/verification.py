@@ -166,9 +166,10 @@ class _Verification:
 
         self.lives.segment(heads, split_notes(heads_data)[0], self.events, time_of)
         self.events = []
-        silence = self.lives.end(segment.first + len(lines), time_of) if last else None
-        if silence and not self._signed_since(heads_path):
-            self.lives.silences.append(silence)
+        if last:
+            grows = self._signed_since(heads_path)
+            silence = self.lives.end(segment.first + len(lines), time_of, grows=grows)
+            self.lives.silences += [silence] if silence else []
 
     def _signed_since(self, path: Path) -> bool:
         """Whether a head came while we read: the log lives, and was only held up."""

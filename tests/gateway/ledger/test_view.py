@@ -10,7 +10,7 @@ import pytest
 from gateway.ledger.format.record import Value
 from gateway.ledger.readers.prune_rules import seal_digest
 from gateway.ledger.readers.verification import verify
-from gateway.ledger.storage.seal import read_seal, stored_file
+from gateway.ledger.storage.seal import read_seal, seal_segment, stored_file
 from tests.gateway.ledger.logs import Hand
 from tests.gateway.ledger.test_rhythm import PROMISES
 
@@ -37,7 +37,12 @@ class _Busy(threading.Thread):
         for _ in range(3):
             hand.write(2)
             hand.sign()
-        hand.rotate(compressed=hand.log.segment.number % 2 == 0)
+        closed = hand.log.segment
+        hand.write(1, "seal", heads=hand.log.pin.fields(), segment=closed.number)
+        hand.sign()
+        hand.log.rotate()
+        packed = closed.number % 2 == 0
+        seal_segment(hand.layout, closed.number, closed.first, hand.signer, compressed=packed)
         number = hand.log.segment.number
         hand.write(1, "segment", first=hand.log.segment.first, promises=PROMISES.fields(), segment=number)
         if number % 5 == 0:
@@ -78,6 +83,7 @@ def _verify_beside(home: Path, times: int) -> None:
     assert report.pruned_records > 0
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("logs", [1, pytest.param(20, marks=pytest.mark.long("a thousand verifies"))])
 def test_a_log_that_rotates_meanwhile_is_whole_each_time(tmp_path: Path, logs: int) -> None:
     for number in range(logs):
