@@ -18,7 +18,6 @@ from gateway.ledger.storage.anchor import read_anchor
 from gateway.ledger.storage.files import make_folder, sync_folder, write_once
 from gateway.ledger.storage.keyring import Keyring
 from gateway.ledger.storage.layout import LogLayout
-from gateway.ledger.storage.seal import stored_file
 
 _KINDS = ("seal", "heads", "hashes", "jsonl.zst", "jsonl")
 
@@ -55,12 +54,15 @@ def _copy_all(source: LogLayout, copy: LogLayout) -> None:
     make_folder(copy.folder)
     make_folder(copy.segments)
     nodes = source.nodes.read_bytes() if source.nodes.exists() else b""
-    first = 0
-    for number in source.numbers():
-        _copy_segment(source, copy, number)
-        first += _add_heads(source, copy, number, first)
-        for torn in source.segments.glob(f"{number:08d}.torn-*"):
-            _copy(torn, copy.segments / torn.name)
+    first = done = 0
+    # A segment that was sealed while we copied is followed by one that was not there when we looked.
+    while done < (last := source.numbers()[-1]) and (not done or copy.file(done, "seal").exists()):
+        for number in range(done + 1, last + 1):
+            _copy_segment(source, copy, number)
+            first += _add_heads(source, copy, number, first)
+            for torn in source.segments.glob(f"{number:08d}.torn-*"):
+                _copy(torn, copy.segments / torn.name)
+        done = last
     write_once(copy.nodes, nodes)
     sync_folder(copy.segments)
     _copy(source.marker, copy.marker)  # last: without it the folder is no log yet
@@ -69,9 +71,9 @@ def _copy_all(source: LogLayout, copy: LogLayout) -> None:
 def _copy_segment(source: LogLayout, copy: LogLayout, number: int) -> None:
     for kind in _KINDS:
         _copy(source.file(number, kind), copy.file(number, kind))
-    if stored_file(copy, number) is None and source.file(number, "seal").exists():
-        # Sealed while we copied: its plain lines went after we had looked for packed ones.
-        for kind in ("seal", "jsonl.zst"):
+    if source.file(number, "seal").exists() and not copy.file(number, "seal").exists():
+        # Sealed while we copied: heads may have come, and the plain lines may be gone. From now on nothing in it changes.
+        for kind in _KINDS:
             copy.file(number, kind).unlink(missing_ok=True)
             _copy(source.file(number, kind), copy.file(number, kind))
 

@@ -104,7 +104,8 @@ class _Verification:
         # The nodes first: a log that grows meanwhile has more records than nodes, never fewer.
         stored_nodes = self.layout.nodes.read_bytes() if self.layout.nodes.exists() else b""
         read_origin(self.layout, self.verifier)
-        pruned_before = {number for number in self.layout.numbers() if stored_file(self.layout, number) is None}
+        sealed = [number for number in self.layout.numbers() if self.layout.file(number, "seal").exists()]
+        pruned_before = {number for number in sealed if stored_file(self.layout, number) is None}
         reader = LogReader(self.layout, self.verifier)
         self.there = {segment.number for segment in reader.segments} - pruned_before
         report = self.report

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.ledger.format.record import Value
+from gateway.ledger.readers.backup import back_up
 from gateway.ledger.readers.prune_rules import seal_digest
 from gateway.ledger.readers.verification import verify
 from gateway.ledger.storage.seal import read_seal, seal_segment, stored_file
@@ -24,6 +25,7 @@ class _Busy(threading.Thread):
         self.over = threading.Event()
         self.more = threading.Semaphore(0)
         self.error: BaseException | None = None
+        self.prunes = True
 
     def run(self) -> None:
         try:
@@ -45,7 +47,7 @@ class _Busy(threading.Thread):
         seal_segment(hand.layout, closed.number, closed.first, hand.signer, compressed=packed)
         number = hand.log.segment.number
         hand.write(1, "segment", first=hand.log.segment.first, promises=PROMISES.fields(), segment=number)
-        if number % 5 == 0:
+        if self.prunes and number % 5 == 0:
             self._prune(number - 3)
 
     def _prune(self, number: int) -> None:
@@ -88,3 +90,22 @@ def _verify_beside(home: Path, times: int) -> None:
 def test_a_log_that_rotates_meanwhile_is_whole_each_time(tmp_path: Path, logs: int) -> None:
     for number in range(logs):
         _verify_beside(tmp_path / str(number), 50)
+
+
+def test_a_backup_beside_rotation_is_whole(tmp_path: Path) -> None:
+    hand = Hand.new(tmp_path / "home")
+    hand.write(1, "boot", heads=hand.log.pin.fields(), promises=PROMISES.fields(), room="ledger")
+    hand.sign()
+    busy = _Busy(hand)
+    busy.prunes = False
+    busy.start()
+    try:
+        for number in range(10):
+            busy.more.release(3)
+            report = back_up(hand.layout, hand.keyring.verifier(), tmp_path / str(number), lambda done, left: None)
+            assert report.exit_code == 0
+    finally:
+        busy.over.set()
+        busy.more.release()
+        busy.join(20)
+    assert busy.error is None, busy.error
