@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -69,9 +70,12 @@ def _verify_beside(home: Path, times: int) -> None:
     hand.sign()
     busy = _Busy(hand)
     busy.start()
-    segments = set()
+    segments: set[int] = set()
+    done, over_s = 0, time.monotonic() + 100
     try:
-        for _ in range(times):
+        while done < times or len(segments) < 10:
+            assert time.monotonic() < over_s, f"{done} verifies, {len(segments)} segments"
+            done += 1
             busy.more.release(2)
             report = verify(hand.layout, hand.keyring.verifier(), [], lambda done, left: None)
             segments.add(report.segments)
@@ -81,7 +85,6 @@ def _verify_beside(home: Path, times: int) -> None:
         busy.more.release()
         busy.join(20)
     assert busy.error is None, busy.error
-    assert len(segments) > 5
     assert report.pruned_records > 0
 
 
