@@ -247,7 +247,7 @@ def read(folder: Path, records: int, *, verifying: bool, finding: bool) -> list[
     if finding:
         root = keyring.root()
         keys = {epoch: epoch_key(root, keyring.secret(epoch)) for epoch in keyring.epochs()}
-        wanted = SearchTerms(hashlib.sha256(b"image %d" % (records // 4)).digest(), "images")
+        wanted = SearchTerms((hashlib.sha256(b"image %d" % (records // 4)).digest(),), "images")
 
         def look() -> int:
             hits = list(find(LogReader(layout, verifier), wanted, keys, lambda done: None))

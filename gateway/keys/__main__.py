@@ -74,14 +74,13 @@ def list_keys(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps([_table(key) for key in keys], indent=1))
         return
-    print(f"{'key id':<22}{'name':<18}{'tenant':<14}{'scopes':<22}{'state':<9}{'made':<18}expires")
+    rows = [("key id", "name", "tenant", "scopes", "state", "made", "expires")]
     for key in keys:
-        scopes = ",".join(sorted(key.scopes))
-        name, tenant = printable(key.name), printable(key.tenant)
-        print(
-            f"{key.key_id:<22}{name[:16]:<18}{tenant[:12]:<14}{scopes:<22}{key.state(now_s):<9}"
-            f"{_time(key.created_at_s):<18}{_time(key.expires_at_s)}"
-        )
+        scopes, times = ",".join(sorted(key.scopes)), (_time(key.created_at_s), _time(key.expires_at_s))
+        rows.append((key.key_id, printable(key.name), printable(key.tenant), scopes, key.state(now_s), *times))
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
 @app.command()

@@ -11,6 +11,8 @@ from gateway.ledger.commands import check, export, receipts, retain, run, search
 from gateway.ledger.errors import EXIT_FAILED, EXIT_USAGE, BadSettings, LedgerError
 from gateway.ledger.format.printable import printable
 
+_FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 MODULES = (run, check, receipts, search, export, retain)
 
 
@@ -38,12 +40,23 @@ def main(arguments: list[str] | None = None, program: str = "python -m gateway.l
         return EXIT_FAILED
     except OSError as error:
         # The world's fault, outside the writer's own path: a folder we may not write is a setting to change.
-        typer.echo(printable(f"{type(error).__name__}: {error.filename or ''} {error.strerror}"), err=True)
-        return BadSettings.exit_code if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) else EXIT_FAILED
+        typer.echo(printable(_sentence(error)), err=True)
+        return BadSettings.exit_code if error.errno in _FORBIDDEN else EXIT_FAILED
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else EXIT_FAILED
         return EXIT_USAGE if code == 2 else code  # the CLI library's own 2 for wrong usage
     return 0
+
+
+def _sentence(error: OSError) -> str:
+    """What could not be done where, and the way out."""
+    place = f" {error.filename}" if error.filename else ""
+    way_out = ""
+    if error.errno in _FULL:
+        way_out = ": make room, then start again; nothing that was recorded is lost"
+    elif error.errno in _FORBIDDEN:
+        way_out = ": it must be writable for the ledger's user"
+    return f"cannot use{place or ' a file'}: {error.strerror}{way_out}"
 
 
 if __name__ == "__main__":

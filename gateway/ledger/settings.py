@@ -52,7 +52,9 @@ class LedgerSettings(BaseSettings):
     sign_idle_s: float = Field(default=60.0, ge=1)
     """How often a head is signed while nothing happens."""
     anchors: list[Path] = []
-    """Files that get every head, best on other machines' disks."""
+    """Files that get every head and only grow, best on other machines' disks."""
+    anchors_may_be_missing: bool = False
+    """Start although an anchor is missing, and begin it anew. The boot record says so."""
     retention_days: int = Field(default=0, ge=0)
     """After how many days whole sealed files of records are deleted; 0 keeps them."""
     allow_volatile: bool = False

@@ -45,6 +45,7 @@ from gateway.ledger.client.messages import (
     ReceiptAsk,
     Refusal,
     Say,
+    Shred,
     Status,
     StatusAsk,
     decode_answer,
@@ -191,6 +192,9 @@ class LedgerClient:
 
     async def prune(self, before_ms: int, by: str) -> Pruned:
         return await self._begin(Prune(before_ms, by), 60.0, (Pruned,)).wait()
+
+    async def shred(self, epoch: str, by: str) -> Receipt:
+        return await self._begin(Shred(epoch, by), 60.0, (Receipt,)).wait()
 
     async def aclose(self) -> None:
         """Drop the connection; calls in flight fail."""

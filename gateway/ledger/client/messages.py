@@ -181,6 +181,13 @@ class Prune(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", tag
     by: Name
 
 
+class Shred(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", tag="shred"):
+    """Destroy the secret of an epoch. Reply: Receipt, when its record is signed and the secret is gone."""
+
+    epoch: Annotated[str, Meta(max_length=16)]
+    by: Name
+
+
 Ask = (
     Admit
     | Complete
@@ -195,6 +202,7 @@ Ask = (
     | StatusAsk
     | StatisticsAsk
     | Prune
+    | Shred
 )
 
 

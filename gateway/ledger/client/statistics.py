@@ -18,7 +18,10 @@ COMMIT_BOUNDS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 
 BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 Trouble = Literal["anchor", "seal", "archive", "packet"]
 TROUBLES: tuple[Trouble, ...] = ("anchor", "seal", "archive", "packet")
-KINDS = ("boot", "recovery", "seal", "shutdown", "prune", "admit", "complete", "deny", "key", "integrity", "gap")
+KINDS = (
+    *("boot", "recovery", "seal", "segment", "rhythm", "shutdown", "prune", "shred"),
+    *("admit", "complete", "deny", "key", "integrity", "gap"),
+)
 
 
 class StatisticsAsk(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", tag="figures"):

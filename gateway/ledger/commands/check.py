@@ -19,12 +19,13 @@ from gateway.ledger.commands.command_context import (
     target,
     when,
 )
-from gateway.ledger.errors import EXIT_OK, Gap, LedgerError, RolledBack, Tampered, Unreadable
+from gateway.ledger.errors import EXIT_OK, LedgerError, RolledBack, Tampered, Unreadable
 from gateway.ledger.format.checkpoint import TreeHead, open_head
 from gateway.ledger.format.merkle import check_consistency, prove_consistency
-from gateway.ledger.format.note import NoteError, b64
+from gateway.ledger.format.note import NoteError, Verifier, b64
+from gateway.ledger.readers.reader import LogReader
 from gateway.ledger.readers.verification import Report, verify
-from gateway.ledger.storage.anchor import check_head, write_anchor
+from gateway.ledger.storage.anchor import AnchorChanged, AnchorFile, check_head, read_anchor
 
 app = typer.Typer()
 
@@ -40,6 +41,9 @@ def verify_command(
     here = target(log)
     meter = Meter("records", shown=not as_json)
     anchors = list(anchor or [])
+    for path in anchors:
+        if not path.exists():
+            raise Unreadable(f"there is no anchor {path}: nothing was checked")
     if log is None:
         anchors += [here.keyring.anchor, *here.settings.anchors]
     try:
@@ -51,7 +55,7 @@ def verify_command(
             raise typer.Exit(error.exit_code) from error
         raise
     meter.end()
-    code = Gap.exit_code if report.lost else EXIT_OK
+    code = report.exit_code
     if as_json:
         say_json(
             {
@@ -72,23 +76,41 @@ def _tell(report: Report, meter: Meter) -> None:
     say(f"{report.origin}: {kinds or 'no records'}")
     say(f"from {when(report.first_ms)} to {when(report.last_ms)} UTC, checked at {meter.rate():,.0f} records a second")
     notes = [
-        (report.pruned_records, "were pruned; their hashes are checked"),
-        (report.records - report.signed_records, "are not covered by a head yet"),
-        (report.clock_steps_back, "are earlier than the one before: the clock went back"),
+        (report.pruned_records, "was pruned; its hash is checked", "were pruned; their hashes are checked"),
+        (report.taken_over, *("had no head when a start took over what a crash had left",) * 2),
+        (report.clock_steps_back, *("{} earlier than the one before: the clock went back",) * 2),
     ]
-    for number, text in notes:
+    for number, one, more in notes:
         if number:
-            say(f"note: {count(number, 'record')} {text}")
+            text = one if number == 1 else more
+            say(f"note: {count(number, 'record')} {text.format('is' if number == 1 else 'are')}")
     if report.torn_bytes:
         say(
             f"note: {count(report.torn_bytes, 'torn byte')} at the end, left by a crash; the next start sets them aside"
         )
     if report.open_exchanges:
         say(f"note: {count(report.open_exchanges, 'exchange')} without an end, first {report.open_ids[0]}")
+    for silence in report.silences:
+        say(f"SILENCE: {silence}")
     if report.lost:
-        say(f"GAP: nothing was changed, but {count(report.lost, 'record')} could not be written, as gap records say.")
-        return
-    say(f"OK: all {count(report.records, 'record')} are here and unchanged, as signed at {when(report.signed_ms)} UTC.")
+        say(f"GAP: {count(report.lost, 'record')} could not be written, as gap records say.")
+    say(_verdict(report))
+
+
+def _verdict(report: Report) -> str:
+    """What is signed and what is not yet: only what a head covers is vouched for."""
+    signed = f"unchanged, as signed at {when(report.signed_ms)} UTC"
+    good = "OK" if report.exit_code == EXIT_OK else "NOT WHOLE"
+    if report.unsigned_records:
+        return (
+            f"{good}: {report.signed_records:,} signed, {report.unsigned_records:,} not yet. What is signed is {signed}; "
+            f"for the rest only the log's own hashes speak."
+        )
+    if not report.records:
+        return f"{good}: the log is empty, as signed at {when(report.signed_ms)} UTC."
+    if report.records == 1:
+        return f"{good}: 1 record is {signed}."
+    return f"{good}: all {report.records:,} records are {signed}."
 
 
 @app.command()
@@ -124,16 +146,19 @@ def consistency(
 
 def _read_head(here: LogTarget, path: Path, key: str | None) -> TreeHead:
     try:
-        return open_head(path.read_bytes().decode(), here.verifier(key))
+        return open_head(path.read_bytes().decode(), here.verifier(key))  # one checkpoint, whoever else signed it
     except OSError as error:
         raise Unreadable(f"cannot read {path}: {error.strerror}") from error
-    except (NoteError, ValueError) as error:
-        raise Tampered(f"{path} does not verify: {error}") from error
+    except (NoteError, ValueError):
+        head = read_anchor(path, here.verifier(key))
+    if head is None:
+        raise Unreadable(f"{path} has no head")
+    return head
 
 
 @app.command()
 def anchor(
-    to: Annotated[Path | None, typer.Option(help="Write the last head into this file, in one step.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Put the last head behind those in this file, or begin it.")] = None,
     check: Annotated[Path | None, typer.Option(help="Check that the log continues the head in this file.")] = None,
     log: LogFolder = None,
     key: KeyOption = None,
@@ -145,14 +170,27 @@ def anchor(
     head, checkpoint = reader.head()
     if check is not None:
         known = _read_head(here, check, key)
-        check_head(known, f"the anchor {check}", reader.size, reader.tree().root)
+        check_head(known, f"the anchor {check}", head.size, reader.tree().root)
     if to is not None:
-        write_anchor(to, checkpoint)
+        _keep(to, here.verifier(key), reader, head, checkpoint)
     if as_json:
         say_json({"origin": head.origin, "size": head.size, "root": b64(head.root), "checkpoint": checkpoint})
     elif check is not None:
-        say(f"OK: the log of {count(reader.size, 'record')} continues {check}.")
+        say(f"OK: the log of {count(head.size, 'signed record')} continues {check}.")
     elif to is not None:
         say(f"The head over {count(head.size, 'record')} is in {to}: keep it where this host cannot change it.")
     else:
         typer.echo(checkpoint, nl=False)
+
+
+def _keep(to: Path, verifier: Verifier, reader: LogReader, head: TreeHead, checkpoint: str) -> None:
+    """Only behind heads that this log continues; a head that is there already is not written again."""
+    file = AnchorFile(to, verifier)
+    if file.last == head:
+        return
+    if file.last is not None:
+        check_head(file.last, f"the anchor {to}", head.size, reader.tree().root)
+    try:
+        file.append(checkpoint.encode(), head)
+    except AnchorChanged as error:
+        raise Tampered(str(error)) from error

@@ -65,6 +65,7 @@ def plan_of(settings: LedgerSettings) -> ServicePlan:
         sign_every_records=settings.sign_every_records,
         sign_idle_s=settings.sign_idle_s,
         anchors=tuple(settings.anchors),
+        anchors_may_be_missing=settings.anchors_may_be_missing,
         retention_days=settings.retention_days,
         allow_volatile=settings.allow_volatile,
         free_bytes=settings.free_bytes,

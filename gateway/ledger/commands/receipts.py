@@ -18,6 +18,7 @@ from gateway.ledger.format.record import decode
 from gateway.ledger.format.record_id import is_identity
 from gateway.ledger.readers import verify_proof
 from gateway.ledger.readers.reader import LogReader
+from gateway.ledger.storage.keyring import Keyring
 
 app = typer.Typer()
 
@@ -79,30 +80,41 @@ def reveal(
 ) -> None:
     """Open one exchange's digests, for a court: prints its record key, which opens no other record."""
     here = target(log)
-    shown = [
-        _reveal(here.keyring.root(), here.keyring.secret, index, line)
-        for index, line in records_of(here.reader(), identity)
-    ]
+    shown = [_reveal(here.keyring, index, line) for index, line in records_of(here.reader(), identity)]
     matches = None if content is None else _matches(shown, content.read_bytes())
     if as_json:
         say_json({"records": shown, "matches": matches})
     else:
         for item in shown:
             say(f"record {item['index']} ({item['kind']}, {when(item['time_ms'])} UTC, leaf {item['leaf']})")
-            say(f"  record key  {item['record_key']}")
+            say(f"  record key  {item['record_key'] or _gone(item['epoch'])}")
             for name, digest in item["digests"].items():
                 say(f"  {name:<20} {digest}")
         say("each digest is HMAC-SHA256(record key, SHA-256(content)); with key 'plain' it is SHA-256(content)")
-        if matches is not None:
+        if matches is not None and _shredded(shown):
+            say(f"whether {content} is one of these cannot be said any more")
+        elif matches is not None:
             say(f"{content} is {' and '.join(matches) if matches else 'none of these'}.")
-    if matches == []:
+    if matches == [] or (_shredded(shown) and not matches):
         raise typer.Exit(1)
 
 
-def _reveal(root: bytes, secret_of: Any, index: int, line: bytes) -> dict[str, Any]:
+def _shredded(shown: list[dict[str, Any]]) -> bool:
+    return any(item["record_key"] is None for item in shown)
+
+
+def _gone(epoch: str) -> str:
+    return f"none: the secret of epoch {epoch} was shredded, nobody can open these digests any more"
+
+
+def _reveal(keyring: Keyring, index: int, line: bytes) -> dict[str, Any]:
+    """What the record holds; its key is None where the epoch was shredded."""
     record = decode(line)
     epoch = record.get("epoch", PLAIN)
-    key = PLAIN if epoch == PLAIN else record_key(epoch_key(root, secret_of(epoch)), record["id"]).hex()
+    key: str | None = PLAIN
+    if epoch != PLAIN:
+        open_epoch = keyring.has(epoch)
+        key = record_key(epoch_key(keyring.root(), keyring.secret(epoch)), record["id"]).hex() if open_epoch else None
     digests = {f"{name}": record[name]["digest"] for name in ("prompt", "conversation", "answer") if record.get(name)}
     digests |= {f"image {at}": image["digest"] for at, image in enumerate(record.get("images", []), 1)}
     digests |= {f"field {name}": text["digest"] for name, text in (record.get("fields") or {}).items()}
@@ -121,8 +133,10 @@ def _reveal(root: bytes, secret_of: Any, index: int, line: bytes) -> dict[str, A
 
 def _matches(shown: list[dict[str, Any]], content: bytes) -> list[str]:
     found = []
+    plain = sha256(content).digest()
     for item in shown:
-        plain = sha256(content).digest()
+        if item["record_key"] is None:
+            continue
         digest = plain.hex() if item["record_key"] == PLAIN else keyed(bytes.fromhex(item["record_key"]), plain)
         found += [f"its {name}" for name, other in item["digests"].items() if other == digest]
     return found

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from gateway.ledger.client.async_client import LedgerClient
-from gateway.ledger.client.messages import Pruned
+from gateway.ledger.client.messages import Pruned, Receipt
 from gateway.ledger.commands.command_context import (
     AsJson,
     LogFolder,
@@ -25,6 +25,7 @@ from gateway.ledger.commands.command_context import (
 from gateway.ledger.errors import BadSettings
 from gateway.ledger.format.printable import name_fault
 from gateway.ledger.readers import backup as copies
+from gateway.ledger.readers.verification import Report
 from gateway.ledger.service.retention import prunable
 
 app = typer.Typer()
@@ -56,6 +57,11 @@ def prune(
     say(f"{count(records, 'record')} in {count(len(numbers), 'segment')} from before {when(before_ms)} UTC {verb}.")
 
 
+async def _shred(here: LogTarget, epoch: str, by: str) -> Receipt:
+    async with await LedgerClient.connect(here.settings.socket_path) as client:
+        return await client.shred(epoch, by)
+
+
 async def _prune(here: LogTarget, before_ms: int, by: str) -> Pruned:
     async with await LedgerClient.connect(here.settings.socket_path) as client:
         return await client.prune(before_ms, by)
@@ -75,7 +81,7 @@ def backup(
     if as_json:
         say_json({"records": report.records, "signed_records": report.signed_records, "to": str(to)})
     else:
-        say(f"OK: {count(report.records, 'record')} are in {to}, verified. The keys are not: back them up apart.")
+        say(f"OK: {_counted(report)} in {to}, verified. The keys are not: back them up apart.")
 
 
 @app.command()
@@ -91,7 +97,13 @@ def restore(
     if as_json:
         say_json({"records": report.records, "signed_records": report.signed_records, "from": str(source)})
     else:
-        say(f"OK: {count(report.records, 'record')} are back in {here.layout.folder}.")
+        say(f"OK: {_counted(report)} back in {here.layout.folder}.")
+
+
+def _counted(report: Report) -> str:
+    """How many there are, and for how many of them no head speaks yet."""
+    text = f"{count(report.records, 'record')} {'is' if report.records == 1 else 'are'}"
+    return f"{text} ({report.unsigned_records:,} not signed yet)" if report.unsigned_records else text
 
 
 @app.command()
@@ -109,14 +121,19 @@ def epochs(as_json: AsJson = False) -> None:
 def shred(
     epoch: Annotated[str, typer.Argument(help="Like 2026-11.")],
     yes: Annotated[bool, typer.Option("--yes", help="Really do it.")] = False,
+    by: Annotated[str, typer.Option(help="Who wants it; goes into the record.")] = "operator",
     as_json: AsJson = False,
 ) -> None:
-    """Delete an epoch's secret: none of its digests can be tied to a content any more. Backups of it must go too."""
+    """Destroy an epoch's secret: none of its digests can be tied to a content any more. The running ledger does it and records
+    it. Backups of the secret must go too."""
     if not yes:
         raise BadSettings(f"shredding {epoch} cannot be undone: say --yes")
+    fault = name_fault(by)
+    if fault:
+        raise typer.BadParameter(f"--by {by!r} can't be used: {fault}")
     here = target()
-    here.keyring.shred(epoch)
+    receipt = asyncio.run(_shred(here, epoch, by))
     if as_json:
-        say_json({"shredded": epoch})
+        say_json({"shredded": epoch, "record": receipt.index})
     else:
         say(f"The digests of {epoch} can no longer be tied to a content, once backups of its secret are gone too.")

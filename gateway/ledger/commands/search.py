@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -54,7 +55,7 @@ def find_command(
         raise typer.BadParameter("give at least one of --image, --prompt, --answer, --key, --ip, --since, --until")
     here = target(log)
     wanted = SearchTerms(
-        _digest(contents[0][0]) if contents else None,
+        _digests(*contents[0]) if contents else (),
         contents[0][1] if contents else "any",
         key,
         ip,
@@ -63,7 +64,9 @@ def find_command(
     )
     reader = here.reader()
     meter = Meter("records", shown=not as_json)
-    hits = list(find(reader, wanted, _epoch_keys(here) if contents else {}, lambda n: meter.tell(n, 0), processes))
+    blind: Counter[str] = Counter()
+    keys = _epoch_keys(here) if contents else {}
+    hits = list(find(reader, wanted, keys, lambda n: meter.tell(n, 0), processes, blind))
     meter.end()
     rows = _join(hits, here)
     if as_json:
@@ -73,17 +76,27 @@ def find_command(
         _print_table(rows)
         found = "1 match" if len(rows) == 1 else f"{len(rows):,} matches"
         say(f"{found} in {count(meter.done, 'record')}, {meter.rate():,.0f} records a second")
+    for epoch, records in sorted(blind.items()):
+        typer.echo(
+            printable(
+                f"note: {count(records, 'record')} of epoch {epoch} could not be searched: its secret was shredded"
+            ),
+            err=True,
+        )
     if not rows:
         raise typer.Exit(EXIT_FAILED)
 
 
-def _digest(path: Path) -> bytes:
-    if str(path) == "-":
-        return sha256(sys.stdin.buffer.read()).digest()
+def _digests(path: Path, part: str) -> tuple[bytes, ...]:
+    """Of the content, and of a text also without the line's end that an editor puts behind it."""
     try:
-        return sha256(path.read_bytes()).digest()
+        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
     except OSError as error:
         raise typer.BadParameter(f"cannot read {path}: {error.strerror}") from error
+    contents = [data]
+    if part != "images":
+        contents += [data.removesuffix(end) for end in (b"\r\n", b"\n") if data.endswith(end)]
+    return tuple(sha256(content).digest() for content in dict.fromkeys(contents))
 
 
 def _epoch_keys(here: LogTarget) -> dict[str, bytes]:

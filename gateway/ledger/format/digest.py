@@ -11,6 +11,8 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 
+from gateway.ledger.errors import BadSettings
+
 PLAIN = "plain"  # the epoch of a record whose digests are bare SHA-256
 _INFO = b"vitrine record key v1 "
 
@@ -39,11 +41,22 @@ def keyed(record: bytes, content_sha256: bytes) -> str:
 class Digester:
     """Gives each new record its epoch and its way to digest."""
 
-    def __init__(self, root: bytes | None, secret_of: EpochSecret, epoch_of: Callable[[int], str]) -> None:
-        """`root` None means plain SHA-256; `epoch_of` maps Unix milliseconds to an epoch's name."""
+    def __init__(
+        self,
+        root: bytes | None,
+        secret_of: EpochSecret,
+        epoch_of: Callable[[int], str],
+        name_of: Callable[[str], str] = str,
+        old_secret_of: EpochSecret | None = None,
+    ) -> None:
+        """`root` None means plain SHA-256; `epoch_of` maps Unix milliseconds to a month or day, `name_of` that to the name of an
+        epoch that was not shredded. `secret_of` may make a secret, `old_secret_of` never does."""
         self._root = root
         self._secret_of = secret_of
         self._epoch_of = epoch_of
+        self._name_of = name_of
+        self._old_secret_of = old_secret_of or secret_of
+        self._span = ""  # the month or day that `_epoch` is for
         self._epoch = PLAIN
         self._keyed = hmac.new(b"", digestmod="sha256")  # with the epoch's key; a copy costs a third of a new one
 
@@ -51,19 +64,30 @@ class Digester:
         """Digests for the record `identity` made at `time_ms`."""
         if self._root is None:
             return RecordDigests(PLAIN, None)
-        epoch = self._epoch_of(time_ms)
-        if epoch != self._epoch:
+        span = self._epoch_of(time_ms)
+        if span != self._span:
+            epoch = self._name_of(span)
             self._keyed = hmac.new(epoch_key(self._root, self._secret_of(epoch)), digestmod="sha256")
-            self._epoch = epoch
-        return RecordDigests(epoch, self._record_key(identity))
+            self._span, self._epoch = span, epoch
+        return RecordDigests(self._epoch, self._record_key(identity))
 
-    def reopen(self, identity: str, epoch: str) -> RecordDigests:
-        """Digests for a later record of the same exchange: the same key, also when an epoch has ended meanwhile."""
+    def forget(self) -> None:
+        """The newest epoch was shredded, or may have been: the next record gets a name and a secret that are looked up anew."""
+        self._span, self._epoch = "", PLAIN
+        self._keyed = hmac.new(b"", digestmod="sha256")
+
+    def reopen(self, identity: str, epoch: str, time_ms: int = 0) -> RecordDigests:
+        """Digests for a later record of the same exchange: the same key, also when an epoch has ended meanwhile. Where it was
+        shredded the record gets the newest epoch, as one of `time_ms`."""
         if epoch == PLAIN or self._root is None:
             return RecordDigests(PLAIN, None)
         if epoch == self._epoch:
             return RecordDigests(epoch, self._record_key(identity))
-        return RecordDigests(epoch, record_key(epoch_key(self._root, self._secret_of(epoch)), identity))
+        try:
+            secret = self._old_secret_of(epoch)
+        except BadSettings:
+            return self.open(identity, time_ms)
+        return RecordDigests(epoch, record_key(epoch_key(self._root, secret), identity))
 
     def _record_key(self, identity: str) -> bytes:
         """`record_key` with the newest epoch's key."""

@@ -18,7 +18,10 @@ MOST_LINE_BYTES = 65_535  # an entry of a tlog-tiles bundle has a length of 16 b
 MOST_CHARS = 256
 MOST_NAME_CHARS = 64
 
-KINDS = ("boot", "admit", "complete", "deny", "gap", "integrity", "key", "recovery", "seal", "prune", "shutdown")
+KINDS = (
+    *("boot", "admit", "complete", "deny", "gap", "integrity", "key"),
+    *("recovery", "seal", "segment", "rhythm", "prune", "shred", "shutdown"),
+)
 
 Value = str | int | bool | None | list["Value"] | dict[str, "Value"]
 
@@ -64,6 +67,18 @@ def decode(line: bytes) -> dict[str, Any]:
     except (msgspec.DecodeError, orjson.JSONDecodeError) as error:
         raise RecordError("not a record") from error
     return fields
+
+
+def number(fields: Mapping[str, Any], name: str) -> int | None:
+    """A field that must be an integer; None if it is none, which no record of ours is."""
+    value = fields.get(name)
+    return value if type(value) is int else None
+
+
+def torn_files(fields: Mapping[str, Any]) -> dict[str, str]:
+    """What a recovery tells of torn bytes: file -> SHA-256."""
+    torn = fields.get("torn")
+    return torn if isinstance(torn, dict) else {}
 
 
 def is_about(key: str, fields: Mapping[str, Any]) -> bool:

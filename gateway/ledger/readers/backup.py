@@ -10,13 +10,14 @@ import os
 from pathlib import Path
 
 from gateway.ledger.errors import BadSettings, RolledBack
+from gateway.ledger.format.head_file import split_notes
+from gateway.ledger.format.merkle import HASH_BYTES
 from gateway.ledger.format.note import Verifier
 from gateway.ledger.readers.verification import Progress, Report, verify
 from gateway.ledger.storage.anchor import read_anchor
 from gateway.ledger.storage.files import make_folder, sync_folder, write_once
 from gateway.ledger.storage.keyring import Keyring
 from gateway.ledger.storage.layout import LogLayout
-from gateway.ledger.storage.seal import stored_file
 
 _KINDS = ("seal", "heads", "hashes", "jsonl.zst", "jsonl")
 
@@ -53,10 +54,15 @@ def _copy_all(source: LogLayout, copy: LogLayout) -> None:
     make_folder(copy.folder)
     make_folder(copy.segments)
     nodes = source.nodes.read_bytes() if source.nodes.exists() else b""
-    for number in source.numbers():
-        _copy_segment(source, copy, number)
-        for torn in source.segments.glob(f"{number:08d}.torn-*"):
-            _copy(torn, copy.segments / torn.name)
+    first = done = 0
+    # A segment that was sealed while we copied is followed by one that was not there when we looked.
+    while done < (last := source.numbers()[-1]) and (not done or copy.file(done, "seal").exists()):
+        for number in range(done + 1, last + 1):
+            _copy_segment(source, copy, number)
+            first += _add_heads(source, copy, number, first)
+            for torn in source.segments.glob(f"{number:08d}.torn-*"):
+                _copy(torn, copy.segments / torn.name)
+        done = last
     write_once(copy.nodes, nodes)
     sync_folder(copy.segments)
     _copy(source.marker, copy.marker)  # last: without it the folder is no log yet
@@ -65,11 +71,31 @@ def _copy_all(source: LogLayout, copy: LogLayout) -> None:
 def _copy_segment(source: LogLayout, copy: LogLayout, number: int) -> None:
     for kind in _KINDS:
         _copy(source.file(number, kind), copy.file(number, kind))
-    if stored_file(copy, number) is None and source.file(number, "seal").exists():
-        # Sealed while we copied: its plain lines went after we had looked for packed ones.
-        for kind in ("seal", "jsonl.zst"):
+    if source.file(number, "seal").exists() and not copy.file(number, "seal").exists():
+        # Sealed while we copied: heads may have come, and the plain lines may be gone. From now on nothing in it changes.
+        for kind in _KINDS:
             copy.file(number, kind).unlink(missing_ok=True)
             _copy(source.file(number, kind), copy.file(number, kind))
+
+
+def _add_heads(source: LogLayout, copy: LogLayout, number: int, first: int) -> int:
+    """Heads that came while the lines were copied and cover no more than these: else records of a minute would have none. Returns
+    how many records the copy of the segment has."""
+    heads, hashes = (copy.file(number, kind) for kind in ("heads", "hashes"))
+    records = hashes.stat().st_size // HASH_BYTES if hashes.exists() else 0
+    if copy.file(number, "seal").exists() or not heads.exists() or not records:
+        return records
+    known = len(split_notes(heads.read_bytes())[0])
+    fresh = split_notes(source.file(number, "heads").read_bytes())[0][known:]
+    fitting = [note for note in fresh if int(note.split("\n")[1]) <= first + records]
+    if known:
+        with heads.open("r+b") as file:
+            file.truncate(len("".join(split_notes(heads.read_bytes())[0]).encode()))
+            file.seek(0, os.SEEK_END)
+            file.write("".join(fitting).encode())
+            file.flush()
+            os.fsync(file.fileno())
+    return records
 
 
 def _copy(source: Path, to: Path) -> None:

@@ -23,7 +23,9 @@ DAY_MS = 86_400_000
 
 Name = Annotated[str, Meta(max_length=256)]
 Time = Annotated[int, Meta(ge=0, le=2**53)]
-Kind = Literal["exchange", "deny", "key", "boot", "integrity", "gap", "recovery", "seal", "prune", "shutdown"]
+_Exchange = Literal["exchange", "deny", "key", "integrity", "gap"]
+_Own = Literal["boot", "recovery", "seal", "segment", "rhythm", "prune", "shred", "shutdown"]
+Kind = Literal[_Exchange, _Own]
 Outcome = Literal["completed", "client_left", "engine_broke", "refused", "timed_out", "running", "denied"]
 
 
@@ -47,13 +49,15 @@ class RecordQuery(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
 
 @dataclass
 class Page:
-    """``rows`` newest first; ``next`` is the cursor of the next page, None at the log's beginning."""
+    """``rows`` newest first; ``next`` is the cursor of the next page, None at the log's beginning. ``blind`` are epochs with
+    pictures that could not be looked for, since their secrets were shredded."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     next: int | None = None
     looked_at: int = 0
     records: int = 0
     pruned: bool = False
+    blind: list[str] = field(default_factory=list)
 
 
 def browse(reader: LogReader, query: RecordQuery, epoch_keys: dict[str, bytes], seconds: float) -> Page:
@@ -141,6 +145,8 @@ class _Browsing:
         if epoch != PLAIN:
             key = self._epoch_keys.get(epoch)
             if key is None:
+                if epoch not in self._page.blind:
+                    self._page.blind.append(epoch)
                 return False
             digest = keyed(record_key(key, _identity(line).decode()), bytes.fromhex(image))
         # Taken apart only where the 64 characters are there: that is one search and two HMACs for the others.

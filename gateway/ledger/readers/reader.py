@@ -6,6 +6,7 @@ import os
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from gateway.ledger.errors import Gap, RecordNotFound, RolledBack, Tampered, Unreadable
 from gateway.ledger.format.checkpoint import TreeHead
@@ -14,9 +15,10 @@ from gateway.ledger.format.merkle import HASH_BYTES
 from gateway.ledger.format.note import Verifier
 from gateway.ledger.format.record_id import time_ms
 from gateway.ledger.storage.layout import LogLayout, read_origin
-from gateway.ledger.storage.seal import Seal, decompress, read_seal, stored_file
+from gateway.ledger.storage.seal import Seal, decompress, read_seal
 from gateway.ledger.storage.tree import RUN, LeafRuns, StoredTree, split
 
+MOST_LOOKS = 20
 SLACK_MS = 24 * 3_600_000  # how far the clock may have jumped back before a search by id misses a segment
 
 
@@ -155,7 +157,20 @@ class LogReader:
 
 
 def find_segments(layout: LogLayout, verifier: Verifier) -> list[Segment]:
-    """Every segment in order; Gap if one is missing in between."""
+    """Every segment in order; Gap if one is missing in between.
+
+    The last one has no seal, unless the next one is missing: a segment is sealed only when another follows. One that was sealed
+    while we looked is looked for again.
+    """
+    segments = _list_segments(layout, verifier)
+    for _ in range(MOST_LOOKS):
+        if segments[-1].seal is None or layout.numbers()[-1] == segments[-1].number:
+            break
+        segments = _list_segments(layout, verifier)
+    return segments
+
+
+def _list_segments(layout: LogLayout, verifier: Verifier) -> list[Segment]:
     numbers = layout.numbers()
     if not numbers:
         raise RolledBack(f"{layout.segments} is empty: the log's records are gone")
@@ -189,24 +204,48 @@ def _only_begun(layout: LogLayout, number: int) -> bool:
     return not any(sizes) and len(sizes) < 3
 
 
-def read_lines(layout: LogLayout, number: int, seal: Seal | None, verifier: Verifier | None = None) -> bytes | None:
-    """The bytes of a segment's lines, plain or packed; None if pruned. A sealing that goes on meanwhile is no error: with
-    ``verifier`` the seal is read anew where the segment was open when ``seal`` was looked for."""
+@dataclass(frozen=True)
+class StoredLines:
+    """A segment's lines, and the packed file as it lies there, None if there is none."""
+
+    plain: bytes
+    packed: bytes | None
+
+
+def read_stored(
+    layout: LogLayout, number: int, seal: Seal | None, verifier: Verifier | None = None
+) -> StoredLines | None:
+    """A segment's lines, plain or packed, each file read once; None if pruned. A sealing that goes on meanwhile is no error:
+    with ``verifier`` the seal is read anew where the segment was open when ``seal`` was looked for."""
+    plain_path, packed_path = (layout.file(number, kind) for kind in ("jsonl", "jsonl.zst"))
     for _ in range(3):
-        path = stored_file(layout, number)
-        if path is None:
-            return None
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            continue  # packed and removed since we looked
-        except OSError as error:
-            raise Unreadable(f"cannot read {path}: {error.strerror}") from error
-        if path.suffix != ".zst":
-            return data
+        # Plain first: it is removed only when the packed one is durable, so one of the two is there.
+        plain = _read(plain_path)
+        packed = _read(packed_path) if plain is None or seal is not None else None
+        if plain is not None:
+            return StoredLines(plain, packed)
+        if packed is None:
+            if _read(plain_path) is None:
+                return None
+            continue
         if seal is None and verifier is not None:
             seal = read_seal(layout, number, verifier)
         if seal is None:
-            raise Tampered(f"{path} has no seal that says what is in it")
-        return decompress(data, seal.bytes)
+            raise Tampered(f"{packed_path} has no seal that says what is in it")
+        return StoredLines(decompress(packed, seal.bytes), packed)
     raise Unreadable(f"segment {number:08d} changes faster than it can be read")
+
+
+def read_lines(layout: LogLayout, number: int, seal: Seal | None, verifier: Verifier | None = None) -> bytes | None:
+    """Only the lines of `read_stored`."""
+    stored = read_stored(layout, number, seal, verifier)
+    return None if stored is None else stored.plain
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Unreadable(f"cannot read {path}: {error.strerror}") from error

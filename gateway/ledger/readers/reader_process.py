@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.ledger.errors import BadSettings, Gap, LedgerError
+from gateway.ledger.errors import EXIT_OK, BadSettings, LedgerError
 from gateway.ledger.format.digest import epoch_key
 from gateway.ledger.format.note import b64
 from gateway.ledger.readers.browse import RecordQuery, browse
@@ -105,7 +105,7 @@ class LogReaderProcess:
         began_s, at_ms = time.monotonic(), time.time_ns() // 1_000_000
         try:
             report = verify(self._layout, self._keyring.verifier(), self._anchors, self._tell)
-            found = {**_told(report), "good": not report.lost, "exit_code": Gap.exit_code if report.lost else 0}
+            found = {**_told(report), "good": report.exit_code == EXIT_OK, "exit_code": report.exit_code}
         except LedgerError as error:
             found = {"good": False, "exit_code": error.exit_code, "fault": str(error)}
         took_s = time.monotonic() - began_s

@@ -7,6 +7,7 @@ line has it is a search for 64 characters.
 from __future__ import annotations
 
 import multiprocessing
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -24,9 +25,9 @@ _EPOCH = b'"epoch":"'
 
 @dataclass(frozen=True)
 class SearchTerms:
-    """All that is given must fit. `content` is a SHA-256; `part` says where its digest may stand."""
+    """All that is given must fit. `contents` are SHA-256s of which one must fit; `part` says where its digest may stand."""
 
-    content: bytes | None = None
+    contents: tuple[bytes, ...] = ()
     part: str = "any"
     key: str | None = None
     ip: str | None = None
@@ -42,27 +43,36 @@ class SearchHit:
     line: bytes
 
 
+_Found = tuple[
+    int, list[SearchHit], Counter[str]
+]  # records looked at, hits, records of epochs that cannot be seen into
+
+
 def find(
     reader: LogReader,
     wanted: SearchTerms,
     epoch_keys: dict[str, bytes],
     tell: Callable[[int], None],
     processes: int = 2,
+    blind: Counter[str] | None = None,
 ) -> Iterator[SearchHit]:
-    """Hits in the order of the log. `epoch_keys` opens the digests of those epochs; other epochs cannot match."""
+    """Hits in the order of the log. `epoch_keys` opens the digests of those epochs; other epochs cannot match: `blind` counts
+    their records, by epoch."""
+    blind = Counter() if blind is None else blind
     pieces = _pieces(reader, wanted)
     search = partial(_search, wanted, epoch_keys)
     if processes == 1:
-        yield from _told(map(search, pieces), tell)
+        yield from _told(map(search, pieces), tell, blind)
         return
     # Forked before any thread exists; the commands start none.
     with multiprocessing.get_context("fork").Pool(processes) as pool:
-        yield from _told(pool.imap(search, pieces), tell)
+        yield from _told(pool.imap(search, pieces), tell, blind)
 
 
-def _told(results: Iterable[tuple[int, list[SearchHit]]], tell: Callable[[int], None]) -> Iterator[SearchHit]:
+def _told(results: Iterable[_Found], tell: Callable[[int], None], blind: Counter[str]) -> Iterator[SearchHit]:
     done = 0
-    for looked, hits in results:
+    for looked, hits, unseen in results:
+        blind.update(unseen)
         done += looked
         tell(done)
         yield from hits
@@ -92,27 +102,27 @@ def _may_have(segment: Segment, wanted: SearchTerms) -> bool:
     return segment.seal.to_ms >= wanted.since_ms - 86_400_000
 
 
-def _search(wanted: SearchTerms, epoch_keys: dict[str, bytes], piece: tuple[int, bytes]) -> tuple[int, list[SearchHit]]:
+def _search(wanted: SearchTerms, epoch_keys: dict[str, bytes], piece: tuple[int, bytes]) -> _Found:
     first, data = piece
+    blind: Counter[str] = Counter()
     lines = data.split(b"\n")[:-1]
-    if wanted.content is None:
+    if not wanted.contents:
         hits = [SearchHit(index, line) for index, line in enumerate(lines, first) if _fits(wanted, line)]
     else:
         hits = [
             SearchHit(index, line)
-            for index, line in _with_content(wanted, epoch_keys, lines, first)
+            for index, line in _with_content(wanted, epoch_keys, lines, first, blind)
             if _fits(wanted, line)
         ]
-    return len(lines), hits
+    return len(lines), hits, blind
 
 
 def _with_content(
-    wanted: SearchTerms, epoch_keys: dict[str, bytes], lines: list[bytes], first: int
+    wanted: SearchTerms, epoch_keys: dict[str, bytes], lines: list[bytes], first: int, blind: Counter[str]
 ) -> Iterator[tuple[int, bytes]]:
-    """Lines that carry the digest of the wanted content, each under its own key."""
-    content = wanted.content or b""
+    """Lines that carry the digest of a wanted content, each under its own key."""
     marker = b'"images":[{' if wanted.part == "images" else b'"digest":"'
-    plain = content.hex().encode()
+    plain = [content.hex().encode() for content in wanted.contents]
     epoch, key = b"", b""
     for index, line in enumerate(lines, first):
         if marker not in line:
@@ -122,13 +132,15 @@ def _with_content(
         if named != epoch:
             epoch, key = named, epoch_keys.get(named.decode(), b"")
         if epoch == PLAIN.encode():
-            digest = plain
+            digests = plain
         elif key:
             at = line.find(_ID) + len(_ID)
-            digest = keyed(record_key(key, line[at : at + 36].decode()), content).encode()
+            record = record_key(key, line[at : at + 36].decode())
+            digests = [keyed(record, content).encode() for content in wanted.contents]
         else:
+            blind[named.decode()] += 1
             continue
-        if digest in line and _in_part(line, wanted.part, digest.decode()):
+        if any(digest in line and _in_part(line, wanted.part, digest.decode()) for digest in digests):
             yield index, line
 
 

@@ -2,6 +2,10 @@
 """Check a receipt of an audit log: one file, for auditors; needs Python 3.9 and `cryptography`, nothing else.
 
     python verify_proof.py PROOF.tlog-proof --key KEYFILE_OR_TEXT [--record RECORD.json | --leaf BASE64]
+    python verify_proof.py RECEIPT.json --key KEYFILE_OR_TEXT [--leaf BASE64]
+
+A receipt is the JSON that GET /v1/audit/receipts/ID answers: all its proofs are checked, and that each is of this exchange. The key
+in it is not believed: give the one that you had before.
 
 It reads no other file, writes none and never opens a connection. Exit code 0: the record is in the log that the key's
 owner signed. 10: it is not, or something was changed. 64: called wrongly.
@@ -18,6 +22,7 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
+import json
 import sys
 from pathlib import Path
 
@@ -138,6 +143,22 @@ def check(
     return origin, index, size, record
 
 
+def check_receipt(text: str, key_text: str, leaf: bytes | None) -> list[tuple[str, int, int, bytes | None]]:
+    """All proofs of a receipt, each as `check` gives it; one of them is of `leaf`, if that is given."""
+    try:
+        receipt = json.loads(text)
+        proofs, identity = receipt["proofs"], receipt["id"]
+        found = [check(proof, key_text) for proof in proofs]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ProofRefused("not a receipt with proofs: ask again when its state is found") from error
+    records = [record for _, _, _, record in found if record is not None]
+    if not found or any(json.loads(record).get("id") != identity for record in records):
+        raise ProofRefused("the proofs are not of the exchange that the receipt names")
+    if leaf is not None and leaf not in [hashlib.sha256(b"\x00" + record).digest() for record in records]:
+        raise ProofRefused("no record of the receipt is the one of that leaf")
+    return found
+
+
 def shown(text: str) -> str:
     """The text with what could steer a terminal escaped; a record that Vitrine wrote stays what it is."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
@@ -145,7 +166,7 @@ def shown(text: str) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Check that a record is in a signed audit log.")
-    parser.add_argument("proof", help="file with the proof, or - for standard input")
+    parser.add_argument("proof", help="file with the proof or the receipt's JSON, or - for standard input")
     parser.add_argument("--key", required=True, help="the log's public key, NAME+HASH+KEY, or a file with it")
     parser.add_argument("--record", help="file with the record's exact bytes, if the proof does not carry them")
     parser.add_argument("--leaf", help="the leaf hash in base64, as the X-Audit-Leaf header gave it")
@@ -157,16 +178,19 @@ def main(arguments: list[str] | None = None) -> int:
         proof = sys.stdin.read() if given.proof == "-" else Path(given.proof).read_bytes().decode()
         key = given.key if "+" in given.key and not Path(given.key).exists() else Path(given.key).read_text()
         record = Path(given.record).read_bytes().rstrip(b"\n") if given.record else None
-        origin, index, size, record = check(proof, key, record, decode(given.leaf) if given.leaf else None)
+        leaf = decode(given.leaf) if given.leaf else None
+        whole = proof.lstrip().startswith("{")
+        found = check_receipt(proof, key, leaf) if whole else [check(proof, key, record, leaf)]
     except OSError as error:
         print(f"cannot read: {shown(str(error))}", file=sys.stderr)
         return 64
     except (ProofRefused, ValueError) as error:
         print(f"REFUSED: {error}", file=sys.stderr)
         return 10
-    print(f"OK: record {index} is in {shown(origin)} as signed at {size} records.")
-    if record is not None:
-        print(shown(record.decode("utf-8", "backslashreplace")))
+    for origin, index, size, record in found:
+        print(f"OK: record {index} is in {shown(origin)} as signed at {size} records.")
+        if record is not None:
+            print(shown(record.decode("utf-8", "backslashreplace")))
     return 0
 
 

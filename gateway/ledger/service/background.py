@@ -32,25 +32,3 @@ class BackgroundWorker:
                 job()
             except Exception as error:  # noqa: BLE001  the edge of a thread: it ends up with the owner
                 self._on_error(error)
-
-
-class Latest:
-    """Keeps only the newest of a kind of job waiting: a head that was overtaken needs no anchor."""
-
-    def __init__(self, worker: BackgroundWorker) -> None:
-        self._worker = worker
-        self._lock = threading.Lock()
-        self._job: Job | None = None
-
-    def put(self, job: Job) -> None:
-        with self._lock:
-            queued = self._job is not None
-            self._job = job
-        if not queued:
-            self._worker.put(self._run)
-
-    def _run(self) -> None:
-        with self._lock:
-            job, self._job = self._job, None
-        if job is not None:
-            job()

@@ -22,6 +22,7 @@ class OpenExchange:
     ended_leaf: bytes = b""
     held: Reservation | None = None
     sender: int | None = None
+    told: bool = False  # a recovery named it as open
 
 
 class OpenExchanges:
@@ -56,11 +57,17 @@ class OpenExchanges:
         """What the open ones have reserved."""
         return [exchange.held for exchange in self._all.values() if exchange.held is not None]
 
+    def tell(self, identity: str) -> None:
+        """A recovery in the log names this exchange as open."""
+        exchange = self._all.get(identity)
+        if exchange is not None:
+            exchange.told = True
+
     def open_ids(self, most: int) -> list[str]:
-        """Ids of exchanges without an end, oldest first."""
+        """Ids of exchanges without an end that no recovery has named yet, oldest first."""
         found = []
         for exchange in self._all.values():
-            if exchange.ended is None:
+            if exchange.ended is None and not exchange.told:
                 found.append(exchange.id)
                 if len(found) == most:
                     break

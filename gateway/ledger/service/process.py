@@ -29,17 +29,21 @@ from gateway.ledger.client.messages import (
     LimitsAsk,
     LostRecords,
     Prune,
+    Pruned,
+    Receipt,
     ReceiptAsk,
     Say,
+    Shred,
     Status,
 )
 from gateway.ledger.client.statistics import LedgerCounters, LedgerStatistics, StatisticsAsk, Trouble
 from gateway.ledger.errors import BadSettings
-from gateway.ledger.format.checkpoint import TreeHead, sign_head
+from gateway.ledger.format.checkpoint import sign_head
 from gateway.ledger.format.digest import Digester
-from gateway.ledger.format.record import RecordError, Value, decode_header
+from gateway.ledger.format.record import RecordError, Value, cap, decode, decode_header
 from gateway.ledger.format.record_id import RecordIds
-from gateway.ledger.service.background import BackgroundWorker, Latest
+from gateway.ledger.service.anchors import Anchors
+from gateway.ledger.service.background import BackgroundWorker
 from gateway.ledger.service.boot_facts import code_digest, engines, versions
 from gateway.ledger.service.open_exchanges import OpenExchanges
 from gateway.ledger.service.process_config import DAY_MS, ServicePlan, epoch_of, refuse_volatile
@@ -48,9 +52,9 @@ from gateway.ledger.service.receipts import Receipts
 from gateway.ledger.service.record_writer import LedgerClock, RecordWriter
 from gateway.ledger.service.recovery import Opened, lock, open_log
 from gateway.ledger.service.replay import Replay, last_day, lines_of
-from gateway.ledger.service.retention import prune
+from gateway.ledger.service.retention import Pruning, prune
+from gateway.ledger.service.rhythm import Rhythm
 from gateway.ledger.service.server import Later, PacketServer
-from gateway.ledger.storage.anchor import write_anchor
 from gateway.ledger.storage.keyring import Keyring
 from gateway.ledger.storage.layout import LogLayout
 from gateway.ledger.storage.seal_process import NotSealed, seal_apart
@@ -81,15 +85,19 @@ class LedgerService:
         self._lock = lock(self._layout)
         self._limits = RateLimits()
         self._exchanges = OpenExchanges()
-        opened = open_log(self._layout, self._signer, [self._keyring.anchor, *plan.anchors], compressed=plan.compress)
+        anchors = [self._keyring.anchor, *plan.anchors]
+        opened = open_log(self._layout, self._signer, anchors, compressed=plan.compress)
         self._log = opened.log
+        self._anchors = Anchors(
+            anchors, self._layout, self._signer.verifier, logger, lambda: self._tally.trouble("anchor")
+        )
+        self._begun = self._begin_anchors()
         self._remember(opened)
         self._writer = self._make_writer(opened)
+        self._rhythm = Rhythm(self._writer, clock, plan.promises)
         self._receipts = Receipts(self._layout, self._signer.verifier)
         self._sealer = BackgroundWorker("ledger-sealer", self._fail)
         self._proof_worker = BackgroundWorker("ledger-archivist", partial(self._complain, "archive"))
-        self._anchorer = BackgroundWorker("ledger-anchorer", partial(self._complain, "anchor"))
-        self._anchors = Latest(self._anchorer)
         self._server = PacketServer(plan.socket, self, logger, lambda: self._tally.trouble("packet"))
         self._introduce(opened)
         self._tasks: dict[type, Callable[..., Say | None]] = {
@@ -103,10 +111,21 @@ class LedgerService:
             LimitsAsk: self._writer.limits_left,
         }
 
+    def _begin_anchors(self) -> list[str]:
+        """Before the first record: from then on a missing anchor is an error."""
+        log = self._log
+        may_be_missing = self._plan.anchors_may_be_missing or log.size == 0
+        begun = self._anchors.begin(log.signed, log.note, may_be_missing=may_be_missing)
+        return begun if log.size else []
+
     def _make_writer(self, opened: Opened) -> RecordWriter:
         plain = self._plan.digests == "plain"
         digester = Digester(
-            None if plain else self._keyring.root(), self._keyring.secret_or_new, partial(epoch_of, self._plan.epoch)
+            None if plain else self._keyring.root(),
+            self._keyring.secret_or_new,
+            partial(epoch_of, self._plan.epoch),
+            self._keyring.current,
+            self._keyring.secret,
         )
         ids = RecordIds(self._clock.wall_ms, opened.last_id)
         return RecordWriter(
@@ -124,15 +143,18 @@ class LedgerService:
         self._writer.own(
             "boot",
             {
+                "anchors_begun": list(self._begun),
                 "code": code_digest(Path(__file__).parents[1]),
                 "config": self._plan.config_digest,
                 "digests": self._plan.digests,
                 "engines": engines(self._plan.socket.parent),
+                "heads": self._log.pin.fields(),
                 "keys": key_ids,
                 "mode": self._plan.mode,
                 "origin": self._log.origin,
                 "outbound": [str(path) for path in self._plan.anchors],
                 "pid": os.getpid(),
+                "promises": self._plan.promises.fields(),
                 "room": "ledger",
                 "versions": versions(),
             },
@@ -165,6 +187,7 @@ class LedgerService:
         self._sign()
         if opened.last_kind == "seal":
             self._rotate("the last start")  # a crash came between the seal record and the next segment
+        self._warn_of_little_space()
         if self._plan.mode == "off":
             self._logger.error("THE AUDIT LOG IS OFF: exchanges leave no record (mode = off)")
         self._logger.info(
@@ -190,6 +213,7 @@ class LedgerService:
         for index, line in enumerate(opened.lines, opened.log.segment.first):
             replay.take(index, line)
         replay.finish()
+        self._finish_shredding(opened)
         if opened.lines:
             self._segment_day = decode_header(opened.lines[0]).time_ms // DAY_MS
         if not whole:
@@ -197,6 +221,18 @@ class LedgerService:
                 "the log of the last day is too long to count again; limits of tokens a day begin later",
                 since_ms=replay.first_ms,
             )
+
+    def _finish_shredding(self, opened: Opened) -> None:
+        """A crash came between the record and the end of the secret. Only what the last life itself signed counts."""
+        signed = opened.lines[: max(0, opened.log.signed.size - opened.log.segment.first)]
+        shredded: list[str] = []
+        for fields in (decode(line) for line in signed if b'"kind":"shred"' in line or b'"kind":"boot"' in line):
+            if fields["kind"] == "boot" and fields.get("room") == "ledger":
+                shredded.clear()
+            elif fields["kind"] == "shred":
+                shredded.append(str(fields.get("epoch")))
+        for epoch in filter(self._keyring.has, shredded):
+            self._keyring.shred(epoch)
 
     def run(self) -> None:
         """Serve until `stop`; LogBroken (or what a helper thread met) ends it without another write."""
@@ -220,10 +256,8 @@ class LedgerService:
 
     def _shut_down(self) -> None:
         self._writer.roll_up(everything=True)
-        self._writer.own("shutdown", {"open": self._exchanges.open})
-        self.commit()
-        self._sign()
-        for worker in (self._sealer, self._anchorer, self._proof_worker):
+        self._end_with("shutdown", lambda: {"open": self._exchanges.open})
+        for worker in (self._sealer, self._anchors, self._proof_worker):
             worker.stop(30)
         self._log.close()
         os.close(self._lock)
@@ -241,10 +275,23 @@ class LedgerService:
                 self._ask_receipt(ask, later)
                 return None
             if isinstance(ask, Prune):
-                return prune(self._layout, self._signer.verifier, self._writer, ask.before_ms, ask.by)
+                return self._prune(ask.before_ms, ask.by, manual=True)
+            if isinstance(ask, Shred):
+                return self._shred(ask)
             return self._figures() if isinstance(ask, StatisticsAsk) else self._status()
         except (RecordError, BadSettings) as error:
             return Fault(str(error))
+
+    def _shred(self, ask: Shred) -> Receipt:
+        """The record is signed before the secret goes: what cannot be undone is never without a trace."""
+        if not self._keyring.has(ask.epoch):
+            raise BadSettings(f"there is no epoch {ask.epoch}: `epochs` lists those that are left")
+        receipt = self._writer.own("shred", {"by": cap(ask.by), "epoch": ask.epoch})
+        self.commit()
+        self._sign()
+        self._keyring.shred(ask.epoch)
+        self._writer.forget_epoch()
+        return receipt
 
     def commit(self) -> None:
         waiting = self._log.waiting
@@ -346,6 +393,8 @@ class LedgerService:
     def _each_second(self, now_ms: int) -> None:
         gc.collect(1)
         self._writer.roll_up()
+        while not self._anchors.alarms.empty():
+            self._writer.integrity(self._anchors.alarms.get(), 0)
         self.commit()
         self._segment_day = self._segment_day or now_ms // DAY_MS
         if now_ms // DAY_MS != self._segment_day:
@@ -354,36 +403,51 @@ class LedgerService:
             if self._plan.segment_daily and self._log.segment.records > 1:
                 self._rotate("day")
             if self._plan.retention_days:
-                before_ms = now_ms - self._plan.retention_days * DAY_MS
-                prune(self._layout, self._signer.verifier, self._writer, before_ms, "retention")
-                self.commit()
+                self._prune(now_ms - self._plan.retention_days * DAY_MS, "retention", manual=False)
+        if now_ms % 60_000 < 1000:
+            self._warn_of_little_space()
+
+    def _warn_of_little_space(self) -> None:
         free = shutil.disk_usage(self._plan.folder).free
-        if free < self._plan.free_bytes and now_ms % 60_000 < 1000:
-            self._logger.warning("little space is left for the log", free_bytes=free)
+        if free < self._plan.free_bytes:
+            self._logger.warning("little space is left for the log", free_bytes=free, folder=str(self._plan.folder))
 
     def _sign(self) -> None:
-        head = self._log.sign(self._clock.wall_ms() // 1000)
-        self._anchors.put(partial(self._write_anchors, head))
+        time_s = self._rhythm.next_time_s()
+        self.commit()
+        self._sign_at(time_s)
 
-    def _write_anchors(self, head: TreeHead) -> None:
-        checkpoint = sign_head(head, self._signer)
-        write_anchor(self._keyring.anchor, checkpoint)
-        for path in self._plan.anchors:
-            try:
-                write_anchor(path, checkpoint)
-            except OSError as error:
-                self._tally.trouble("anchor")
-                self._logger.warning("an anchor could not be written", anchor=str(path), error=str(error))
+    def _sign_at(self, time_s: int) -> None:
+        head = self._log.sign(time_s)
+        self._anchors.put(head, self._log.note)
+
+    def _end_with(self, kind: str, fields_of: Callable[[], dict[str, Value]]) -> None:
+        """The last record of a segment or of this life, and the head that covers it. It says which heads came before."""
+        time_s = self._rhythm.next_time_s()
+        self.commit()
+        self._writer.own(kind, fields_of() | {"heads": self._log.pin.fields()})
+        self.commit()
+        self._sign_at(time_s)
+
+    def _prune(self, before_ms: int, by: str, *, manual: bool) -> Pruned:
+        wanted = Pruning(self._clock.wall_ms(), before_ms, by, manual)
+        return prune(self._layout, self._signer.verifier, self._writer, self._plan.promises, wanted, self._sign)
 
     def _rotate(self, why: str) -> None:
         """The seal record is the segment's last, and a head covers it before the next segment begins."""
         segment = self._log.segment
-        self._writer.own(
-            "seal", {"first": segment.first, "records": segment.records + 1, "segment": segment.number, "why": why}
+        self._end_with(
+            "seal",
+            lambda: {"first": segment.first, "records": segment.records + 1, "segment": segment.number, "why": why},
         )
-        self.commit()
-        self._sign()
         number = self._log.rotate()
+        opened: dict[str, Value] = {
+            "first": self._log.segment.first,
+            "promises": self._plan.promises.fields(),
+            "segment": number + 1,
+        }
+        self._writer.own("segment", opened)
+        self.commit()
         self._logger.info("a segment was closed", segment=number, records=segment.records, why=why)
         self._sealer.put(partial(self._seal_quietly, number, segment.first))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.ledger.errors import BadSettings
+from gateway.ledger.format.promises import RULES, Promises
 from gateway.ledger.storage.files import VOLATILE, filesystem
 
 DAY_MS = 86_400_000
@@ -30,10 +31,16 @@ class ServicePlan:
     sign_every_records: int
     sign_idle_s: float
     anchors: tuple[Path, ...]
+    anchors_may_be_missing: bool
     retention_days: int
     allow_volatile: bool
     free_bytes: int
     config_digest: str = ""
+
+    @property
+    def promises(self) -> Promises:
+        """What the boot record says that this ledger will keep."""
+        return Promises(RULES, self.retention_days, round(self.sign_every_s * 1000), round(self.sign_idle_s * 1000))
 
 
 def epoch_of(kind: str, time_ms: int) -> str:

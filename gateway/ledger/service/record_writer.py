@@ -137,7 +137,7 @@ class RecordWriter:
             # An exchange from before this process knows its epoch from the log, or gets today's.
             wall_ms = self._clock.wall_ms()
             digests = (
-                self._digester.reopen(ask.id, exchange.epoch)
+                self._digester.reopen(ask.id, exchange.epoch, wall_ms)
                 if exchange.epoch
                 else self._digester.open(ask.id, wall_ms)
             )
@@ -222,6 +222,10 @@ class RecordWriter:
     def lost(self, ask: LostRecords, sender: int) -> Receipt:
         fields: dict[str, Value] = {"count": ask.count, "from_ms": ask.from_ms, "to_ms": ask.to_ms, "why": cap(ask.why)}
         return self._append("gap", self._ids.next(), sender, fields)
+
+    def forget_epoch(self) -> None:
+        """An epoch was shredded: no record is made with its secret any more."""
+        self._digester.forget()
 
     def gone(self, sender: int) -> int:
         """A connection ended: its exchanges stop counting as running. A worker that comes back may still end them."""

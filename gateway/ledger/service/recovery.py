@@ -16,11 +16,12 @@ from pathlib import Path
 
 from gateway.ledger.errors import Gap, LogBusy, RolledBack, Tampered
 from gateway.ledger.format.checkpoint import TreeHead
-from gateway.ledger.format.head_file import last_head
+from gateway.ledger.format.head_file import last_head, sign_stored, split_notes
 from gateway.ledger.format.merkle import HASH_BYTES, leaf_hash
 from gateway.ledger.format.note import Signing
-from gateway.ledger.format.record import RecordError, decode, decode_header
+from gateway.ledger.format.record import RecordError, decode, decode_header, torn_files
 from gateway.ledger.readers.reader import Segment, find_segments
+from gateway.ledger.service.unsigned_tail import check_tail
 from gateway.ledger.storage.anchor import check_anchors
 from gateway.ledger.storage.files import sync_folder, write_all
 from gateway.ledger.storage.layout import LogLayout, read_origin
@@ -102,7 +103,9 @@ class _Opening:
         tree = self._tree(closed, last.first, leaves, head.size)
         if tree.root(head.size) != head.root:
             raise Tampered(f"the records do not give the root that was signed over {head.size} of them")
-        check_anchors(anchors, verifier, size, tree.root)
+        check_anchors(anchors, verifier, head.size, tree.root)
+        signed = max(0, head.size - last.first)
+        check_tail(layout, last.first + signed, lines[:signed], lines[signed:])
         self.repairs.unsigned_records = size - head.size
         opened = self._opened(last, head, len(lines), tree)
         newest = decode_header(lines[-1]) if lines else None
@@ -192,7 +195,7 @@ class _Opening:
 
     def _unreferenced_torn(self, segment: Segment, lines: list[bytes]) -> None:
         """Torn files that no recovery record tells of yet: also those of a start that was itself cut short."""
-        told = {name for line in lines if b'"kind":"recovery"' in line for name in decode(line).get("torn", {})}
+        told = {name for line in lines if b'"kind":"recovery"' in line for name in torn_files(decode(line))}
         files = sorted(self.layout.segments.glob(f"{segment.number:08d}.torn-*"))
         self.repairs.torn_files = [path.name for path in files if path.name not in told]
 
@@ -236,7 +239,9 @@ class _Opening:
         waiting = [tree.node(0, index) for index in range(size // RUN * RUN, size)]
         segment = OpenSegment.open(self.layout, last.number, last.first, records)
         log = Log(self.layout, self.signer, segment, tree.frontier(size), LeafRuns(waiting))
-        log.signed = head
+        log.signed, log.note = head, sign_stored(head, self.signer)
+        heads = self.layout.file(last.number, "heads").read_bytes()
+        log.pin.take(heads, len(split_notes(heads)[0]))
         return log
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from gateway.ledger.errors import Tampered
 from gateway.ledger.format.merkle import leaf_hash
 from gateway.ledger.readers.reader import Segment, read_lines
 from gateway.ledger.service.open_exchanges import OpenExchange, OpenExchanges
@@ -34,6 +35,7 @@ class _Glimpse(msgspec.Struct):
     images: list[msgspec.Raw] = []
     prompt_tokens: int | None = None
     answer_tokens: int | None = None
+    open_ids: list[str] = []  # of a recovery
 
 
 _glimpse = msgspec.json.Decoder(_Glimpse).decode
@@ -71,7 +73,10 @@ class Replay:
 
     def take(self, index: int, line: bytes) -> None:
         """One record at its index."""
-        seen = _glimpse(line)
+        try:
+            seen = _glimpse(line)
+        except msgspec.DecodeError as error:
+            raise Tampered(f"record {index} is none that a ledger writes: {error}") from error
         if self.first_ms is None:
             self.first_ms = seen.time_ms
         at_ms = min(seen.time_ms - self._behind_ms, self._now_ms)
@@ -82,6 +87,9 @@ class Replay:
             self._exchanges.admit(OpenExchange(seen.id, seen.key or "", seen.epoch, index, held=held))
         elif seen.kind == "complete":
             self._complete(seen, index, leaf_hash(line), at_ms)
+        elif seen.kind == "recovery":
+            for identity in seen.open_ids:
+                self._exchanges.tell(identity)
 
     def finish(self) -> None:
         """Nobody runs what is still open, as far as we know: it counts no longer as running."""

@@ -1,9 +1,19 @@
-"""Pruning: whole sealed segments lose their records and keep their hashes, so that old proofs stay valid."""
+"""Pruning: whole sealed segments lose their records and keep their hashes, so that old proofs stay valid.
+
+A prune is signed before anything is deleted: one that no head covers explains nothing.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from gateway.ledger.client.messages import Pruned
+from gateway.ledger.errors import BadSettings
 from gateway.ledger.format.note import Verifier
+from gateway.ledger.format.promises import Promises
+from gateway.ledger.format.record import cap
+from gateway.ledger.readers.prune_rules import DAY_MS, seal_digest
 from gateway.ledger.readers.reader import Segment, find_segments
 from gateway.ledger.service.record_writer import RecordWriter
 from gateway.ledger.storage.files import sync_folder
@@ -22,21 +32,48 @@ def prunable(layout: LogLayout, verifier: Verifier, before_ms: int) -> list[Segm
     ]
 
 
-def prune(layout: LogLayout, verifier: Verifier, writer: RecordWriter, before_ms: int, by: str) -> Pruned:
-    """Record the pruning, make that durable, and only then delete."""
-    segments = prunable(layout, verifier, before_ms)
+@dataclass(frozen=True)
+class Pruning:
+    """What is asked for now: segments that ended before a time, and by whom. Times are Unix ms."""
+
+    now_ms: int
+    before_ms: int
+    by: str
+    manual: bool
+
+
+def prune(
+    layout: LogLayout,
+    verifier: Verifier,
+    writer: RecordWriter,
+    promises: Promises,
+    wanted: Pruning,
+    sign: Callable[[], None],
+) -> Pruned:
+    """Record the pruning, have a head signed over that, and only then delete. BadSettings if it breaks what was promised."""
+    days = promises.retention_days
+    if days and wanted.before_ms > wanted.now_ms - days * DAY_MS:
+        raise BadSettings(
+            f"records are kept for {days} days (retention_days), as the boot record says: nothing was deleted"
+        )
+    segments = prunable(layout, verifier, wanted.before_ms)
     for segment in segments:
         writer.own(
             "prune",
             {
-                "before_ms": before_ms,
-                "by": by,
+                "before_ms": wanted.before_ms,
+                "by": cap(wanted.by),
                 "first": segment.first,
+                "manual": wanted.manual,
                 "records": segment.records,
+                "retention_days": days,
+                "seal": seal_digest(layout, segment.number),
                 "segment": segment.number,
             },
         )
-    writer.log.commit()
+    if segments:
+        writer.log.commit()
+        sign()
     for segment in segments:
         path = stored_file(layout, segment.number)
         if path is not None:

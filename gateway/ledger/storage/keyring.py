@@ -2,8 +2,8 @@
 
 signing.pem   Ed25519 private key of the log (PKCS 8)        public.key   its public key, NAME+HASH+KEY
 root.key      32 random bytes; with an epoch's secret it opens that epoch's digests
-epochs/NAME   32 random bytes each; deleting one shreds the digests of that epoch
-head          the last head that the writer signed: the local anchor
+epochs/NAME   32 random bytes each; an empty file where an epoch was shredded, so that no secret gets this name again
+head          every head that the writer signed: the local anchor
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gateway.ledger.format.note import NoteError, Signer, Verifier
 from gateway.ledger.storage.files import make_folder, write_once
 
 SECRET_BYTES = 32
-_EPOCH = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2})?")
+_EPOCH = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2})?(\.[0-9]{1,4})?")
 
 
 class Keyring:
@@ -81,8 +81,22 @@ class Keyring:
             raise BadSettings(f"{path} must hold {SECRET_BYTES} bytes, not {len(key)}: restore it from your backup")
         return key
 
+    def has(self, epoch: str) -> bool:
+        """Whether there is a secret that opens this epoch's digests."""
+        return epoch in self.epochs()
+
+    def current(self, epoch: str) -> str:
+        """The name for new digests in a month or day: `2026-11.2` where the secret `2026-11` was shredded meanwhile."""
+        name, turn = epoch, 1
+        while self._epoch_path(name).exists() and not self.has(name):
+            turn += 1
+            name = f"{epoch}.{turn}"
+        return name
+
     def secret(self, epoch: str) -> bytes:
         """The secret of an existing epoch; BadSettings if it was shredded or is missing."""
+        if self._epoch_path(epoch).exists() and not self.has(epoch):
+            raise BadSettings(f"the secret of epoch {epoch} was shredded: its digests can't be opened any more")
         secret = _read_private(self._epoch_path(epoch))
         if len(secret) != SECRET_BYTES:
             raise BadSettings(f"the secret of epoch {epoch} must hold {SECRET_BYTES} bytes")
@@ -96,18 +110,20 @@ class Keyring:
         return self.secret(epoch)
 
     def epochs(self) -> list[str]:
-        return sorted(path.name for path in (self.folder / "epochs").iterdir() if _EPOCH.fullmatch(path.name))
+        found = [path for path in (self.folder / "epochs").iterdir() if _EPOCH.fullmatch(path.name)]
+        return sorted(path.name for path in found if not _is_shredded(path))
 
     def shred(self, epoch: str) -> None:
-        """Delete an epoch's secret: nobody can tie a content to that epoch's digests any more."""
+        """Overwrite an epoch's secret: nobody can tie a content to that epoch's digests any more. The empty file stays."""
         path = self._epoch_path(epoch)
-        if not path.exists():
+        if not self.has(epoch):
             raise BadSettings(f"there is no epoch {epoch}: `epochs` lists those that are left")
         with path.open("r+b") as secret:
             secret.write(bytes(SECRET_BYTES))
             secret.flush()
             os.fsync(secret.fileno())
-        path.unlink()
+            secret.truncate(0)
+            os.fsync(secret.fileno())
 
     def _epoch_path(self, epoch: str) -> Path:
         if epoch == PLAIN or not _EPOCH.fullmatch(epoch):
@@ -124,6 +140,12 @@ def read_verifier(source: Path | str) -> Verifier:
         raise BadSettings(f"cannot read the public key {source}: {error.strerror}; give it with --key") from error
     except (NoteError, UnicodeDecodeError) as error:
         raise BadSettings(f"{source} is not a public key of a ledger: {error}") from error
+
+
+def _is_shredded(path: Path) -> bool:
+    """Empty, or zeros where a crash came in between."""
+    size = path.stat().st_size
+    return size == 0 or (size == SECRET_BYTES and not any(_read_private(path)))
 
 
 def _read_private(path: Path) -> bytes:

@@ -19,6 +19,7 @@ from gateway.ledger.format.checkpoint import TreeHead
 from gateway.ledger.format.head_file import sign_stored
 from gateway.ledger.format.merkle import Frontier, leaf_hash
 from gateway.ledger.format.note import Signing
+from gateway.ledger.format.promises import HeadsPin
 from gateway.ledger.storage.files import sync_folder, write_all
 from gateway.ledger.storage.layout import LogLayout
 from gateway.ledger.storage.tree import LeafRuns
@@ -81,6 +82,9 @@ class Log:
         self._unread: list[bytes] = []
         self._read_to = segment.bytes
         self._broken: str | None = None
+        self.note = b""  # the last head as it was stored
+        self.pin = HeadsPin()  # of the heads that the open segment has
+        self.first_unsigned: bytes | None = None  # the first record that was committed since the last head
 
     @property
     def size(self) -> int:
@@ -119,6 +123,8 @@ class Log:
         self.segment.records += len(self._lines)
         self.segment.bytes += len(data)
         self._ungrown += self._leaves
+        if self.first_unsigned is None:
+            self.first_unsigned = self._lines[0]
         self._lines, self._leaves = [], []
 
     def grow(self) -> None:
@@ -157,8 +163,12 @@ class Log:
             if head.size != self.signed.size:
                 os.fdatasync(self.segment.hashes)
                 os.fdatasync(self._nodes)
-            write_all(self.segment.heads, sign_stored(head, self._signer))
+            note = sign_stored(head, self._signer)
+            write_all(self.segment.heads, note)
             os.fdatasync(self.segment.heads)
+        self.pin.take(note)
+        self.note = note
+        self.first_unsigned = None
         self.signed = head
         return head
 
@@ -172,6 +182,7 @@ class Log:
             self.segment = OpenSegment.create(self._layout, closed.number + 1, self.size)
             closed.close()
         self._read_to = 0
+        self.pin = HeadsPin()
         return closed.number
 
     def close(self) -> None:

@@ -195,6 +195,18 @@ def test_the_commands_make_list_rotate_and_revoke_with_a_record_of_each(ledger: 
     assert ledger.records(kind="key")[1]["facts"]["replaces"] == key["key_id"]
 
 
+def test_the_columns_of_a_list_do_not_run_together(ledger: Ledger) -> None:
+    env = ledger.env
+    run("gateway.keys", "create", "--name", "ann", "--quiet", env=env)
+    long = "a name of forty characters, and then some"
+    run("gateway.keys", "create", "--name", long, "--tenant", "the-laboratory-of-somebody", "--quiet", env=env)
+    titles, *rows = run("gateway.keys", "list", env=env).stdout.splitlines()
+    assert all("key_" in row for row in rows)
+    for word in ("name", "tenant", "scopes", "state", "made"):  # columns begin in one place, two blanks behind the last
+        assert {row[titles.index(word) - 2 : titles.index(word)] for row in rows} == {"  "}
+    assert any(long in row for row in rows)
+
+
 def test_a_bad_setting_of_the_ledger_is_named_and_ends_with_78(tmp_path: Path) -> None:
     env = {"VITRINE_HOME": str(tmp_path), "VITRINE_LEDGER_MOOD": "strict"}
     ended = run("gateway.keys", "create", "--name", "x", env=env)

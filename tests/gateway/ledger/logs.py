@@ -80,4 +80,5 @@ class Hand:
         self.opened = None
 
     def verify(self) -> Report:
-        return verify(self.layout, self.keyring.verifier(), [self.keyring.anchor], lambda done, left: None)
+        anchors = [path for path in [self.keyring.anchor] if path.exists()]
+        return verify(self.layout, self.keyring.verifier(), anchors, lambda done, left: None)

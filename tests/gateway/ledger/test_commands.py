@@ -278,25 +278,6 @@ def test_prune_keeps_hashes_and_old_proofs(tmp_path: Path) -> None:
         assert ledger.stop() == 0
 
 
-def test_a_shredded_epoch_can_no_longer_be_searched(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-
-    async def fill() -> None:
-        async with client_of(ledger) as client:
-            await exchange(client, picture=PICTURE)
-
-    with running(home) as ledger:
-        asyncio.run(fill())
-        assert ledger.stop() == 0
-    (tmp_path / "picture.png").write_bytes(PICTURE)
-    assert command(home, "find", "--image", "picture.png").returncode == 0
-    (epoch,) = json.loads(command(home, "epochs", "--json").stdout)
-    assert command(home, "shred", epoch).returncode == 78
-    assert command(home, "shred", epoch, "--yes").returncode == 0
-    assert command(home, "find", "--image", "picture.png").returncode == 1
-    assert command(home, "verify").returncode == 0
-
-
 def test_plain_digests_can_be_found_with_sha256sum_and_grep(tmp_path: Path) -> None:
     home = tmp_path / "home"
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.ledger.errors import Gap, LedgerError, RolledBack, Tampered, Unreadable
-from gateway.ledger.format.checkpoint import sign_head
-from gateway.ledger.storage.anchor import write_anchor
+from gateway.ledger.storage.anchor import AnchorFile
 from gateway.ledger.storage.layout import LogLayout
 from gateway.ledger.storage.seal import decompress
 from tests.gateway.ledger.logs import Hand
@@ -155,7 +154,7 @@ def _truncate_all(hand: Hand) -> None:
     """Lines, hashes and heads cut back to an older state that is whole in itself: only the anchor knows better."""
     hand.open()
     hand.sign()
-    write_anchor(hand.keyring.anchor, sign_head(hand.log.signed, hand.signer))
+    AnchorFile(hand.keyring.anchor, hand.signer.verifier).append(hand.log.note, hand.log.signed)
     hand.close()
     _cut_lines(hand.layout, 2)
     edit(hand.layout.file(3, "hashes"), lambda data: data.__delitem__(slice(-64, None)))

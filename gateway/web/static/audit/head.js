@@ -12,7 +12,8 @@ export function showHead(head) {
   byId("head").dataset.verdict = verdict;
   byId("head-verdict").textContent = t(verdict);
   byId("head-words").textContent = words(head, checked);
-  const fault = checked?.fault ?? (checked?.lost ? t("lost", { lost: count(checked.lost) }) : "");
+  const told = checked?.lost ? [t("lost", { lost: count(checked.lost) })] : [];
+  const fault = checked?.fault ?? [...told, ...(checked?.silences ?? [])].join(" ");
   byId("head-fault").textContent = fault;
   byId("head-fault").hidden = !fault;
   byId("head-note").textContent = head.head.note;
@@ -24,10 +25,10 @@ function words(head, checked) {
   const parts = [];
   if (checked?.good) {
     parts.push(t("good-words", {
-      records: count(checked.records),
       time: when(checked.at_ms),
       took: count(checked.took_ms),
       signed: count(checked.signed_records),
+      unsigned: count(checked.unsigned_records),
     }));
   } else if (checked) {
     parts.push(t("bad-words", { time: when(checked.at_ms), code: checked.exit_code }));

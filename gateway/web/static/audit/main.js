@@ -8,7 +8,7 @@ import { Refused, Server } from "./server.js";
 import { rowsOf } from "./table.js";
 import { count, TEXTS } from "./words.js";
 
-const KINDS = ["exchange", "deny", "key", "boot", "integrity", "gap", "recovery", "seal", "prune", "shutdown"];
+const KINDS = ["exchange", "deny", "key", "boot", "integrity", "gap", "recovery", "seal", "segment", "rhythm", "prune", "shred", "shutdown"];
 const OUTCOMES = ["completed", "client_left", "engine_broke", "refused", "timed_out", "running", "denied"];
 const HEAD_EVERY_MS = 15_000;
 const HEAD_SOON_MS = 1_500;
@@ -115,6 +115,8 @@ async function show(more = false) {
   byId("older").disabled = true;
   const wanted = filters();
   let looked = 0;
+  /** @type {Set<string>} */
+  const blind = new Set();
   try {
     const before = rows.length;
     // A long log is read in pieces of some seconds: on, until something is found or it ends.
@@ -122,12 +124,14 @@ async function show(more = false) {
       const page = await server.records(cursor ? { ...wanted, before: cursor } : wanted);
       if (mine !== turn) return;
       looked += page.looked_at;
+      for (const epoch of page.blind ?? []) blind.add(epoch);
       rows.push(...page.rows);
       cursor = page.next === null ? "" : String(page.next);
       if (rows.length === before && cursor) say("going-on", { looked });
       else if (rows.length) say(page.pruned && !cursor ? "pruned" : "found", { rows: rows.length, records: page.records, looked });
       else say("none", { looked });
     } while (rows.length === before && cursor);
+    if (blind.size) fail("fault", t("blind", { epochs: [...blind].join(", ") }));
   } catch (error) {
     say("");
     meet(error, "fault");
