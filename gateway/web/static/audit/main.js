@@ -8,7 +8,21 @@ import { Refused, Server } from "./server.js";
 import { rowsOf } from "./table.js";
 import { count, TEXTS } from "./words.js";
 
-const KINDS = ["exchange", "deny", "key", "boot", "integrity", "gap", "recovery", "seal", "segment", "rhythm", "prune", "shred", "shutdown"];
+const KINDS = [
+  "exchange",
+  "deny",
+  "key",
+  "boot",
+  "integrity",
+  "gap",
+  "recovery",
+  "seal",
+  "segment",
+  "rhythm",
+  "prune",
+  "shred",
+  "shutdown",
+];
 const OUTCOMES = ["completed", "client_left", "engine_broke", "refused", "timed_out", "running", "denied"];
 const HEAD_EVERY_MS = 15_000;
 const HEAD_SOON_MS = 1_500;

@@ -54,7 +54,8 @@ const ENGLISH = {
   "bad": "Red: the log does not verify",
   "unknown": "Not checked yet",
   "checking": "Being checked now, at record {at}.",
-  "good-words": "{signed} records are signed and unchanged, {unsigned} not signed yet; all were hashed and compared at {time}, in {took} ms.",
+  "good-words":
+    "{signed} records are signed and unchanged, {unsigned} not signed yet; all were hashed and compared at {time}, in {took} ms.",
   "bad-words": "Checked at {time}. Keep the log as it is and follow docs/audit.md for exit code {code}.",
   "lost": "{lost} records could not be written, as gap records say.",
   "fact-origin": "Log",
