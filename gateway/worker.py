@@ -142,7 +142,16 @@ async def _serve(
         say()
 
     linger_s = LINGER_S if settings.trusted_proxies else 0
-    server = Server(config, services.shutdown, services.pool.close_queues, settings.drain_timeout_s, linger_s, serving)
+    server = Server(
+        config,
+        services.shutdown,
+        services.pool.close_queues,
+        settings.drain_timeout_s,
+        linger_s,
+        serving,
+        # Of several workers the supervisor says it, once for all.
+        (lambda answers: None) if slot.supervised else partial(logs.say_stopping, settings.drain_timeout_s),
+    )
     # uvicorn raises the signal that stopped it once more at its end: it must not kill us, the exit status is 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)

@@ -18,7 +18,7 @@ from pathlib import Path
 from serve import model_manifest, probe
 from serve.engine import KILL_GRACE_S, EngineProcess
 from serve.errors import NeverServed, ServeError
-from serve.isolation import prove
+from serve.isolation import adopt_orphans, prove
 from serve.profile import Profile
 from serve.settings import EngineSettings
 from serve.state import Phase, State, StateFile
@@ -73,7 +73,7 @@ class Supervisor:
     ) -> None:
         self._profile, self._settings, self._echo = profile, settings, echo
         self._backoff, self._pace = backoff or Backoff(), pace or Pace()
-        self._stop = asyncio.Event()
+        self._stop, self._at_once = asyncio.Event(), asyncio.Event()
         self._stop_signal = "SIGTERM"
         self._served = False
         state = State(
@@ -94,6 +94,7 @@ class Supervisor:
             loop.add_signal_handler(number, self._ask_to_stop, number)
         _private_folder(self._settings.folder)
         _private_folder(self._settings.home / "cache")
+        adopt_orphans()
         with _only_one(self._settings.folder / "lock", self._settings.number):
             try:
                 await self._lives()
@@ -107,6 +108,8 @@ class Supervisor:
             )
 
     def _ask_to_stop(self, number: signal.Signals) -> None:
+        if self._stop.is_set():
+            self._at_once.set()  # a second signal means now
         self._stop_signal = number.name
         self._stop.set()
 
@@ -261,7 +264,7 @@ class Supervisor:
         if asked and engine.exit_status is None and self._served:
             self._state.write(phase=Phase.STOPPING, message="letting running requests finish")
             self._echo(f"stopping: running requests have {self._settings.drain_timeout_s} s to finish")
-            await engine.stop(self._settings.drain_timeout_s, self._pace.kill_grace_s)
+            await engine.stop(self._settings.drain_timeout_s, self._pace.kill_grace_s, self._at_once)
         else:
             await engine.kill(self._pace.kill_grace_s)
 

@@ -22,3 +22,9 @@ def configure() -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger("info"),
     )
+
+
+def say_stopping(at_most_s: float, answers: int) -> None:
+    """The one line of a stop: how many answers are waited for, and how long at most."""
+    told = f"stopping: waiting for {answers} answers" if answers else "stopping: no answer is running"
+    structlog.get_logger().info(told, **({"at_most_s": at_most_s} if answers else {}))

@@ -133,16 +133,34 @@ def test_an_engine_that_ignores_sigterm_is_killed_with_its_children(house: House
     assert group(engine) == []
 
 
-def test_a_process_that_left_the_engines_group_does_not_hold_the_supervisor(house: House) -> None:
+def test_a_process_that_left_the_engines_group_is_killed_with_it(house: House) -> None:
     process = house.supervise(starts_a_child_that_leaves=True)
     child = int(process.line_with("stand-in | child").split()[-1])
     house.until_phase("ready")
-    try:
-        assert process.end() == 0
-        assert "WARNING a process of the engine left its group and lives on" in process.output
-        assert group(child) == [child]
-    finally:
-        os.kill(child, signal.SIGKILL)
+    assert process.end() == 0
+    assert f"killing process {child}, which left the engine's group" in process.output
+    assert group(child) == []
+
+
+def test_a_killed_engine_is_seen_at_once_while_its_children_live_and_none_outlives_it(house: House) -> None:
+    """As vLLM's EngineCore does: it holds the output open, and the next health check is far away."""
+    process = house.supervise(starts_a_child=True, starts_a_child_that_leaves=True, pace={"health_s": 300})
+    child = int(process.line_with("stand-in | child").split()[-1])
+    first = house.until_phase("ready")
+    os.kill(first["pid"], signal.SIGKILL)
+    process.line_with("WARNING the engine ended with status -9", within_s=5)
+    process.line_with("starting again in", within_s=5)
+    assert group(first["pid"]) == group(child) == []
+    assert process.end() == 0
+
+
+def test_a_second_signal_does_not_wait_for_running_requests(house: House) -> None:
+    process = house.supervise(ignores_sigterm=True, settings={"drain_timeout_s": 600})
+    engine = house.until_phase("ready")["pid"]
+    process.send(signal.SIGTERM)
+    process.line_with("stopping: running requests have 600 s to finish")
+    assert process.end(signal.SIGTERM, within_s=10) == 0
+    assert group(engine) == []
 
 
 def test_a_stale_socket_is_removed(house: House) -> None:

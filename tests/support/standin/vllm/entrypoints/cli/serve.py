@@ -99,6 +99,19 @@ class Server:
             if body.get("hold"):  # a long answer: it ends only after the engine was asked to stop
                 print("stand-in | holding a request", flush=True)
                 await self._asked_to_stop.wait()
+            if "cache_salt" in body:  # the gateway's; the supervisor sends none
+                await asyncio.sleep(behaviour.get("answers_after_s", 0) if body["cache_salt"] != "probe" else 0)
+                message = {"role": "assistant", "content": "word"}
+                choice = {"index": 0, "message": message, "finish_reason": "stop"}
+                usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+                return {
+                    "id": "1",
+                    "object": "chat.completion",
+                    "created": 1,
+                    "model": body["model"],
+                    "choices": [choice],
+                    "usage": usage,
+                }
             return {"usage": {"completion_tokens": 0 if behaviour.get("answers_no_token") else 1}}
         if self._looked_at and behaviour.get("hangs_once_ready"):
             await asyncio.Event().wait()
