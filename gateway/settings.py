@@ -193,7 +193,7 @@ class Settings(BaseModel):
     """Tokens reserved for an answer when the request names no `max_tokens`."""
 
     busy_exchanges: Many = 256
-    """Exchanges at work at one engine; further requests wait, fairly by key."""
+    """Exchanges at work at one engine, and never more than its profile's `max-num-seqs`; further requests wait, fairly by key."""
     busy_tokens: Many = 524_288
     """Tokens of these exchanges: prompts, pictures and answers."""
     queue_exchanges: Many = 1024

@@ -34,6 +34,8 @@ class EngineSettings(BaseModel):
     """`auto`: a network namespace where the machine allows it; `required`: no start without one; `off`: never."""
     load_timeout_s: Annotated[float, Field(gt=0)] = 1800.0
     """How long loading may take."""
+    hang_timeout_s: Annotated[float, Field(ge=0)] = 30.0
+    """An engine that is ready and makes no token for so long, although it is asked for one, is started again; 0: never."""
     drain_timeout_s: Annotated[int, Field(ge=0)] = 30
     """How long running requests may go on after a stop."""
 

@@ -105,12 +105,25 @@ class Pool:
         return found
 
     def waiting_for(self) -> list[str]:
-        """Why nothing can be asked yet, one line an engine; empty as soon as one engine is ready."""
-        if any(engine.ready for engine in self.engines.values()):
+        """Why nothing can be asked yet, one line an engine; empty as soon as one engine is ready and makes tokens."""
+        if any(engine.ready and not engine.silence for engine in self.engines.values()):
             return []
         if not self.engines:
             return ["no engine has been started"]
-        return [f"{name}: {engine.unready}" for name, engine in sorted(self.engines.items())]
+        return [f"{name}: {engine.unready or engine.silence}" for name, engine in sorted(self.engines.items())]
+
+    async def ask_all(self, deadline_s: float) -> list[str]:
+        """Ask whether any engine that is ready answers within ``deadline_s``; why not, one line an engine, empty if one does.
+
+        One that has just answered somebody is not asked: it may be too busy to answer at once.
+        """
+        ready = [engine for engine in self.engines.values() if engine.ready and not engine.silence]
+        if any(engine.answered_lately for engine in ready):
+            return []
+        faults = await asyncio.gather(*(engine.fault_now(deadline_s) for engine in ready))
+        if "" in faults:
+            return []
+        return [f"{engine.name}: {fault}" for engine, fault in zip(ready, faults, strict=True)]
 
     def pick(self, model: str, key: bytes, tokens: int, *, but: Collection[str] = ()) -> Engine:
         """The engine for a request of ``tokens`` that belongs with others of the same ``key``; none of those in ``but``.

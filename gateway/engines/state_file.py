@@ -13,7 +13,11 @@ class Namespace(msgspec.Struct, frozen=True):
 
 
 class EngineState(msgspec.Struct, frozen=True):
-    """What a supervisor says of its engine. Unknown fields of newer supervisors are passed over."""
+    """What a supervisor says of its engine. Unknown fields of newer supervisors are passed over.
+
+    ``max_num_seqs``: more than so many it lets wait, where nobody sees them.
+    ``silent_since_s``: it is ready and has made no token since then, although it was asked for one.
+    """
 
     schema: int
     number: int
@@ -30,6 +34,9 @@ class EngineState(msgspec.Struct, frozen=True):
     namespace: Namespace | None = None
     restarts: int = 0
     demo: str = ""
+    silent_since_s: float | None = None
+    hangs: int = 0
+    max_num_seqs: int | None = None
 
     @property
     def ready(self) -> bool:

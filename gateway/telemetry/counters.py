@@ -40,6 +40,11 @@ class QueueView(Protocol):
     def tokens(self) -> int: ...
 
 
+class EngineQueueView(QueueView, Protocol):
+    @property
+    def bound(self) -> int: ...
+
+
 class HealthView(Protocol):
     @property
     def standing(self) -> HealthState: ...
@@ -49,7 +54,7 @@ class EngineView(Protocol):
     """An engine as far as it is counted."""
 
     @property
-    def queue(self) -> QueueView: ...
+    def queue(self) -> EngineQueueView: ...
 
     @property
     def health(self) -> HealthView: ...
@@ -89,6 +94,7 @@ _LOADS: dict[str, Callable[[EngineView], float]] = {
     "vitrine_queue_waiting": lambda engine: engine.queue.waiting,
     "vitrine_busy_exchanges": lambda engine: engine.queue.exchanges,
     "vitrine_busy_tokens": lambda engine: engine.queue.tokens,
+    "vitrine_engine_exchanges_bound": lambda engine: engine.queue.bound,
     "vitrine_engine_ready": lambda engine: engine.ready,
     "vitrine_engine_draining": lambda engine: engine.draining,
 }

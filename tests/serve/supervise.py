@@ -17,7 +17,7 @@ def main(name: str, home: str, options: str) -> int:
     given = json.loads(options)
     supervisor = Supervisor(
         profile.load(name),
-        EngineSettings(home=home, profile=name, **given.get("settings", {})),
+        EngineSettings(home=home, profile=name, **{"hang_timeout_s": 3, **given.get("settings", {})}),
         lambda line: print(line, flush=True),
         Backoff(**{"first_s": 0.01, **given.get("backoff", {})}),
         replace(QUICK, **given.get("pace", {})),

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import time
 
 import pytest
 
@@ -116,11 +117,49 @@ def test_an_engine_that_dies_while_it_loads_again_counts_as_one_more_short_life(
     assert process.lines[-1].startswith("error: the engine keeps dying")
 
 
-def test_a_hung_engine_is_killed_and_started_again(house: House) -> None:
-    process = house.supervise(hangs_once_ready=True, only_in_the_first_life=str(house.folder / "lived"))
-    process.line_with("WARNING no answer to 3 health checks in a row, killing the engine")
+@pytest.mark.parametrize("how", ["hangs_once_ready", "makes_no_token_once_ready"])
+def test_an_engine_that_makes_no_token_is_killed_in_time_and_started_again(house: House, how: str) -> None:
+    """Whether it answers nothing any more, or /health only: EngineCore hangs and the API server does not."""
+    settings = {"hang_timeout_s": 2}
+    process = house.supervise(settings=settings, **{how: True}, only_in_the_first_life=str(house.folder / "lived"))
+    ready_s = house.until_phase("ready")["ready_since_s"]
+    process.line_with("although it was asked for one", within_s=5)
+    assert ready_s - 1 < house.state["silent_since_s"] < time.time()
+    process.line_with("WARNING the engine hangs: it made no token for 2 s and was killed", within_s=5)
+    assert time.time() - ready_s < 4
     process.line_with("starting again in")
-    assert house.until_phase("ready")["restarts"] == 1
+    state = house.until_phase("ready")
+    assert (state["restarts"], state["hangs"], state["silent_since_s"]) == (1, 1, None)
+    assert process.end() == 0
+
+
+def test_the_state_says_that_it_hung_until_it_is_started_again(house: House) -> None:
+    process = house.supervise(makes_no_token_once_ready=True, settings={"hang_timeout_s": 1}, backoff={"first_s": 60})
+    state = house.until_phase("restarting")
+    assert state["message"] == "it made no token for 1 s and was killed"
+    assert process.end() == 0
+
+
+def test_a_busy_engine_that_lets_a_token_wait_is_not_hung(house: House) -> None:
+    process = house.supervise(makes_no_token_once_ready=True, counts=True, settings={"hang_timeout_s": 0.5})
+    ready_s = house.until_phase("ready")["ready_since_s"]
+    until(lambda: time.time() - ready_s > 2, what="four times as long as a hang")
+    assert (house.state["phase"], house.state["hangs"], house.state["silent_since_s"]) == ("ready", 0, None)
+    assert process.end() == 0
+
+
+def test_an_idle_engine_that_answers_is_not_hung(house: House) -> None:
+    process = house.supervise(settings={"hang_timeout_s": 0.5})
+    ready_s = house.until_phase("ready")["ready_since_s"]
+    until(lambda: time.time() - ready_s > 2, what="four times as long as a hang")
+    assert (house.state["phase"], house.state["hangs"]) == ("ready", 0)
+    assert process.end() == 0
+
+
+def test_without_the_setting_no_engine_is_called_hung(house: House) -> None:
+    process = house.supervise(makes_no_token_once_ready=True, settings={"hang_timeout_s": 0})
+    process.line_with("although it was asked for one")
+    assert house.state["phase"] == "ready"
     assert process.end() == 0
 
 
