@@ -7,6 +7,7 @@ Sources, strongest first: ``VITRINE_*`` in the environment, ``vitrine.toml`` in 
 import json
 import os
 import tomllib
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -291,12 +292,20 @@ def read() -> Settings:
         name = str(fault["loc"][0])
         source = given[name][0] if name in given else name
         if fault["type"] == "extra_forbidden":
-            raise BadSettings(f"unknown setting {source}; known names are {', '.join(Settings.model_fields)}") from None
+            raise BadSettings(f"unknown setting {source}; {_meant(name, source)}") from None
         text = fault["msg"].removeprefix("Value error, ")
         why = f"{text[0].lower()}{text[1:]}"
         raise BadSettings(f"{source} = {_shown(name, fault['input'])}: {why}") from None
     settings._sources.update({name: source for name, (source, _) in given.items()})
     return settings
+
+
+def _meant(name: str, source: str) -> str:
+    """What was probably meant by a name that is not known, as it was given: a variable, or a name in the file."""
+    close = get_close_matches(name, [*Settings.model_fields, *OTHER_ROOMS], n=1)
+    if not close:
+        return "docs/reference/settings.md has all"
+    return f"did you mean {PREFIX + close[0].upper() if source.startswith(PREFIX) else close[0]}?"
 
 
 def _shown(name: str, value: object) -> str:

@@ -26,6 +26,7 @@ from serve.vital_signs import VitalSigns
 
 DEATH_NOTICE_S = 1.0
 _LEAST_LOOK_S = 0.01
+_LOCK_TRIES = 10
 
 
 @dataclass(frozen=True)
@@ -325,7 +326,7 @@ def _only_one(lock: Path, number: int) -> Iterator[None]:
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
         except BlockingIOError:
             raise ServeError(
                 f"engine-{number} is already running here; stop it, or choose another number with --engine"
@@ -333,3 +334,15 @@ def _only_one(lock: Path, number: int) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    """Take the lock that says that this supervisor lives. Raises BlockingIOError if another one holds it."""
+    for left in reversed(range(_LOCK_TRIES)):
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not left:
+                raise
+            time.sleep(0.01)  # a gateway takes it for a moment, to see whether anybody has it
+    return None

@@ -52,6 +52,7 @@ class Engine:
     ) -> None:
         self.name, self.endpoint, self.state = name, endpoint, state
         self.draining = False
+        self.supervised = True  # a local engine's supervisor lives
         self.queue = Queue(name, bounds, load)
         if state is not None:
             self.queue.follow(state.max_num_seqs)
@@ -88,6 +89,8 @@ class Engine:
     @property
     def unready(self) -> str:
         """Why it can't be asked now, or nothing."""
+        if self.state and self.state.ready and not self.supervised:
+            return "its supervisor has ended without a word; start it again"
         if self.state and not self.state.ready:
             return self.state.phase + (f", {self.state.message}" if self.state.message else "")
         if self.health.standing in (HealthState.UNPROVEN, HealthState.EJECTED):

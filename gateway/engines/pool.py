@@ -21,7 +21,7 @@ from gateway.engines.engine import Engine, ProbePlan
 from gateway.engines.pool_observer import NoObserver, PoolObserver
 from gateway.engines.queue import QueueBounds
 from gateway.engines.shared_load import SharedLoad
-from gateway.engines.state_file import EngineState, read
+from gateway.engines.state_file import EngineState, read, supervised
 from gateway.front.errors import NotFound, Unavailable
 from gateway.front.resolver import Resolver
 from gateway.telemetry.catalogue import RoutingReason
@@ -84,6 +84,8 @@ class Pool:
                 state = read(path)
                 if state is not None:
                     self._follow(path.parent, state)
+            if path.parent.name in self.engines:
+                self.engines[path.parent.name].supervised = supervised(path.parent)
         if self._changed(self._roster_path):
             self._read_roster()
         remote = roster.remote(self._plan.listed, self._roster)

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import time
+from typing import Any
 
 import pytest
 
@@ -120,8 +121,10 @@ def test_an_engine_that_dies_while_it_loads_again_counts_as_one_more_short_life(
 @pytest.mark.parametrize("how", ["hangs_once_ready", "makes_no_token_once_ready"])
 def test_an_engine_that_makes_no_token_is_killed_in_time_and_started_again(house: House, how: str) -> None:
     """Whether it answers nothing any more, or /health only: EngineCore hangs and the API server does not."""
-    settings = {"hang_timeout_s": 2}
-    process = house.supervise(settings=settings, **{how: True}, only_in_the_first_life=str(house.folder / "lived"))
+    behaviour: dict[str, Any] = {how: True}
+    process = house.supervise(
+        settings={"hang_timeout_s": 2}, **behaviour, only_in_the_first_life=str(house.folder / "lived")
+    )
     ready_s = house.until_phase("ready")["ready_since_s"]
     process.line_with("although it was asked for one", within_s=5)
     assert ready_s - 1 < house.state["silent_since_s"] < time.time()

@@ -1,5 +1,6 @@
 """``/readyz`` asks the ledger and an engine, each with a deadline: a process that hangs keeps its connections."""
 
+import fcntl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,3 +73,21 @@ def test_two_that_hang_are_both_named(house: House) -> None:
             assert len(house.ready().json["waiting_for"]) == 2
     finally:
         house.engine.behaviour = Behaviour.ANSWERS
+
+
+def test_a_state_that_its_supervisor_left_behind_is_not_ready(house: House) -> None:
+    """As after a loss of power: the file says ready, and nobody holds its lock."""
+    lock = house.engine.folder / "lock"
+    try:
+        with lock.open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            house.engine.say("ready", "held")
+            time.sleep(1)  # four looks of the gateway: nothing must change
+            assert house.ready().status == 200
+        until(lambda: house.ready().status == 503, what="not ready")
+        said = "engine-0: its supervisor has ended without a word; start it again"
+        assert house.ready().json["waiting_for"] == [said]
+    finally:
+        lock.unlink()
+        house.engine.say("ready")
+    until(lambda: house.ready().status == 200, what="ready again")
