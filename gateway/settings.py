@@ -132,8 +132,8 @@ class Settings(BaseModel):
     """The largest request body."""
     body_timeout_s: Seconds = 60.0
     """How long a request body may take to arrive."""
-    admit_timeout_s: Seconds = 0.25
-    """How long the audit log may take to admit a request; after it the answer is 503."""
+    admit_timeout_s: Seconds = 1.0
+    """How long the audit log may take to admit a request; after it the engine's work is stopped and the answer is 503."""
     silence_timeout_s: Seconds = 300.0
     """How long a streaming engine may send nothing."""
     answer_timeout_s: Seconds = 1800.0
