@@ -61,7 +61,10 @@ class LedgerSettings(BaseSettings):
     allow_volatile: bool = False
     """Allow a log on a file system in memory (tmpfs, ramfs), where a restart loses it."""
     free_bytes: int = Field(default=256 << 20, ge=0)
-    """Below this much free space a warning is logged."""
+    """Below this much free space a warning is logged, once a minute."""
+    reserve_bytes: int = Field(default=64 << 20, ge=0)
+    """Below this much free space no new exchange is admitted (503), so that the ends of those that run still fit; it comes
+    back by itself. 0: never refused, and a full disk ends the ledger."""
 
     @classmethod
     def settings_customise_sources(

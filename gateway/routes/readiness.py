@@ -38,7 +38,7 @@ class Readiness:
     async def _ask_ledger(self) -> list[str]:
         try:
             async with asyncio.timeout(DEADLINE_S):
-                await self._ledger.status()
+                status = await self._ledger.status()
         except (TimeoutError, LedgerUnavailable):
             return [f"ledger: did not answer within {DEADLINE_S} s"]
-        return []
+        return ["ledger: its disk is full, nothing new is admitted"] if status.full else []

@@ -41,6 +41,7 @@ from gateway.ledger.format.record import RecordError, Value, decode_header
 from gateway.ledger.format.record_id import RecordIds
 from gateway.ledger.service.background import BackgroundWorker, Latest
 from gateway.ledger.service.boot_facts import code_digest, engines, versions
+from gateway.ledger.service.free_space import FreeSpace
 from gateway.ledger.service.open_exchanges import OpenExchanges
 from gateway.ledger.service.process_config import DAY_MS, ServicePlan, epoch_of, refuse_volatile
 from gateway.ledger.service.rate_limits import RateLimits
@@ -76,6 +77,7 @@ class LedgerService:
         self._since_ms = clock.wall_ms()
         self._next_check_ms = 0
         self._segment_day = 0
+        self._space = FreeSpace(plan.folder, plan.reserve_bytes, plan.free_bytes, logger)
         refuse_volatile(plan)
         self._signer = self._keyring.signer()
         self._lock = lock(self._layout)
@@ -232,6 +234,9 @@ class LedgerService:
 
     def take(self, ask: Ask, sender: int, n: int, later: Later) -> Say | None:
         try:
+            full = self._space.refusal(ask)
+            if full:
+                return Fault(full)
             if isinstance(ask, Admit):
                 return self._writer.admit(ask, sender, n)
             task = self._tasks.get(type(ask))
@@ -295,6 +300,7 @@ class LedgerService:
             connections=self._server.connections,
             denies_rolled_up=self._writer.floods.rolled,
             since_ms=self._since_ms,
+            full=self._space.full,
         )
 
     def _figures(self) -> LedgerStatistics:
@@ -357,9 +363,7 @@ class LedgerService:
                 before_ms = now_ms - self._plan.retention_days * DAY_MS
                 prune(self._layout, self._signer.verifier, self._writer, before_ms, "retention")
                 self.commit()
-        free = shutil.disk_usage(self._plan.folder).free
-        if free < self._plan.free_bytes and now_ms % 60_000 < 1000:
-            self._logger.warning("little space is left for the log", free_bytes=free)
+        self._space.look()
 
     def _sign(self) -> None:
         head = self._log.sign(self._clock.wall_ms() // 1000)
