@@ -110,6 +110,9 @@ class Settings(BaseModel):
     """A session ends when unused for so long."""
     session_longest_s: Seconds = 43200.0
     """A session ends after so long in any case."""
+    session_recheck_s: Seconds = 300.0
+    """How often the directory is asked again about people who are signed in: who is gone, or in other groups, loses the
+    session."""
     sign_ins_per_min: Annotated[int, Field(gt=0)] = 20
     """New sessions of one person a minute; over it 429, so that nobody fills the log by signing in."""
     groups: tuple[GroupSettings, ...] = ()

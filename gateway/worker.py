@@ -39,6 +39,7 @@ from gateway.ledger.client.async_client import Deadlines, LedgerClient
 from gateway.ledger.client.messages import Boot, Fact
 from gateway.ledger.errors import BadSettings as BadLedgerSettings
 from gateway.ledger.settings import read_settings
+from gateway.people.session_watch import watch_sessions
 from gateway.routes.chat_completions import ROUTE
 from gateway.routes.services import Services
 from gateway.settings import BadSettings, Settings
@@ -165,6 +166,8 @@ async def _serve(
     if slot.supervised:
         tasks.append(asyncio.create_task(_beat(slot.load, server)))
         asyncio.get_running_loop().add_reader(sys.stdin, _supervisor_gone, server)
+    if services.people is not None and services.people.directory is not None and slot.number == 0:
+        tasks.append(asyncio.create_task(watch_sessions(services.people, settings.session_recheck_s)))
     if welcome:
         changes = RecordedChanges(services.keys, ledger, by="first start")
         said = say_when_ready(url_of(listener), services.waiting_for, services.pool.served, changes)

@@ -132,6 +132,7 @@ ROOMS_OF_THE_GATEWAY: dict[str, set[str]] = {
         "ledger.client",
         "ledger.errors",
         "ledger.settings",
+        "people",
         "routes",
         "settings",
         "telemetry",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,7 +94,7 @@ def test_what_the_system_refuses_is_a_sentence_with_a_way_out(
     tmp_path: Path, place: str, makes: str, says: str
 ) -> None:
     home = tmp_path / "home"
-    settings = {}
+    settings: dict[str, Any] = {}
     if makes == "file":
         (home / place).parent.mkdir(exist_ok=True)
         (home / place).write_text("a file")
