@@ -56,6 +56,9 @@ class Pool:
         self._looks: dict[Engine, asyncio.Task[None]] = {}
         self._turn = 0
         self._resolver = Resolver()
+        self._said: dict[
+            str, str
+        ] = {}  # why each engine gets no requests, as it was last said; nothing if it gets some
 
     def outbound(self) -> tuple[str, ...]:
         """Where requests may go beyond this host, as far as is known now."""
@@ -69,6 +72,7 @@ class Pool:
             while True:
                 self.refresh()
                 self._look_after()
+                self._say_changes()
                 await self._let_go()
                 await asyncio.sleep(WATCH_INTERVAL_S)
         finally:
@@ -224,6 +228,20 @@ class Pool:
 
     def _looked(self, engine: Engine, _: "asyncio.Task[None]") -> None:
         self._looks.pop(engine, None)
+
+    def _say_changes(self) -> None:
+        """A line for each engine that gets no requests any more, or gets them again."""
+        log = structlog.get_logger()
+        for name, engine in self.engines.items():
+            why = engine.unready or engine.silence
+            before = self._said.get(name)
+            self._said[name] = why
+            if why and not before:
+                log.warning("the engine gets no requests", engine=name, why=why)
+            elif before and not why:
+                log.info("the engine gets requests again", engine=name, before=before)
+        for name in self._said.keys() - self.engines.keys():
+            del self._said[name]
 
     async def _let_go(self) -> None:
         for engine in [engine for engine in self._leaving if not engine.queue.exchanges]:

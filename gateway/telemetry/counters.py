@@ -22,6 +22,7 @@ from gateway.ledger.client.messages import LIMIT_NAMES
 from gateway.telemetry import catalogue
 from gateway.telemetry.catalogue import MOST_NAMES, OTHER, EngineFailure, HealthState, RoutingReason, SignInFailure
 from gateway.telemetry.ended_exchange import EndedExchange
+from gateway.telemetry.logs import RefusalLog
 from gateway.telemetry.series import ModelSeries, QuickHistogram, SeriesValue, TenantSeries, series_value
 
 FOLLOW_EVERY_S = 0.25
@@ -116,6 +117,7 @@ class Metrics:
         self._models: dict[str, ModelSeries] = {}
         self._tenants: dict[str, TenantSeries] = {}
         self._engines: set[str] = set()
+        self._refusals = RefusalLog()
         self._choices: dict[tuple[str, RoutingReason], SeriesValue] = {}
         self._logins = {
             one: self._counter("vitrine_authentication_failures_total").labels(one) for one in SignInFailure
@@ -142,6 +144,8 @@ class Metrics:
 
     def refuse(self, error: GatewayError) -> None:
         """Count an error that a request was answered with, if we said no: not if an engine failed it, or we did."""
+        if error.status == 503:
+            self._refusals.note(error.code or error.type, error.message)
         if 400 <= error.status < 500 or error.status == 503:
             self._counter("vitrine_refused_total").labels(error.code or error.type).inc()
 

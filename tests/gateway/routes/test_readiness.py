@@ -63,6 +63,8 @@ def test_an_engine_that_makes_no_token_is_not_ready_but_is_asked_if_it_is_the_on
     finally:
         house.engine.say("ready")
     until(lambda: house.ready().status == 200, what="ready again")
+    assert "why='it has made no token" in house.gateway.process.line_with("the engine gets no requests")
+    house.gateway.process.line_with("the engine gets requests again")
 
 
 def test_two_that_hang_are_both_named(house: House) -> None:
