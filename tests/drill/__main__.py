@@ -187,7 +187,8 @@ def main(arguments: list[str] | None = None) -> int:
             came = suffer(up, fault, load, prometheus)
             lost = sum(came.lost.values())
             print(
-                f"{fault.name:<16} {came.asked:>5} {lost:>5} {_after(came.seen_s):>10} {_after(came.back_s):>8}"
+                f"{fault.name:<16} {came.asked:>5} {lost:>5} {_after(came.seen_s):>10}"
+                f" {_after(came.back_s if came.seen_s is not None else None):>8}"
                 f" {_after(came.alerted_s):>8}   {fault.what}; {_statuses(came.lost)}",
                 flush=True,
             )

@@ -73,7 +73,8 @@ class Load:
 
     def _ask(self) -> None:
         began_s = time.monotonic()
-        self.asked.append(Asked(began_s, time.monotonic(), self._status()))
+        status = self._status()
+        self.asked.append(Asked(began_s, time.monotonic(), status))
 
     def _status(self) -> int:
         body: dict[str, Any] = {
