@@ -25,7 +25,7 @@ export VITRINE_PORT = $(PORT)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve quick test test-long attack soak clients check fix loadtest bench bench-affinity bench-ledger simulate \
+.PHONY: help setup serve quick test test-long attack drill soak clients check fix loadtest bench bench-affinity bench-ledger simulate \
         notebook dashboards dashboard-pictures docs lock
 
 help:  ## show this menu
@@ -48,6 +48,9 @@ test-long: setup  ## run the long tests alone (most faults of the disk, 10,000 c
 
 attack: setup  ## attack a gateway of its own (INPUTS=... mutated inputs, besides the whole table)
 	@.venv/bin/python -m tests.attack --inputs $(INPUTS)
+
+drill: setup  ## break one thing after the other under load, with real engines and the shipped alerts (ARGS=--stand-in is quick)
+	@.venv/bin/python -m tests.drill $(ARGS)
 
 soak: setup  ## ask a gateway of its own REQUESTS=... good questions and watch its memory
 	@.venv/bin/python -m tests.attack --soak $(REQUESTS)

@@ -7,6 +7,7 @@ Sources, strongest first: ``VITRINE_*`` in the environment, ``vitrine.toml`` in 
 import json
 import os
 import tomllib
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -109,6 +110,9 @@ class Settings(BaseModel):
     """A session ends when unused for so long."""
     session_longest_s: Seconds = 43200.0
     """A session ends after so long in any case."""
+    session_recheck_s: Seconds = 300.0
+    """How often the directory is asked again about people who are signed in: who is gone, or in other groups, loses the
+    session."""
     sign_ins_per_min: Annotated[int, Field(gt=0)] = 20
     """New sessions of one person a minute; over it 429, so that nobody fills the log by signing in."""
     groups: tuple[GroupSettings, ...] = ()
@@ -131,8 +135,8 @@ class Settings(BaseModel):
     """The largest request body."""
     body_timeout_s: Seconds = 60.0
     """How long a request body may take to arrive."""
-    admit_timeout_s: Seconds = 0.25
-    """How long the audit log may take to admit a request; after it the answer is 503."""
+    admit_timeout_s: Seconds = 1.0
+    """How long the audit log may take to admit a request; after it the engine's work is stopped and the answer is 503."""
     silence_timeout_s: Seconds = 300.0
     """How long a streaming engine may send nothing."""
     answer_timeout_s: Seconds = 1800.0
@@ -193,7 +197,7 @@ class Settings(BaseModel):
     """Tokens reserved for an answer when the request names no `max_tokens`."""
 
     busy_exchanges: Many = 256
-    """Exchanges at work at one engine; further requests wait, fairly by key."""
+    """Exchanges at work at one engine, and never more than its profile's `max-num-seqs`; further requests wait, fairly by key."""
     busy_tokens: Many = 524_288
     """Tokens of these exchanges: prompts, pictures and answers."""
     queue_exchanges: Many = 1024
@@ -294,12 +298,20 @@ def read() -> Settings:
         name = str(fault["loc"][0])
         source = given[name][0] if name in given else name
         if fault["type"] == "extra_forbidden":
-            raise BadSettings(f"unknown setting {source}; known names are {', '.join(Settings.model_fields)}") from None
+            raise BadSettings(f"unknown setting {source}; {_meant(name, source)}") from None
         text = fault["msg"].removeprefix("Value error, ")
         why = f"{text[0].lower()}{text[1:]}"
         raise BadSettings(f"{source} = {_shown(name, fault['input'])}: {why}") from None
     settings._sources.update({name: source for name, (source, _) in given.items()})
     return settings
+
+
+def _meant(name: str, source: str) -> str:
+    """What was probably meant by a name that is not known, as it was given: a variable, or a name in the file."""
+    close = get_close_matches(name, [*Settings.model_fields, *OTHER_ROOMS], n=1)
+    if not close:
+        return "docs/reference/settings.md has all"
+    return f"did you mean {PREFIX + close[0].upper() if source.startswith(PREFIX) else close[0]}?"
 
 
 def _shown(name: str, value: object) -> str:

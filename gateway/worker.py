@@ -39,6 +39,7 @@ from gateway.ledger.client.async_client import Deadlines, LedgerClient
 from gateway.ledger.client.messages import Boot, Fact
 from gateway.ledger.errors import BadSettings as BadLedgerSettings
 from gateway.ledger.settings import read_settings
+from gateway.people.session_watch import watch_sessions
 from gateway.routes.chat_completions import ROUTE
 from gateway.routes.services import Services
 from gateway.settings import BadSettings, Settings
@@ -142,7 +143,16 @@ async def _serve(
         say()
 
     linger_s = LINGER_S if settings.trusted_proxies else 0
-    server = Server(config, services.shutdown, services.pool.close_queues, settings.drain_timeout_s, linger_s, serving)
+    server = Server(
+        config,
+        services.shutdown,
+        services.pool.close_queues,
+        settings.drain_timeout_s,
+        linger_s,
+        serving,
+        # Of several workers the supervisor says it, once for all.
+        (lambda answers: None) if slot.supervised else partial(logs.say_stopping, settings.drain_timeout_s),
+    )
     # uvicorn raises the signal that stopped it once more at its end: it must not kill us, the exit status is 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
@@ -156,6 +166,8 @@ async def _serve(
     if slot.supervised:
         tasks.append(asyncio.create_task(_beat(slot.load, server)))
         asyncio.get_running_loop().add_reader(sys.stdin, _supervisor_gone, server)
+    if services.people is not None and services.people.directory is not None and slot.number == 0:
+        tasks.append(asyncio.create_task(watch_sessions(services.people, settings.session_recheck_s)))
     if welcome:
         changes = RecordedChanges(services.keys, ledger, by="first start")
         said = say_when_ready(url_of(listener), services.waiting_for, services.pool.served, changes)

@@ -23,6 +23,7 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from gateway.engines.shared_load import SharedLoadReader
 from gateway.settings import Settings
+from gateway.telemetry import logs
 from gateway.telemetry.collector import WorkerCounts
 from gateway.worker import LAST_BYTES_S, LOAD, METRICS, WorkerStart
 
@@ -168,6 +169,8 @@ class Workers:
 
     def _finish(self) -> int:
         """End all workers; 0 if each ended as it should."""
+        if self._signals:
+            logs.say_stopping(self._settings.drain_timeout_s, self._watch.exchanges())
         # Only they accept from now on: whoever connected when the last had gone would wait here, and be reset at our end.
         self._listener.close()
         running = [(worker, worker.process) for worker in self._workers if worker.process is not None]

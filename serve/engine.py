@@ -1,7 +1,7 @@
 """One run of one engine process: start it, pass its lines on, stop it; decides nothing about restarting.
 
 The process leads a session of its own, so that a signal to its group reaches every process that vLLM makes and
-Ctrl-C in the terminal reaches none of them.
+Ctrl-C in the terminal reaches none of them. Those that leave the group are found as this process's children: it adopts orphans.
 """
 
 import asyncio
@@ -13,6 +13,8 @@ import sys
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
+
+import psutil
 
 from serve.profile import Profile
 from serve.settings import EngineSettings
@@ -32,6 +34,7 @@ _NO_NETWORK = {
 }
 _LINE_LIMIT_BYTES = 1 << 20
 KILL_GRACE_S = 10.0
+_LOOK_S = 0.05
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -108,28 +111,53 @@ class EngineProcess:
         return self._process.returncode
 
     async def ended(self) -> int:
-        """Wait for the process to end; its exit status, negative for a signal."""
-        return await self._process.wait()
+        """Wait for the process to end; its exit status, negative for a signal.
 
-    async def stop(self, drain_s: float, grace_s: float = KILL_GRACE_S) -> None:
-        """SIGTERM to the leader, which lets running requests finish for ``drain_s``; ``grace_s`` after that SIGKILL to the
-        whole group."""
+        asyncio's own ``wait`` returns once the output has ended too, which children of a killed engine hold open
+        (CPython issue 119710). The status is there at once.
+        """
+        while (status := self._process.returncode) is None:  # noqa: ASYNC110 - asyncio has no event for this alone
+            await asyncio.sleep(_LOOK_S)
+        return status
+
+    async def stop(self, drain_s: float, grace_s: float = KILL_GRACE_S, at_once: asyncio.Event | None = None) -> None:
+        """SIGTERM to the leader, which lets running requests finish for ``drain_s``; ``grace_s`` after that, or with
+        ``at_once``, SIGKILL to all of its processes."""
         if self._process.returncode is None:
             self._process.terminate()
-            try:
-                await asyncio.wait_for(self._process.wait(), drain_s + grace_s)
-            except TimeoutError:
+            waits = [asyncio.create_task(self.ended())]
+            if at_once is not None:
+                waits.append(asyncio.create_task(at_once.wait()))
+            done, _ = await asyncio.wait(waits, timeout=drain_s + grace_s, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+            if not done:
                 self._echo(f"WARNING not gone {drain_s + grace_s:.0f} s after SIGTERM, killing it")
         await self.kill(grace_s)
 
     async def kill(self, grace_s: float = KILL_GRACE_S) -> None:
-        """SIGKILL to every process of the group, and wait for its output to end, ``grace_s`` at most."""
+        """SIGKILL to every process of the group and to those that left it; wait for their output to end, ``grace_s`` at most."""
         with contextlib.suppress(ProcessLookupError):  # all of them are gone
             os.killpg(self._process.pid, signal.SIGKILL)
+        await self.ended()
         try:
-            await asyncio.wait_for(asyncio.gather(self._process.wait(), self._reader), grace_s)
+            async with asyncio.timeout(grace_s):
+                while left := psutil.Process().children(recursive=True):
+                    await self._end(left)
+                await self._reader
         except TimeoutError:
-            self._echo("WARNING a process of the engine left its group and lives on: it holds the engine's output open")
+            self._echo("WARNING a process of the engine cannot be killed and holds the engine's output open")
+
+    async def _end(self, orphans: list[psutil.Process]) -> None:
+        """Kill processes that were handed to this one when their parents ended, and take leave of them."""
+        for orphan in orphans:
+            with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+                if orphan.status() != psutil.STATUS_ZOMBIE and os.getpgid(orphan.pid) != self._process.pid:
+                    self._echo(f"killing process {orphan.pid}, which left the engine's group")
+                orphan.kill()
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(orphan.pid, os.WNOHANG)  # noqa: ASYNC222 - it does not wait
+        await asyncio.sleep(_LOOK_S)
 
     async def _pass_on(self) -> None:
         assert self._process.stdout is not None

@@ -15,7 +15,7 @@ from pathlib import Path
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -53,8 +53,12 @@ def enter() -> None:
 
 def die_with_parent(signal: int) -> None:
     """Have the kernel send ``signal`` to this process when the thread that started it ends (prctl(2))."""
-    if _libc.prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    _prctl(_PR_SET_PDEATHSIG, signal)
+
+
+def adopt_orphans() -> None:
+    """Have the kernel hand processes below this one to it when their parents die, so that none is lost sight of (prctl(2))."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def prove(pid: int) -> IsolationProof:
@@ -82,3 +86,8 @@ def _unshare(flags: int) -> None:
     if _libc.unshare(flags) != 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

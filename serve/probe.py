@@ -12,6 +12,7 @@ from serve.errors import ServeError
 HEALTH_DEADLINE_S = 5.0
 ANSWER_DEADLINE_S = 300.0
 _PICTURE_SIDE = 112
+_COUNTERS = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
 
 
 async def healthy(socket: Path, deadline_s: float = HEALTH_DEADLINE_S) -> bool:
@@ -21,6 +22,17 @@ async def healthy(socket: Path, deadline_s: float = HEALTH_DEADLINE_S) -> bool:
             return answer.status == 200
     except (aiohttp.ClientError, OSError, TimeoutError):
         return False
+
+
+async def tokens_counted(socket: Path, deadline_s: float = HEALTH_DEADLINE_S) -> float | None:
+    """How many tokens of prompts and answers the engine has counted so far; None if it does not say within ``deadline_s``."""
+    try:
+        async with _session(socket, deadline_s) as session, session.get("http://engine/metrics") as answer:
+            lines = (await answer.text(errors="replace")).splitlines()
+        found = [float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(_COUNTERS)]
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError, LookupError):
+        return None
+    return sum(found) if found else None
 
 
 async def context_tokens(socket: Path) -> int:
@@ -34,8 +46,8 @@ async def context_tokens(socket: Path) -> int:
         ) from None
 
 
-async def fault(socket: Path, model: str) -> str:
-    """Ask for one token about a small grey picture. An empty string when it came, else what came instead."""
+async def fault(socket: Path, model: str, *, picture: bool = True, deadline_s: float = ANSWER_DEADLINE_S) -> str:
+    """Ask for one token, about a small grey picture or about nothing. An empty string when it came, else what came instead."""
     question = {
         "model": model,
         "max_tokens": 1,
@@ -43,7 +55,7 @@ async def fault(socket: Path, model: str) -> str:
             {
                 "role": "user",
                 "content": [
-                    {"type": "image_url", "image_url": {"url": _picture()}},
+                    *([{"type": "image_url", "image_url": {"url": _picture()}}] if picture else []),
                     {"type": "text", "text": "?"},
                 ],
             }
@@ -51,7 +63,7 @@ async def fault(socket: Path, model: str) -> str:
     }
     try:
         async with (
-            _session(socket, ANSWER_DEADLINE_S) as session,
+            _session(socket, deadline_s) as session,
             session.post("http://engine/v1/chat/completions", json=question) as answer,
         ):
             body = await answer.json(content_type=None)

@@ -124,6 +124,15 @@ class Profile(BaseModel):
                 words += [f"--{name}", str(value)]
         return words
 
+    @property
+    def max_num_seqs(self) -> int | None:
+        """How many requests the engine works on at once, all of its replicas together; None where vLLM decides."""
+        each, replicas = self.flags.get("max-num-seqs"), self.flags.get("data-parallel-size", 1)
+        try:
+            return int(str(each)) * int(str(replicas))
+        except ValueError:
+            return None
+
     def digest(self) -> str:
         """SHA-256 (hex) of flags and environment: what the audit log says an engine was started with."""
         canonical = json.dumps([self.flags, self.environment], sort_keys=True, separators=(",", ":"), ensure_ascii=True)

@@ -6,6 +6,7 @@ Sources, strongest first: command line, ``VITRINE_ENGINE_*`` (and ``VITRINE_HOME
 
 import os
 import tomllib
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from serve.errors import BadSettings
 
 PREFIX = "VITRINE_ENGINE_"
 FILE = Path("vitrine.toml")
+TABLES = ("engine", "ledger")
 
 
 class EngineSettings(BaseModel):
@@ -34,6 +36,8 @@ class EngineSettings(BaseModel):
     """`auto`: a network namespace where the machine allows it; `required`: no start without one; `off`: never."""
     load_timeout_s: Annotated[float, Field(gt=0)] = 1800.0
     """How long loading may take."""
+    hang_timeout_s: Annotated[float, Field(ge=0)] = 30.0
+    """An engine that is ready and makes no token for so long, although it is asked for one, is started again; 0: never."""
     drain_timeout_s: Annotated[int, Field(ge=0)] = 30
     """How long running requests may go on after a stop."""
 
@@ -58,6 +62,12 @@ def read(**overrides: Any) -> EngineSettings:
             table = tomllib.loads(FILE.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise BadSettings(f"{FILE} cannot be read: {error}; mend the file") from None
+        for name, value in table.items():
+            if isinstance(value, dict) and name not in TABLES:
+                # Every process refuses it: to each of them it could be its own table, misspelled.
+                raise BadSettings(
+                    f"unknown table [{name}] in {FILE}; there are [engine] and [ledger]; correct the name"
+                )
         if "home" in table:
             given["home"] = ("home in vitrine.toml", table["home"])
         engine = table.get("engine", {})
@@ -79,6 +89,13 @@ def read(**overrides: Any) -> EngineSettings:
         name = str(fault["loc"][0])
         source = given[name][0] if name in given else name
         if fault["type"] == "extra_forbidden":
-            known = ", ".join(sorted(EngineSettings.model_fields))
-            raise BadSettings(f"unknown setting {source}; known names are {known}") from None
+            raise BadSettings(f"unknown setting {source}; {_meant(name, source)}") from None
         raise BadSettings(f"{source} = {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}") from None
+
+
+def _meant(name: str, source: str) -> str:
+    """What was probably meant by a name that is not known, as it was given; or all names."""
+    close = get_close_matches(name, EngineSettings.model_fields, n=1)
+    if not close:
+        return f"known names are {', '.join(sorted(EngineSettings.model_fields))}"
+    return f"did you mean {PREFIX + close[0].upper() if source.startswith(PREFIX) else close[0]}?"

@@ -27,7 +27,11 @@ class Phase(enum.StrEnum):
 @dataclass(frozen=True)
 class State:
     """One engine as its supervisor sees it. Times are Unix seconds; ``pid`` is 0 while no engine process lives.
+
+    ``max_num_seqs`` is how many requests it works on at once, None where its profile leaves that to vLLM.
     ``demo`` says what a model that is only for trying out knows; it is empty for any other.
+    ``silent_since_s`` is when an engine that is ready was last seen to work, None as long as it works; ``hangs`` counts those
+    that were killed for it.
     ``manifest_root`` (hex) stands for every file of the model, ``flags_digest`` (hex) for how it was started."""
 
     number: int
@@ -45,7 +49,10 @@ class State:
     ready_since_s: float | None = None
     restarts: int = 0
     max_model_len: int | None = None
+    max_num_seqs: int | None = None
     demo: str = ""
+    silent_since_s: float | None = None
+    hangs: int = 0
 
 
 class StateFile:

@@ -18,24 +18,26 @@ from pathlib import Path
 from serve import model_manifest, probe
 from serve.engine import KILL_GRACE_S, EngineProcess
 from serve.errors import NeverServed, ServeError
-from serve.isolation import prove
+from serve.isolation import adopt_orphans, prove
 from serve.profile import Profile
 from serve.settings import EngineSettings
 from serve.state import Phase, State, StateFile
+from serve.vital_signs import VitalSigns
 
 DEATH_NOTICE_S = 1.0
+_LEAST_LOOK_S = 0.01
+_LOCK_TRIES = 10
 
 
 @dataclass(frozen=True)
 class Pace:
     """How often and how long a supervisor looks: at a loading engine every ``probe_s``, at a serving one every ``health_s``
-    for ``health_deadline_s``; it kills one that missed ``health_failures`` looks in a row, or lives ``kill_grace_s`` after
-    its time to drain, and waits as long for a killed one's output. ``progress_s``: between two lines about loading."""
+    for ``health_deadline_s``; it kills one that lives ``kill_grace_s`` after its time to drain, and waits as long for a killed
+    one's output. ``progress_s``: between two lines about loading."""
 
     probe_s: float = 0.5
-    health_s: float = 10.0
+    health_s: float = 5.0
     health_deadline_s: float = probe.HEALTH_DEADLINE_S
-    health_failures: int = 3
     kill_grace_s: float = KILL_GRACE_S
     progress_s: float = 10.0
 
@@ -73,9 +75,10 @@ class Supervisor:
     ) -> None:
         self._profile, self._settings, self._echo = profile, settings, echo
         self._backoff, self._pace = backoff or Backoff(), pace or Pace()
-        self._stop = asyncio.Event()
+        self._stop, self._at_once = asyncio.Event(), asyncio.Event()
         self._stop_signal = "SIGTERM"
         self._served = False
+        self._why = ""
         state = State(
             settings.number,
             profile.name,
@@ -84,6 +87,7 @@ class Supervisor:
             profile.digest(),
             os.getpid(),
             demo=profile.demo,
+            max_num_seqs=profile.max_num_seqs,
         )
         self._state = StateFile(settings.folder / "state.json", state)
 
@@ -94,19 +98,24 @@ class Supervisor:
             loop.add_signal_handler(number, self._ask_to_stop, number)
         _private_folder(self._settings.folder)
         _private_folder(self._settings.home / "cache")
+        adopt_orphans()
         with _only_one(self._settings.folder / "lock", self._settings.number):
             try:
                 await self._lives()
             except ServeError as error:
-                self._state.write(phase=Phase.FAILED, pid=0, message=str(error), ready_since_s=None)
+                self._state.write(
+                    phase=Phase.FAILED, pid=0, message=str(error), ready_since_s=None, silent_since_s=None
+                )
                 raise
-            self._state.write(phase=Phase.STOPPED, pid=0, message="", ready_since_s=None)
+            self._state.write(phase=Phase.STOPPED, pid=0, message="", ready_since_s=None, silent_since_s=None)
         if not self._served:
             raise NeverServed(
                 f"stopped by {self._stop_signal} before the engine was ready; start it again when you like"
             )
 
     def _ask_to_stop(self, number: signal.Signals) -> None:
+        if self._stop.is_set():
+            self._at_once.set()  # a second signal means now
         self._stop_signal = number.name
         self._stop.set()
 
@@ -122,7 +131,12 @@ class Supervisor:
                 )
             # The state first: who reads the line finds no "ready" of the engine that ended.
             self._state.write(
-                phase=Phase.RESTARTING, pid=0, ready_since_s=None, restarts=self._state.state.restarts + 1
+                phase=Phase.RESTARTING,
+                pid=0,
+                message=self._why,
+                ready_since_s=None,
+                silent_since_s=None,
+                restarts=self._state.state.restarts + 1,
             )
             self._echo(f"starting again in {delay_s:.0f} s")
             with contextlib.suppress(TimeoutError):
@@ -130,6 +144,7 @@ class Supervisor:
 
     async def _life(self) -> float:
         """One engine process from start to end; the seconds for which it served."""
+        self._why = ""
         self._settings.socket.unlink(missing_ok=True)  # vLLM does not remove a stale one, and can't bind over it
         self._echo(f"starting vLLM with profile {self._profile.name}")
         started = time.monotonic()
@@ -230,18 +245,45 @@ class Supervisor:
         )
 
     async def _guard(self, engine: EngineProcess, stop: asyncio.Task[bool], end: asyncio.Task[int]) -> None:
-        """Return when the engine has ended, hangs, or is to stop. Meanwhile say what the kernel says of its network."""
-        failures = 0
-        while failures < self._pace.health_failures:
-            done, _ = await asyncio.wait({stop, end}, timeout=self._pace.health_s, return_when=asyncio.FIRST_COMPLETED)
-            if end in done:
-                self._echo(f"WARNING the engine ended with status {end.result()}")
-            if done:
-                return
-            self._look_at_network(engine.pid)
-            alive = await probe.healthy(self._settings.socket, self._pace.health_deadline_s)
-            failures = 0 if alive else failures + 1
-        self._echo(f"WARNING no answer to {failures} health checks in a row, killing the engine")
+        """Return when the engine has ended, hangs, or is to stop. Meanwhile say what the kernel says of its network.
+
+        Where ``end`` or ``stop`` comes while it looks, the next round sees it.
+        """
+        signs = VitalSigns(
+            self._settings.socket,
+            self._profile.served_names[0],
+            self._settings.hang_timeout_s,
+            self._pace.health_deadline_s,
+        )
+        try:
+            while not signs.hung:
+                wait_s = min(self._pace.health_s, max(_LEAST_LOOK_S, signs.next_look_s))
+                done, _ = await asyncio.wait({stop, end}, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+                if end in done:
+                    self._echo(f"WARNING the engine ended with status {end.result()}")
+                if done:
+                    return
+                self._look_at_network(engine.pid)
+                look = asyncio.create_task(signs.look())
+                await asyncio.wait({look, stop, end}, return_when=asyncio.FIRST_COMPLETED)
+                look.cancel()
+                self._tell_silence(signs)
+            self._why = f"it made no token for {signs.silent_s:.0f} s and was killed"
+            self._echo(f"WARNING the engine hangs: {self._why} (VITRINE_ENGINE_HANG_TIMEOUT_S)")
+            self._state.write(hangs=self._state.state.hangs + 1)
+        finally:
+            signs.close()
+
+    def _tell_silence(self, signs: VitalSigns) -> None:
+        since_s = self._state.state.silent_since_s
+        if signs.silent and since_s is None:
+            self._echo(
+                f"WARNING the engine has made no token for {signs.silent_s:.0f} s, although it was asked for one"
+            )
+            self._state.write(silent_since_s=time.time() - signs.silent_s)
+        elif not signs.silent and since_s is not None:
+            self._echo("the engine makes tokens again")
+            self._state.write(silent_since_s=None)
 
     def _look_at_network(self, pid: int) -> None:
         before = self._state.state.namespace
@@ -261,7 +303,7 @@ class Supervisor:
         if asked and engine.exit_status is None and self._served:
             self._state.write(phase=Phase.STOPPING, message="letting running requests finish")
             self._echo(f"stopping: running requests have {self._settings.drain_timeout_s} s to finish")
-            await engine.stop(self._settings.drain_timeout_s, self._pace.kill_grace_s)
+            await engine.stop(self._settings.drain_timeout_s, self._pace.kill_grace_s, self._at_once)
         else:
             await engine.kill(self._pace.kill_grace_s)
 
@@ -284,7 +326,7 @@ def _only_one(lock: Path, number: int) -> Iterator[None]:
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
         except BlockingIOError:
             raise ServeError(
                 f"engine-{number} is already running here; stop it, or choose another number with --engine"
@@ -292,3 +334,15 @@ def _only_one(lock: Path, number: int) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    """Take the lock that says that this supervisor lives. Raises BlockingIOError if another one holds it."""
+    for left in reversed(range(_LOCK_TRIES)):
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not left:
+                raise
+            time.sleep(0.01)  # a gateway takes it for a moment, to see whether anybody has it
+    return None

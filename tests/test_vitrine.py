@@ -13,7 +13,6 @@ import pytest
 
 from tests.support.ports import free_port
 from tests.support.process import TOP, Process, clean_environment
-from vitrine import processes
 from vitrine.__main__ import COMPLETION, HandedOn, main
 from vitrine.dispatch import NotInstalled, group_of, module_of
 from vitrine.subcommands import OWN_FIRST, OWN_LAST, ROOMS, Room
@@ -226,20 +225,15 @@ def test_a_module_of_ours_that_is_gone_is_no_matter_of_installation() -> None:
         module_of(Room("x", "gateway.nosuch", ""))
 
 
-@pytest.mark.parametrize("package", ["vllm", "honcho"])
+@pytest.mark.parametrize("package", ["vllm", "psutil"])
 def test_up_says_what_is_not_installed(
     package: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     assert main(["up"]) == FAILED
     error = capsys.readouterr().err
-    assert {"vllm": "the engine, vLLM, is not installed", "honcho": "honcho, which"}[package] in error
+    assert {"vllm": "the engine, vLLM, is not installed", "psutil": "psutil, which"}[package] in error
     assert error.count("\n") == 1
-
-
-def test_up_says_that_its_procfile_is_missing(folder: Path) -> None:
-    with pytest.raises(NotInstalled, match="Procfile is missing"):
-        processes.command(folder / "Procfile")
 
 
 # Shell completion.
@@ -305,10 +299,6 @@ def test_a_room_that_is_not_installed_completes_nothing(
 # Real programs.
 
 
-def test_the_procfile_of_deploy_is_the_one_that_is_shipped() -> None:
-    assert (TOP / "deploy" / "Procfile").samefile(processes.PROCFILE)
-
-
 def test_up_starts_all_three_from_any_folder_and_ends_with_the_first_fault(folder: Path) -> None:
     """An engine that cannot start takes the ledger and the gateway with it, and its status is the command's."""
     settings = {
@@ -319,9 +309,7 @@ def test_up_starts_all_three_from_any_folder_and_ends_with_the_first_fault(folde
     }
     running = Process("up", env=settings, cwd=folder, program=[str(PROGRAM)])
     assert running.wait(within_s=60) == BAD_SETTINGS, running.output
-    for name in ("ledger", "engine", "gateway"):
-        assert f"{name}.1 started" in running.output
-        assert f"{name}.1 stopped" in running.output
+    assert "vitrine  | engine ended with status 78; the others are stopped" in running.lines
     assert "error: there is no profile 'nosuch'" in running.output
 
 

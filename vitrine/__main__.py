@@ -62,8 +62,8 @@ app = typer.Typer(cls=Words, pretty_exceptions_enable=False)
 
 
 @app.command(help=OWN_FIRST["up"])
-def up() -> None:
-    processes.up()
+def up() -> int:
+    return processes.up()
 
 
 @app.command(help=OWN_LAST["version"])

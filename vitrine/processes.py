@@ -1,35 +1,29 @@
-"""Starts ledger, engine and gateway together, as the Procfile says, by becoming honcho; starts nothing that is missing."""
+"""``vitrine up``: ledger, engine and gateway together; starts nothing if one of them is not installed."""
 
 import importlib.util
-import os
 import sys
-from pathlib import Path
 
 from vitrine.dispatch import NotInstalled
 
-PROCFILE = Path(__file__).with_name("Procfile")
 _WAY_OUT = "run `make setup` in a clone, or install the wheel with its extra 'gpu'"
+# In the order of their start; they stop in the reverse order.
+_PARTS = (
+    ("ledger", ("gateway.ledger", "serve")),
+    ("engine", ("serve", "up")),
+    ("gateway", ("gateway", "--welcome")),
+)
 
 
-def command(procfile: Path) -> list[str]:
-    """What starts the processes. Raises NotInstalled if the Procfile, honcho or vLLM is not there."""
-    if not procfile.is_file():
-        raise NotInstalled(
-            f"{procfile} is missing, so it is not known what to start; run `make setup` in a clone again"
-        )
-    if importlib.util.find_spec("honcho") is None:
-        raise NotInstalled(f"honcho, which starts the processes, is not installed here; {_WAY_OUT}")
-    if importlib.util.find_spec("vllm") is None:
-        raise NotInstalled(
-            f"the engine, vLLM, is not installed here; {_WAY_OUT};"
-            " a host of the gateway alone runs `vitrine ledger serve` and `vitrine gateway`"
-        )
-    honcho = [sys.executable, "-m", "honcho", "start"]
-    return [*honcho, "--no-prefix", "--app-root", ".", "--procfile", str(procfile)]
+def up() -> int:
+    """Start all three and live until a signal or until one of them ends; the exit status. Raises NotInstalled."""
+    for package, what in (("psutil", "psutil, which finds processes,"), ("vllm", "the engine, vLLM,")):
+        if importlib.util.find_spec(package) is None:
+            raise NotInstalled(
+                f"{what} is not installed here; {_WAY_OUT};"
+                " a host of the gateway alone runs `vitrine ledger serve` and `vitrine gateway`"
+            )
+    from vitrine.stack import Part, Stack
 
-
-def up() -> None:
-    """Become honcho: signals and the exit status are its own from now on. Raises NotInstalled."""
-    words = command(PROCFILE)
     # The processes get the Python that runs this, wherever it is installed.
-    os.execve(words[0], words, {**os.environ, "PYTHON": sys.executable})  # noqa: S606 - a list, no shell
+    parts = [Part(name, (sys.executable, "-m", *words)) for name, words in _PARTS]
+    return Stack(parts, lambda line: print(f"vitrine  | {line}", flush=True)).run()

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from gateway.front.errors import BadRequest, EngineBroke, TimedOut, Unreachable
 from gateway.front.resolver import Resolver
 from gateway.telemetry.catalogue import HealthState
 
+_LATELY_S = 2.0
 _LOOK_EVERY_S, _LOOK_AGAIN_S, _LOOK_TIMEOUT_S = 600.0, 10.0, 5.0
 
 
@@ -50,7 +52,10 @@ class Engine:
     ) -> None:
         self.name, self.endpoint, self.state = name, endpoint, state
         self.draining = False
+        self.supervised = True  # a local engine's supervisor lives
         self.queue = Queue(name, bounds, load)
+        if state is not None:
+            self.queue.follow(state.max_num_seqs)
         self._care, self._tls, self._resolver = care, tls, resolver
         self._connections = EngineConnections(endpoint, tls, resolver)
         self.health = Health(
@@ -84,6 +89,8 @@ class Engine:
     @property
     def unready(self) -> str:
         """Why it can't be asked now, or nothing."""
+        if self.state and self.state.ready and not self.supervised:
+            return "its supervisor has ended without a word; start it again"
         if self.state and not self.state.ready:
             return self.state.phase + (f", {self.state.message}" if self.state.message else "")
         if self.health.standing in (HealthState.UNPROVEN, HealthState.EJECTED):
@@ -92,11 +99,33 @@ class Engine:
 
     @property
     def suspect(self) -> bool:
-        return self.health.standing is HealthState.SUSPECT
+        """Whether it is asked only if no other can be."""
+        return bool(self.silence) or self.health.standing is HealthState.SUSPECT
+
+    @property
+    def silence(self) -> str:
+        """That it seems to hang, as its supervisor says, or nothing. It is still asked if no other engine can be."""
+        if self.state is None or self.state.silent_since_s is None:
+            return ""
+        return f"it has made no token for {max(0.0, time.time() - self.state.silent_since_s):.0f} s"
+
+    @property
+    def answered_lately(self) -> bool:
+        return _now_s() - self.health.answered_s < _LATELY_S
+
+    async def fault_now(self, deadline_s: float) -> str:
+        """Why it does not answer within ``deadline_s`` what it serves, or nothing. Never raises."""
+        try:
+            async with asyncio.timeout(deadline_s):
+                await probe.models(self._connections, deadline_s)
+        except (TimeoutError, probe.ProbeFailed):
+            return f"did not answer within {deadline_s} s"
+        return ""
 
     def follow(self, state: EngineState) -> None:
         """Take what its supervisor says now."""
         before, self.state = self.state, state
+        self.queue.follow(state.max_num_seqs)
         if state.ready and before is not None and before.started_at_s != state.started_at_s:
             self.health.came_back(_now_s())
 
@@ -145,6 +174,7 @@ class Engine:
             )
             try:
                 await answer.head()
+                self.health.answered_s = _now_s()
                 yield answer
             finally:
                 answer.release()

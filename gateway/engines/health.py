@@ -8,6 +8,8 @@ A suspect is passed over while others are there, and is still asked when it is t
 request. Only a probe of our own, or a connection that nobody takes, ejects.
 """
 
+import math
+
 from gateway.telemetry.catalogue import HealthState
 
 FAILURES = 3  # in a row
@@ -28,9 +30,11 @@ class Health:
         self._pause_s = FIRST_PAUSE_S
         self._next_probe_s = now_s + probe_every_s if proven else now_s
         self._since_s = now_s - slow_start_s
+        self.answered_s = -math.inf  # when it last answered anybody anything
 
     def succeeded(self, now_s: float) -> None:
         """It answered somebody."""
+        self.answered_s = now_s
         self._failures = 0
         if self.standing in (HealthState.SERVING, HealthState.SUSPECT):
             self.standing, self.why = HealthState.SERVING, ""
@@ -55,6 +59,7 @@ class Health:
             else:
                 self._eject(fault, now_s)
             return
+        self.answered_s = now_s
         if self.standing is HealthState.EJECTED:
             self.came_back(now_s)
         self._failures, self._pause_s = 0, FIRST_PAUSE_S

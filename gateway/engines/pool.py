@@ -21,7 +21,7 @@ from gateway.engines.engine import Engine, ProbePlan
 from gateway.engines.pool_observer import NoObserver, PoolObserver
 from gateway.engines.queue import QueueBounds
 from gateway.engines.shared_load import SharedLoad
-from gateway.engines.state_file import EngineState, read
+from gateway.engines.state_file import EngineState, read, supervised
 from gateway.front.errors import NotFound, Unavailable
 from gateway.front.resolver import Resolver
 from gateway.telemetry.catalogue import RoutingReason
@@ -56,6 +56,9 @@ class Pool:
         self._looks: dict[Engine, asyncio.Task[None]] = {}
         self._turn = 0
         self._resolver = Resolver()
+        self._said: dict[
+            str, str
+        ] = {}  # why each engine gets no requests, as it was last said; nothing if it gets some
 
     def outbound(self) -> tuple[str, ...]:
         """Where requests may go beyond this host, as far as is known now."""
@@ -69,6 +72,7 @@ class Pool:
             while True:
                 self.refresh()
                 self._look_after()
+                self._say_changes()
                 await self._let_go()
                 await asyncio.sleep(WATCH_INTERVAL_S)
         finally:
@@ -84,6 +88,8 @@ class Pool:
                 state = read(path)
                 if state is not None:
                     self._follow(path.parent, state)
+            if path.parent.name in self.engines:
+                self.engines[path.parent.name].supervised = supervised(path.parent)
         if self._changed(self._roster_path):
             self._read_roster()
         remote = roster.remote(self._plan.listed, self._roster)
@@ -105,12 +111,25 @@ class Pool:
         return found
 
     def waiting_for(self) -> list[str]:
-        """Why nothing can be asked yet, one line an engine; empty as soon as one engine is ready."""
-        if any(engine.ready for engine in self.engines.values()):
+        """Why nothing can be asked yet, one line an engine; empty as soon as one engine is ready and makes tokens."""
+        if any(engine.ready and not engine.silence for engine in self.engines.values()):
             return []
         if not self.engines:
             return ["no engine has been started"]
-        return [f"{name}: {engine.unready}" for name, engine in sorted(self.engines.items())]
+        return [f"{name}: {engine.unready or engine.silence}" for name, engine in sorted(self.engines.items())]
+
+    async def ask_all(self, deadline_s: float) -> list[str]:
+        """Ask whether any engine that is ready answers within ``deadline_s``; why not, one line an engine, empty if one does.
+
+        One that has just answered somebody is not asked: it may be too busy to answer at once.
+        """
+        ready = [engine for engine in self.engines.values() if engine.ready and not engine.silence]
+        if any(engine.answered_lately for engine in ready):
+            return []
+        faults = await asyncio.gather(*(engine.fault_now(deadline_s) for engine in ready))
+        if "" in faults:
+            return []
+        return [f"{engine.name}: {fault}" for engine, fault in zip(ready, faults, strict=True)]
 
     def pick(self, model: str, key: bytes, tokens: int, *, but: Collection[str] = ()) -> Engine:
         """The engine for a request of ``tokens`` that belongs with others of the same ``key``; none of those in ``but``.
@@ -209,6 +228,20 @@ class Pool:
 
     def _looked(self, engine: Engine, _: "asyncio.Task[None]") -> None:
         self._looks.pop(engine, None)
+
+    def _say_changes(self) -> None:
+        """A line for each engine that gets no requests any more, or gets them again."""
+        log = structlog.get_logger()
+        for name, engine in self.engines.items():
+            why = engine.unready or engine.silence
+            before = self._said.get(name)
+            self._said[name] = why
+            if why and not before:
+                log.warning("the engine gets no requests", engine=name, why=why)
+            elif before and not why:
+                log.info("the engine gets requests again", engine=name, before=before)
+        for name in self._said.keys() - self.engines.keys():
+            del self._said[name]
 
     async def _let_go(self) -> None:
         for engine in [engine for engine in self._leaving if not engine.queue.exchanges]:

@@ -5,7 +5,7 @@ Callers take turns (gateway/front/fair_scheduler.py), and each turn is worth as 
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 
 from gateway.engines.shared_load import SharedLoad
@@ -39,10 +39,23 @@ class Queue:
     def __init__(self, engine: str, bounds: QueueBounds, load: SharedLoad) -> None:
         self._engine, self._bounds, self._load = engine, bounds, load
         self.exchanges = self.tokens = self.waiting = self.waiting_tokens = 0
+        self._most = bounds.exchanges
         self._looking = False
         self._working: dict[str, int] = {}
         self._rounds = DeficitRoundRobin(TURN_TOKENS)
         self._closed = False
+
+    @property
+    def bound(self) -> int:
+        """How many exchanges may be at work at the engine."""
+        return self._bounds.exchanges
+
+    def follow(self, places: int | None) -> None:
+        """Let no more be at work than the engine has places: what waits waits here, fairly and visibly. None: the bounds alone."""
+        exchanges = self._most if places is None else max(1, min(self._most, places))
+        if exchanges != self._bounds.exchanges:
+            self._bounds = replace(self._bounds, exchanges=exchanges)
+            self._admit()
 
     def turn(self, key: str, tokens: int, since_s: float) -> "QueueTurn":
         """Hold a place at the engine; gives the seconds that were waited since ``since_s`` (monotonic), elsewhere included.

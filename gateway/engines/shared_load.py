@@ -89,6 +89,13 @@ class SharedLoadReader:
         path.write_bytes(b"\0" * _size(workers))
         with path.open("r+b") as file:
             self._words = memoryview(mmap.mmap(file.fileno(), _size(workers))).cast("q")
+        self._workers = workers
+
+    def exchanges(self) -> int:
+        """What all workers have at work at all engines."""
+        return sum(
+            self._words[row * _ROW + 1 + slot * _FIELDS + 1] for row in range(self._workers) for slot in range(SLOTS)
+        )
 
     def pulse_ms(self, worker: int) -> int:
         """When the worker last said that it lives, by the monotonic clock; 0 if it never did."""

@@ -1,5 +1,7 @@
 """Reads the ``state.json`` that an engine's supervisor writes (contract: serve -> gateway); never writes it."""
 
+import fcntl
+import os
 from pathlib import Path
 
 import msgspec
@@ -13,7 +15,11 @@ class Namespace(msgspec.Struct, frozen=True):
 
 
 class EngineState(msgspec.Struct, frozen=True):
-    """What a supervisor says of its engine. Unknown fields of newer supervisors are passed over."""
+    """What a supervisor says of its engine. Unknown fields of newer supervisors are passed over.
+
+    ``max_num_seqs``: more than so many it lets wait, where nobody sees them.
+    ``silent_since_s``: it is ready and has made no token since then, although it was asked for one.
+    """
 
     schema: int
     number: int
@@ -30,6 +36,9 @@ class EngineState(msgspec.Struct, frozen=True):
     namespace: Namespace | None = None
     restarts: int = 0
     demo: str = ""
+    silent_since_s: float | None = None
+    hangs: int = 0
+    max_num_seqs: int | None = None
 
     @property
     def ready(self) -> bool:
@@ -46,6 +55,25 @@ def read(path: Path) -> EngineState | None:
         return _decoder.decode(path.read_bytes())
     except (OSError, msgspec.DecodeError, msgspec.ValidationError):
         return None
+
+
+def supervised(folder: Path) -> bool:
+    """Whether the supervisor of the engine in ``folder`` lives: it holds a lock as long as it does, across containers too.
+
+    A state that its supervisor left behind, by a kill or a loss of power, says nothing of now. Without a lock's file (it is not
+    ours) the state is believed.
+    """
+    try:
+        descriptor = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def read_all(run: Path) -> dict[str, EngineState]:

@@ -45,10 +45,13 @@ class Server(uvicorn.Server):
         drain_s: float,
         linger_s: float,
         say: Callable[[], None],
+        say_stopping: Callable[[int], None] = lambda answers: None,
     ) -> None:
-        """At most ``drain_s`` for what runs, at least ``linger_s`` for who has not heard yet. ``say``: connections are accepted."""
+        """At most ``drain_s`` for what runs, at least ``linger_s`` for who has not heard yet. ``say``: connections are accepted.
+        ``say_stopping``: the end has begun and so many answers are waited for."""
         super().__init__(config)
-        self._end, self._close_queues, self._say = end, close_queues, say
+        self._end, self._close_queues, self._say, self._say_stopping = end, close_queues, say, say_stopping
+        self._said = False
         self._drain_s, self._linger_s = drain_s, min(linger_s, drain_s)
         self._since_s: float | None = None
 
@@ -83,6 +86,9 @@ class Server(uvicorn.Server):
             if self._since_s is None:
                 self._since_s = now_s
                 self._close_queues()
+            elif not self._said:
+                self._said = True  # one look later: those who waited for an engine are gone
+                self._say_stopping(len(self._end.running))
             past_s = now_s - self._since_s
             if not self._end.running:
                 self.should_exit = past_s >= self._linger_s

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import sys
 from collections.abc import Callable, Iterable
 
 from gateway.keys.caller import Scope
@@ -27,11 +28,11 @@ async def say_when_ready(
     first_key = None
     if not changes.store.list():
         first_key, _ = await changes.create("first", tenant="default", scopes=list(Scope))
-    print(text(base_url, next(iter(served())), first_key), flush=True)
+    print(text(base_url, next(iter(served())), first_key, watched=sys.stdout.isatty()), flush=True)
 
 
-def text(base_url: str, model: str, first_key: str | None) -> str:
-    """The welcome as it is printed."""
+def text(base_url: str, model: str, first_key: str | None, *, watched: bool = True) -> str:
+    """The welcome as it is printed. In a log (not ``watched``) the key stands once, so that one line can be taken out of it."""
     # An engine chose the name, and a shell reads what is pasted.
     pasted = model if _PLAIN.fullmatch(model) else "MODEL"
     key = (
@@ -48,7 +49,7 @@ Vitrine is ready.
 {key}
 Put it in the environment, then ask about a picture:
 
-export VITRINE_API_KEY={first_key or "vt_..."}
+export VITRINE_API_KEY={(first_key if watched else None) or "vt_..."}
 
 curl -s {base_url}/v1/chat/completions -H "Authorization: Bearer $VITRINE_API_KEY" -H "Content-Type: application/json" -d @- <<END
 {{"model": "{pasted}", "messages": [{{"role": "user", "content": [

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from gateway.ledger.errors import BadSettings
 
 PREFIX = "VITRINE_LEDGER_"
+TABLES = ("engine", "ledger")
 
 
 class LedgerSettings(BaseSettings):
@@ -60,7 +63,10 @@ class LedgerSettings(BaseSettings):
     allow_volatile: bool = False
     """Allow a log on a file system in memory (tmpfs, ramfs), where a restart loses it."""
     free_bytes: int = Field(default=256 << 20, ge=0)
-    """Below this much free space a warning is logged."""
+    """Below this much free space a warning is logged, once a minute."""
+    reserve_bytes: int = Field(default=64 << 20, ge=0)
+    """Below this much free space no new exchange is admitted (503), so that the ends of those that run still fit; it comes
+    back by itself. 0: never refused, and a full disk ends the ledger."""
 
     @classmethod
     def settings_customise_sources(
@@ -91,17 +97,21 @@ def read_settings(config: Path | None = None) -> LedgerSettings:
     known = {name for name in LedgerSettings.model_fields if name != "home"}
     for name in sorted(os.environ):
         if name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in known:
-            raise BadSettings(f"{name} is no setting of the ledger; there are: {_names(known)}")
+            raise BadSettings(
+                f"{name} is no setting of the ledger; {_meant(name, [PREFIX + one.upper() for one in known])}"
+            )
     path = config or Path("vitrine.toml")
     document = _read_file(path)
+    for name, value in document.items():
+        if isinstance(value, dict) and name not in TABLES:
+            # Every process refuses it: to each of them it could be its own table, misspelled.
+            raise BadSettings(f"unknown table [{name}] in {path}; there are [engine] and [ledger]; correct the name")
     table = document.get("ledger", {})
     if not isinstance(table, dict):
         raise BadSettings(f"[ledger] in {path} must be a table")
     for name in table:
         if name not in known:
-            raise BadSettings(
-                f"[ledger] {name} in {path} is no setting of the ledger; there are: {', '.join(sorted(known))}"
-            )
+            raise BadSettings(f"[ledger] {name} in {path} is no setting of the ledger; {_meant(name, known)}")
     try:
         home = {"VITRINE_HOME": document["home"]} if "home" in document else {}  # the whole house's, not this table's
         return LedgerSettings(**table, **home)
@@ -111,8 +121,9 @@ def read_settings(config: Path | None = None) -> LedgerSettings:
         raise BadSettings(f"{PREFIX}{where.upper()} = {first['input']!r}: {first['msg']}") from error
 
 
-def _names(known: set[str]) -> str:
-    return ", ".join(PREFIX + name.upper() for name in sorted(known))
+def _meant(name: str, known: Iterable[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"there are: {', '.join(sorted(known))}"
 
 
 def _read_file(path: Path) -> dict[str, Any]:

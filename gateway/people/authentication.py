@@ -18,6 +18,7 @@ from gateway.people.sessions import Session, Sessions, csrf_of
 
 PEOPLE = ".people"  # a tenant that nobody can be of; its secret makes people's ids
 DIRECTORY, PROXY = "directory", "proxy"
+PEOPLE_AT_ONCE = 100  # in one question to the directory
 _SIGN_IN = "sign in again, or send the header `Authorization: Bearer vt_...`"
 
 
@@ -96,6 +97,22 @@ class PeopleAuthentication:
         if person is None:
             raise _no_group(self.id_of(found.name))
         return person
+
+    async def look_again(self) -> int:
+        """Ask the directory about all who are signed in with it. Who is gone, or may do other things now, has no session any more.
+
+        Gives how many people lost theirs. Raises DirectoryAway; nobody loses anything then.
+        """
+        assert self.directory is not None
+        signed_in, ended = self.sessions.people(DIRECTORY), 0
+        for at in range(0, len(signed_in), PEOPLE_AT_ONCE):
+            some = signed_in[at : at + PEOPLE_AT_ONCE]
+            groups = await self.directory.groups_now([person.name for person in some])
+            for person in some:
+                now = self.admitted(person.name, groups[person.name]) if person.name in groups else None
+                if now != person:
+                    ended += self.sessions.end_all_of(person, DIRECTORY) > 0
+        return ended
 
     def may_begin(self, person: Person) -> None:
         """Count a session that is about to begin. Raises OverLimit where one person began too many."""

@@ -9,7 +9,7 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -102,13 +102,23 @@ class Directory:
         self._plan = plan
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
 
-    async def find(self, user: str, password: str) -> DirectoryEntry | None:
-        """Who this is; None for an unknown name and a wrong password alike. Raises DirectoryAway."""
+    async def groups_now(self, names: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """The groups of each of these people who can still sign in, by the name that ``find`` gave. Raises DirectoryAway."""
+        said = await self._ask({"names": list(names)})
+        if said.get("is") != "people":
+            raise DirectoryAway(f"{self._plan.url}: {said.get('text')}")
+        return {name: tuple(map(str, groups)) for name, groups in said["found"].items()}
+
+    async def _ask(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
         try:
             async with asyncio.timeout(self._plan.timeout_s), self._places:
-                said = await _ask(json.dumps({**asdict(self._plan), "user": user, "password": password}).encode())
+                return await _ask(json.dumps({**asdict(self._plan), **asked}).encode())
         except TimeoutError:
             raise DirectoryAway(f"{self._plan.url} did not answer within {self._plan.timeout_s:g} s") from None
+
+    async def find(self, user: str, password: str) -> DirectoryEntry | None:
+        """Who this is; None for an unknown name and a wrong password alike. Raises DirectoryAway."""
+        said = await self._ask({"user": user, "password": password})
         match said.get("is"):
             case "known":
                 name = accepted_name(str(said["name"]))

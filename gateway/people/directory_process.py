@@ -24,11 +24,14 @@ def main() -> None:
 
 
 def answer(asked: dict[str, Any]) -> dict[str, Any]:
-    """``{"is": "known", "name", "groups"}``, or ``wrong``, or ``away`` / ``missing`` with a text."""
+    """``{"is": "known", "name", "groups"}``, or ``wrong``, or ``away`` / ``missing`` with a text.
+
+    Asked for ``names`` instead of a user with a password: ``{"is": "people", "found"}``, the groups of each that is there.
+    """
     if bonsai is None:
         return {"is": "missing", "text": "the Python package bonsai is not installed"}
     try:
-        return _ask(asked)
+        return _look_up(asked) if "names" in asked else _ask(asked)
     except bonsai.LDAPError as error:
         return {"is": "away", "text": f"{type(error).__name__}: {error}"}
 
@@ -53,13 +56,30 @@ def _ask(asked: dict[str, Any]) -> dict[str, Any]:
     if len(names) != 1:
         return {"is": "away", "text": f"entries have no single {asked['name_attribute']} (VITRINE_LDAP_NAME_ATTRIBUTE)"}
     name = str(names[0])
+    with _service(asked) as service:
+        return {"is": "known", "name": name, "groups": _groups(service, asked, entry, name)}
+
+
+def _look_up(asked: dict[str, Any]) -> dict[str, Any]:
+    """Who of these people can still sign in, and their groups now. What they typed is not known any more: any value will do."""
+    anybody = asked["filter"].replace("{user}", "*")
+    found: dict[str, list[str]] = {}
+    with _service(asked) as service:
+        for name in asked["names"]:
+            wanted = f"(&({asked['name_attribute']}={escaped(name)}){anybody})"
+            entry = _only(_search(service, asked, asked["base"], wanted))
+            if entry is not None:
+                found[name] = _groups(service, asked, entry, name)
+    return {"is": "people", "found": found}
+
+
+def _groups(service: Any, asked: dict[str, Any], entry: Any, name: str) -> list[str]:
     groups = [str(value) for value in entry.get(asked["group_attribute"], [])][:MOST_GROUPS]
     if asked["group_filter"]:
         # The entry's own name, not what was typed: that may be a mail address which its owner chose.
         wanted = _filled(asked["group_filter"], dn=str(entry.dn), user=name)
-        with _service(asked) as service:
-            groups += [str(found.dn) for found in _search(service, asked, asked["group_base"], wanted)]
-    return {"is": "known", "name": name, "groups": groups}
+        groups += [str(found.dn) for found in _search(service, asked, asked["group_base"], wanted)]
+    return groups
 
 
 def _service(asked: dict[str, Any]) -> Any:

@@ -107,11 +107,7 @@ class Sessions:
             (
                 _digest(token),
                 session.session_id,
-                person.person_id,
-                person.name,
-                person.tenant,
-                " ".join(sorted(person.scopes)),
-                json.dumps(asdict(person.allowance)),
+                *_columns(person),
                 session.via,
                 self._rules,
                 now_s,
@@ -133,14 +129,37 @@ class Sessions:
             return None
         if now_s - seen_at_s >= min(_TOUCH_EVERY_S, self._idle_s / 10):
             self._db.execute("UPDATE sessions SET seen_at_s = ? WHERE digest = ?", (now_s, digest))
-        scopes = frozenset(Scope(word) for word in row[5].split())
-        return Session(
-            row[1], Person(row[2], row[3], row[4], scopes, Allowance(**json.loads(row[6]))), row[7], ends_at_s
+        return Session(row[1], _person(*row[2:7]), row[7], ends_at_s)
+
+    def people(self, via: str) -> list[Person]:
+        """All who are signed in so, each as they are known; somebody whose rights were others before stands there twice."""
+        rows = self._db.execute(
+            "SELECT DISTINCT person_id, name, tenant, scopes, allowance FROM sessions WHERE via = ? AND seen_at_s > ?",
+            (via, self._clock_s() - self._idle_s),
         )
+        return [_person(*row) for row in rows.fetchall()]
+
+    def end_all_of(self, person: Person, via: str) -> int:
+        """Forget all sessions of somebody who is not any more what they were, and only these; how many."""
+        cursor = self._db.execute(
+            "DELETE FROM sessions WHERE person_id = ? AND name = ? AND tenant = ? AND scopes = ? AND allowance = ? AND via = ?",
+            (*_columns(person), via),
+        )
+        return cursor.rowcount
 
     def end(self, token: str) -> None:
         """Forget it; from now on it opens nothing, in any worker."""
         self._db.execute("DELETE FROM sessions WHERE digest = ?", (_digest(token),))
+
+
+def _columns(person: Person) -> tuple[str, str, str, str, str]:
+    scopes, allowance = " ".join(sorted(person.scopes)), json.dumps(asdict(person.allowance))
+    return person.person_id, person.name, person.tenant, scopes, allowance
+
+
+def _person(person_id: str, name: str, tenant: str, scopes: str, allowance: str) -> Person:
+    known = frozenset(Scope(word) for word in scopes.split())
+    return Person(person_id, name, tenant, known, Allowance(**json.loads(allowance)))
 
 
 def csrf_of(token: str) -> str:

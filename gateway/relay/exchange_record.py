@@ -8,7 +8,7 @@ import base64
 import contextlib
 import hashlib
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway.door import named
@@ -53,6 +53,16 @@ class ExchangeRecord:
         self._shared = shared
         self._taking: asyncio.Task[SharedVerdict | None] | None = None
         self._shared_left: tuple[LimitRemaining, ...] = ()
+
+    def stop_unless_admitted(self, stop: Callable[[GatewayError], None]) -> None:
+        """Have ``stop`` called as soon as it is known that there will be no record. Raises Unavailable if it is known now."""
+        if self._admission.failed:
+            raise _no_record()
+        self._admission.on_failure = lambda: stop(_no_record())
+
+    def let_go(self) -> None:
+        """Have nothing called any more."""
+        self._admission.on_failure = None
 
     async def admitted(self) -> Receipt:
         """Wait until the exchange is admitted durably. Raises Unavailable or OverLimit."""

@@ -105,13 +105,10 @@ class _Run:
         try:
             with guard:
                 self._relay.shutdown.running.add(guard)
-                if self._bounds:
-                    # A request over its limits must cost no engine work; without limits the engine need not wait.
-                    await self._record.permitted()
-                whole = await self._ask_until_answered(guard)
-                if whole is not None:
-                    # Not before here: a client that reads slowly must not hold a place at the engine.
-                    await self._hand_on_whole(whole, guard)
+                try:
+                    await self._answer(guard)
+                finally:
+                    self._record.let_go()
         except ClientLeft:
             exchange.outcome, exchange.status = Outcome.CLIENT_LEFT, CLIENT_LEFT_STATUS
             if not self._asked:
@@ -136,6 +133,17 @@ class _Run:
             metrics.count(ended)
             if self._relay.traces is not None:
                 self._relay.traces.tell(ended)
+
+    async def _answer(self, guard: DisconnectGuard) -> None:
+        # Wherever it is then, also in the queue: what will have no record must cost the engine nothing.
+        self._record.stop_unless_admitted(guard.stop)
+        if self._bounds:
+            # A request over its limits must cost no engine work; without limits the engine need not wait.
+            await self._record.permitted()
+        whole = await self._ask_until_answered(guard)
+        if whole is not None:
+            # Not before here: a client that reads slowly must not hold a place at the engine.
+            await self._hand_on_whole(whole, guard)
 
     async def _ask_until_answered(self, guard: DisconnectGuard) -> bytes | None:
         """Ask the engine; if it fails before the client saw a byte, one other, once. After that byte nobody else is asked.
@@ -322,6 +330,10 @@ class _Run:
             error.headers += await self._record.headers()
         except Unavailable as unrecorded:
             error = unrecorded
+            if not self._started:
+                # The caller has nothing of it, and pays nothing.
+                exchange.answer.prompt_tokens = exchange.answer.completion_tokens = 0
+                exchange.status, exchange.outcome = error.status, Outcome.REFUSED
         except OverLimit:
             pass  # it is the error itself
         if not self._started:

@@ -17,7 +17,7 @@ def add(app: FastAPI, services: Services) -> None:
     @app.get("/health", summary="The same as /readyz, for load balancers", operation_id="health")
     @app.get("/readyz", summary="Whether a question can be answered now")
     async def readyz() -> Response:
-        waiting = services.waiting_for()
+        waiting = await services.readiness.waiting_for()
         if waiting:
             return JSONResponse({"status": "waiting", "waiting_for": waiting}, 503, {"retry-after": "5"})
         return JSONResponse({"status": "ready"})

@@ -1,6 +1,7 @@
 """What the routes of one worker share: made by wiring.py, handed to each route. Decides nothing itself."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from gateway.door import DoorLimits
 from gateway.engines.pool import Pool
@@ -19,6 +20,7 @@ from gateway.relay.relay import Relay
 from gateway.routes.authentication import Authentication
 from gateway.routes.body_parser import BodyReader
 from gateway.routes.cors import CrossOriginPolicy
+from gateway.routes.readiness import Readiness
 from gateway.telemetry.counters import Metrics
 
 
@@ -50,8 +52,12 @@ class Services:
     scraper: EngineScraper
     body_timeout_s: float
 
+    @cached_property
+    def readiness(self) -> Readiness:
+        return Readiness(self.pool, self.ledger, self.waiting_for)
+
     def waiting_for(self) -> list[str]:
-        """Why nothing can be answered now, a line for each reason; empty when all is ready."""
+        """Why nothing can be answered now as far as is known without asking anybody; `readiness` asks."""
         if self.shutdown.begun:
             return ["gateway: shutting down"]
         ledger = [] if self.ledger.connected else ["ledger: not answering"]

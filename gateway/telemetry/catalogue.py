@@ -13,6 +13,7 @@ from typing import Literal
 from gateway.ledger.client.statistics import BATCH_BOUNDS, COMMIT_BOUNDS
 
 OTHER = "other"
+LATE_FIRST_TOKEN_S = 3.0  # the objective's (docs/decisions/0046)
 MOST_NAMES = 1000  # of models, engines and tenants, each
 
 Mode = Literal["livesum", "livemax", "livemin", "livemostrecent"]
@@ -153,7 +154,12 @@ EXCHANGES = (
     ),
     _seconds("vitrine_queue_seconds", "From the request's turn being asked for to its turn.", WHOLE, "model"),
     _seconds("vitrine_first_byte_seconds", "From the request's head to the first byte of its answer.", FIRST, "model"),
-    _seconds("vitrine_first_token_seconds", "From the request's head to the first token of a stream.", FIRST, "model"),
+    _seconds(
+        "vitrine_first_token_seconds",
+        "From the request's head to the first token of a stream, or to its client's leaving over 3 s later without one.",
+        FIRST,
+        "model",
+    ),
     _seconds(
         "vitrine_between_tokens_seconds",
         "A stream's time after its first token, by token: its mean.",
@@ -184,6 +190,12 @@ ENGINES = (
     _gauge("vitrine_busy_tokens", "Tokens reserved by these.", "engine"),
     _gauge("vitrine_queue_bound", "How many may wait for one engine."),
     _gauge("vitrine_busy_exchanges_bound", "How many exchanges may be at work at one engine.", mode="livemax"),
+    _gauge(
+        "vitrine_engine_exchanges_bound",
+        "How many exchanges may be at work at this engine: its max-num-seqs, or less.",
+        "engine",
+        mode="livemax",
+    ),
     _gauge("vitrine_busy_tokens_bound", "How many tokens these may reserve.", mode="livemax"),
     _gauge("vitrine_engine_ready", "Whether the engine may be asked.", "engine", mode="livemax"),
     _gauge("vitrine_engine_standing", "1 where a worker sees the engine so.", "engine", "standing", mode="livemax"),
@@ -211,6 +223,15 @@ ENGINES = (
     ),
     _counter(
         "vitrine_engine_restarts_total", "Restarts of an engine of this host by its supervisor.", "engine", asked=True
+    ),
+    _counter(
+        "vitrine_engine_hangs_total",
+        "Engines of this host that made no token in time and were killed for it.",
+        "engine",
+        asked=True,
+    ),
+    _asked(
+        "vitrine_engine_silent", "Whether an engine of this host makes no token although it is asked for one.", "engine"
     ),
     _asked("vitrine_certificate_expiry_timestamp_seconds", "When the gateway's own certificate for engines ends."),
 )

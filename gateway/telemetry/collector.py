@@ -48,6 +48,12 @@ class EngineFacts(Protocol):
     def restarts(self) -> int: ...
 
     @property
+    def hangs(self) -> int: ...
+
+    @property
+    def silent_since_s(self) -> float | None: ...
+
+    @property
     def namespace(self) -> NamespaceView | None: ...
 
 
@@ -115,6 +121,10 @@ def _of_keys(count: Callable[[], Mapping[str, int]]) -> Iterator[Metric]:
 def _of_engines(states: Mapping[str, EngineFacts]) -> Iterator[Metric]:
     spaces = {name: state.namespace for name, state in states.items() if state.namespace is not None}
     yield _labelled("vitrine_engine_restarts_total", {(name,): state.restarts for name, state in states.items()})
+    yield _labelled("vitrine_engine_hangs_total", {(name,): state.hangs for name, state in states.items()})
+    yield _labelled(
+        "vitrine_engine_silent", {(name,): state.silent_since_s is not None for name, state in states.items()}
+    )
     yield _labelled("vitrine_engine_isolated", {(name,): space.isolated for name, space in spaces.items()})
     # In a network that it shares with the host the packets without a route are anybody's.
     attempts: dict[tuple[str, ...], float] = {

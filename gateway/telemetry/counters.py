@@ -22,6 +22,7 @@ from gateway.ledger.client.messages import LIMIT_NAMES
 from gateway.telemetry import catalogue
 from gateway.telemetry.catalogue import MOST_NAMES, OTHER, EngineFailure, HealthState, RoutingReason, SignInFailure
 from gateway.telemetry.ended_exchange import EndedExchange
+from gateway.telemetry.logs import RefusalLog
 from gateway.telemetry.series import ModelSeries, QuickHistogram, SeriesValue, TenantSeries, series_value
 
 FOLLOW_EVERY_S = 0.25
@@ -40,6 +41,11 @@ class QueueView(Protocol):
     def tokens(self) -> int: ...
 
 
+class EngineQueueView(QueueView, Protocol):
+    @property
+    def bound(self) -> int: ...
+
+
 class HealthView(Protocol):
     @property
     def standing(self) -> HealthState: ...
@@ -49,7 +55,7 @@ class EngineView(Protocol):
     """An engine as far as it is counted."""
 
     @property
-    def queue(self) -> QueueView: ...
+    def queue(self) -> EngineQueueView: ...
 
     @property
     def health(self) -> HealthView: ...
@@ -89,6 +95,7 @@ _LOADS: dict[str, Callable[[EngineView], float]] = {
     "vitrine_queue_waiting": lambda engine: engine.queue.waiting,
     "vitrine_busy_exchanges": lambda engine: engine.queue.exchanges,
     "vitrine_busy_tokens": lambda engine: engine.queue.tokens,
+    "vitrine_engine_exchanges_bound": lambda engine: engine.queue.bound,
     "vitrine_engine_ready": lambda engine: engine.ready,
     "vitrine_engine_draining": lambda engine: engine.draining,
 }
@@ -110,6 +117,7 @@ class Metrics:
         self._models: dict[str, ModelSeries] = {}
         self._tenants: dict[str, TenantSeries] = {}
         self._engines: set[str] = set()
+        self._refusals = RefusalLog()
         self._choices: dict[tuple[str, RoutingReason], SeriesValue] = {}
         self._logins = {
             one: self._counter("vitrine_authentication_failures_total").labels(one) for one in SignInFailure
@@ -136,6 +144,8 @@ class Metrics:
 
     def refuse(self, error: GatewayError) -> None:
         """Count an error that a request was answered with, if we said no: not if an engine failed it, or we did."""
+        if error.status == 503:
+            self._refusals.note(error.code or error.type, error.message)
         if 400 <= error.status < 500 or error.status == 503:
             self._counter("vitrine_refused_total").labels(error.code or error.type).inc()
 

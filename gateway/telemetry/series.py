@@ -10,7 +10,7 @@ from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from gateway.telemetry.catalogue import Direction, Outcome, Stage
+from gateway.telemetry.catalogue import LATE_FIRST_TOKEN_S, Direction, Outcome, Stage
 from gateway.telemetry.ended_exchange import EndedExchange
 
 _write = struct.Struct("d").pack_into
@@ -121,6 +121,11 @@ class ModelSeries:
             each = (exchange.completion_tokens or 0) / exchange.n  # of each choice: they are made side by side
             if each > 1 and exchange.outcome is Outcome.COMPLETED:
                 self._apart.observe(max(0.0, exchange.last_piece_s - exchange.first_token_s) / (each - 1))
+        elif exchange.stream and exchange.outcome is Outcome.CLIENT_LEFT:
+            # It would have come later still: a client that gives up must not hide that it waited too long.
+            waited_s = exchange.ended_s - exchange.began_s
+            if waited_s > LATE_FIRST_TOKEN_S:
+                self._first_token.observe(waited_s)
 
 
 class TenantSeries:

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.ledger.client.async_client import LedgerClient
+from gateway.ledger.errors import LedgerRefused
 from tests.crash.load import check, load, start_again
-from tests.support.ledger import Ledger, command
+from tests.support.deadline import eventually, until
+from tests.support.ledger import Ledger, admit, client_of, command, complete
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small filesystem"),
@@ -40,7 +43,7 @@ def test_a_disk_that_fills_up_ends_the_ledger_and_loses_nothing(small: Path, tmp
     home.mkdir()
     (home / "ledger").symlink_to(small / "ledger")
     (small / "ledger").mkdir(mode=0o700)
-    ledger = Ledger(home, free_bytes=0)
+    ledger = Ledger(home, free_bytes=0, reserve_bytes=0)
     try:
         ledger.wait_ready()
         acknowledged = asyncio.run(load(ledger))
@@ -51,7 +54,7 @@ def test_a_disk_that_fills_up_ends_the_ledger_and_loses_nothing(small: Path, tmp
     assert len(acknowledged) > 500
     check(ledger, acknowledged)
 
-    still_full = command(home, "serve")
+    still_full = command(home, "serve", reserve_bytes=0)
     assert still_full.returncode == 1
     assert "No space left on device" in still_full.stderr
     check(ledger, acknowledged)
@@ -71,3 +74,47 @@ def test_a_log_that_may_only_be_read_is_a_clear_error(small: Path, tmp_path: Pat
     assert done.returncode == 78
     assert "Read-only file system" in done.stderr
     assert command(home, "verify").returncode == 0
+
+
+def test_a_disk_that_another_program_fills_refuses_in_time_and_comes_back_by_itself(
+    small: Path, tmp_path: Path
+) -> None:
+    subprocess.run(["mount", "-o", "remount,size=8m", str(small)], check=True)
+    home, filler = tmp_path / "home", small / "filler"
+    home.mkdir()
+    (home / "ledger").symlink_to(small / "ledger")
+    (small / "ledger").mkdir(mode=0o700)
+    filler.write_bytes(b"\0" * (15 << 19))  # half a MiB is left, less than a start wants
+    ledger = Ledger(home, reserve_bytes=2 << 20)
+
+    async def fill_and_free() -> None:
+        async with client_of(ledger) as client:
+            runs = (await client.admit(admit(1))).id
+            filler.write_bytes(b"\0" * (7 << 20))
+            await eventually(lambda: refused(client), what="nothing new is admitted")
+            assert (await client.complete(complete(runs))).index >= 0
+            filler.unlink()
+            await eventually(lambda: admitted(client), what="exchanges are admitted again")
+
+    try:
+        until(lambda: "the ledger waits for room before it starts" in ledger.said(), what="it waits")
+        filler.unlink()
+        ledger.wait_ready()
+        asyncio.run(fill_and_free())
+        assert ledger.stop() == 0
+    finally:
+        ledger.end()
+    assert "there is room on the disk again" in ledger.said()
+    assert command(home, "verify").returncode == 0
+
+
+async def refused(client: LedgerClient) -> bool:
+    return not await admitted(client)
+
+
+async def admitted(client: LedgerClient) -> bool:
+    try:
+        await client.admit(admit())
+    except LedgerRefused:
+        return False
+    return True

@@ -76,10 +76,19 @@ class House:
         return process
 
     def supervise(
-        self, *, settings: dict[str, Any] | None = None, backoff: dict[str, Any] | None = None, **behaviour: Any
+        self,
+        *,
+        settings: dict[str, Any] | None = None,
+        backoff: dict[str, Any] | None = None,
+        pace: dict[str, Any] | None = None,
+        **behaviour: Any,
     ) -> Process:
         """The real supervisor at a quick pace, with a stand-in that misbehaves so."""
-        options = {"settings": {"drain_timeout_s": 0, **(settings or {})}, "backoff": backoff or {}}
+        options = {
+            "settings": {"drain_timeout_s": 0, **(settings or {})},
+            "backoff": backoff or {},
+            "pace": pace or {},
+        }
         return self.start("tests.serve.supervise", str(self.profile(**behaviour)), str(self.home), json.dumps(options))
 
     @property

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from dataclasses import replace
 
 from serve import profile
 from serve.errors import ServeError
@@ -16,10 +17,10 @@ def main(name: str, home: str, options: str) -> int:
     given = json.loads(options)
     supervisor = Supervisor(
         profile.load(name),
-        EngineSettings(home=home, profile=name, **given.get("settings", {})),
+        EngineSettings(home=home, profile=name, **{"hang_timeout_s": 3, **given.get("settings", {})}),
         lambda line: print(line, flush=True),
         Backoff(**{"first_s": 0.01, **given.get("backoff", {})}),
-        QUICK,
+        replace(QUICK, **given.get("pace", {})),
     )
     try:
         asyncio.run(supervisor.run())

@@ -194,6 +194,20 @@ def test_the_cache_in_fp8_is_for_cards_that_have_it_only() -> None:
     assert small.on(8.9).flags["kv-cache-dtype"] == "fp8"
 
 
+@pytest.mark.parametrize(
+    ("flags", "places"),
+    [
+        ({"max-num-seqs": 16}, 16),
+        ({"max-num-seqs": "16"}, 16),
+        ({"max-num-seqs": 64, "data-parallel-size": 2}, 128),
+        ({}, None),
+        ({"max-num-seqs": "many"}, None),
+    ],
+)
+def test_the_places_of_an_engine_are_its_flags(tmp_path: Path, flags: dict[str, Any], places: int | None) -> None:
+    assert load(tmp_path, flags=flags).max_num_seqs == places
+
+
 def test_the_digest_is_the_same_in_any_order_and_another_for_any_change(tmp_path: Path) -> None:
     flags, environment = {"seed": 1, "dtype": "half"}, {"A": "1", "B": "2"}
     one = load(tmp_path, flags=flags, environment=environment)

@@ -18,16 +18,18 @@ def check(cwd: Path, *words: str, **environment: str) -> tuple[int, str, str]:
 def test_an_unknown_variable_is_refused_by_name(tmp_path: Path) -> None:
     status, _, errors = check(tmp_path, VITRINE_ENGINE_MODLE="/m")
     assert status == BAD_SETTINGS
-    assert errors == (
-        "error: unknown setting VITRINE_ENGINE_MODLE; known names are "
-        "drain_timeout_s, home, isolation, load_timeout_s, model, number, profile\n"
-    )
+    assert errors == "error: unknown setting VITRINE_ENGINE_MODLE; did you mean VITRINE_ENGINE_MODEL?\n"
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[engine]\nmodle = 'x'", "unknown setting engine.modle in vitrine.toml; known names are"),
+        ("[engine]\nmodle = 'x'", "unknown setting engine.modle in vitrine.toml; did you mean model?"),
+        (
+            "[engine]\nxyzzy = 'x'",
+            "unknown setting engine.xyzzy in vitrine.toml; known names are drain_timeout_s, hang_t",
+        ),
+        ("[enigne]\nmodel = 'x'", "unknown table [enigne] in vitrine.toml; there are [engine] and [ledger]"),
         (
             "[engine]\nload_timeout_s = 'soon'",
             "engine.load_timeout_s in vitrine.toml = 'soon': input should be a valid number",
@@ -56,7 +58,7 @@ def test_a_wrong_type_in_the_environment_names_the_variable(tmp_path: Path) -> N
 
 
 def test_names_of_other_rooms_are_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "vitrine.toml").write_text("[gateway]\nport = 1\n")
+    (tmp_path / "vitrine.toml").write_text("port = 1\n[ledger]\nmode = 'strict'\n")
     _, output, errors = check(tmp_path, VITRINE_PORT="1")
     assert "miniature:" in output
     assert errors == ""

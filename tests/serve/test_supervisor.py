@@ -3,6 +3,8 @@
 import os
 import signal
 import socket
+import time
+from typing import Any
 
 import pytest
 
@@ -116,11 +118,51 @@ def test_an_engine_that_dies_while_it_loads_again_counts_as_one_more_short_life(
     assert process.lines[-1].startswith("error: the engine keeps dying")
 
 
-def test_a_hung_engine_is_killed_and_started_again(house: House) -> None:
-    process = house.supervise(hangs_once_ready=True, only_in_the_first_life=str(house.folder / "lived"))
-    process.line_with("WARNING no answer to 3 health checks in a row, killing the engine")
+@pytest.mark.parametrize("how", ["hangs_once_ready", "makes_no_token_once_ready"])
+def test_an_engine_that_makes_no_token_is_killed_in_time_and_started_again(house: House, how: str) -> None:
+    """Whether it answers nothing any more, or /health only: EngineCore hangs and the API server does not."""
+    behaviour: dict[str, Any] = {how: True}
+    process = house.supervise(
+        settings={"hang_timeout_s": 2}, **behaviour, only_in_the_first_life=str(house.folder / "lived")
+    )
+    ready_s = house.until_phase("ready")["ready_since_s"]
+    process.line_with("although it was asked for one", within_s=5)
+    assert ready_s - 1 < house.state["silent_since_s"] < time.time()
+    process.line_with("WARNING the engine hangs: it made no token for 2 s and was killed", within_s=5)
+    assert time.time() - ready_s < 4
     process.line_with("starting again in")
-    assert house.until_phase("ready")["restarts"] == 1
+    state = house.until_phase("ready")
+    assert (state["restarts"], state["hangs"], state["silent_since_s"]) == (1, 1, None)
+    assert process.end() == 0
+
+
+def test_the_state_says_that_it_hung_until_it_is_started_again(house: House) -> None:
+    process = house.supervise(makes_no_token_once_ready=True, settings={"hang_timeout_s": 1}, backoff={"first_s": 60})
+    state = house.until_phase("restarting")
+    assert state["message"] == "it made no token for 1 s and was killed"
+    assert process.end() == 0
+
+
+def test_a_busy_engine_that_lets_a_token_wait_is_not_hung(house: House) -> None:
+    process = house.supervise(makes_no_token_once_ready=True, counts=True, settings={"hang_timeout_s": 0.5})
+    ready_s = house.until_phase("ready")["ready_since_s"]
+    until(lambda: time.time() - ready_s > 2, what="four times as long as a hang")
+    assert (house.state["phase"], house.state["hangs"], house.state["silent_since_s"]) == ("ready", 0, None)
+    assert process.end() == 0
+
+
+def test_an_idle_engine_that_answers_is_not_hung(house: House) -> None:
+    process = house.supervise(settings={"hang_timeout_s": 0.5})
+    ready_s = house.until_phase("ready")["ready_since_s"]
+    until(lambda: time.time() - ready_s > 2, what="four times as long as a hang")
+    assert (house.state["phase"], house.state["hangs"]) == ("ready", 0)
+    assert process.end() == 0
+
+
+def test_without_the_setting_no_engine_is_called_hung(house: House) -> None:
+    process = house.supervise(makes_no_token_once_ready=True, settings={"hang_timeout_s": 0})
+    process.line_with("although it was asked for one")
+    assert house.state["phase"] == "ready"
     assert process.end() == 0
 
 
@@ -133,16 +175,34 @@ def test_an_engine_that_ignores_sigterm_is_killed_with_its_children(house: House
     assert group(engine) == []
 
 
-def test_a_process_that_left_the_engines_group_does_not_hold_the_supervisor(house: House) -> None:
+def test_a_process_that_left_the_engines_group_is_killed_with_it(house: House) -> None:
     process = house.supervise(starts_a_child_that_leaves=True)
     child = int(process.line_with("stand-in | child").split()[-1])
     house.until_phase("ready")
-    try:
-        assert process.end() == 0
-        assert "WARNING a process of the engine left its group and lives on" in process.output
-        assert group(child) == [child]
-    finally:
-        os.kill(child, signal.SIGKILL)
+    assert process.end() == 0
+    assert f"killing process {child}, which left the engine's group" in process.output
+    assert group(child) == []
+
+
+def test_a_killed_engine_is_seen_at_once_while_its_children_live_and_none_outlives_it(house: House) -> None:
+    """As vLLM's EngineCore does: it holds the output open, and the next health check is far away."""
+    process = house.supervise(starts_a_child=True, starts_a_child_that_leaves=True, pace={"health_s": 300})
+    child = int(process.line_with("stand-in | child").split()[-1])
+    first = house.until_phase("ready")
+    os.kill(first["pid"], signal.SIGKILL)
+    process.line_with("WARNING the engine ended with status -9", within_s=5)
+    process.line_with("starting again in", within_s=5)
+    assert group(first["pid"]) == group(child) == []
+    assert process.end() == 0
+
+
+def test_a_second_signal_does_not_wait_for_running_requests(house: House) -> None:
+    process = house.supervise(ignores_sigterm=True, settings={"drain_timeout_s": 600})
+    engine = house.until_phase("ready")["pid"]
+    process.send(signal.SIGTERM)
+    process.line_with("stopping: running requests have 600 s to finish")
+    assert process.end(signal.SIGTERM, within_s=10) == 0
+    assert group(engine) == []
 
 
 def test_a_stale_socket_is_removed(house: House) -> None:

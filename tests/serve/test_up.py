@@ -61,7 +61,8 @@ def test_the_state_file_tells_other_rooms_what_runs(running: Running, tmp_path: 
     assert state["flags_digest"] == chosen.digest()
     assert state["manifest_root"] == model_manifest.root(running.house.model, tmp_path / "cache.json")
     assert state["started_at_s"] < state["ready_since_s"] <= state["written_at_s"]
-    assert (state["restarts"], state["message"]) == (0, "")
+    assert (state["restarts"], state["hangs"], state["silent_since_s"], state["message"]) == (0, 0, None, "")
+    assert state["max_num_seqs"] is None  # this profile leaves it to vLLM
 
 
 def test_the_socket_and_every_folder_above_it_are_private(running: Running) -> None:

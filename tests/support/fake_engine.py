@@ -41,6 +41,7 @@ class Behaviour(enum.Enum):
     LISTS_GARBAGE = enum.auto()
     MEASURES_WITHOUT_END = enum.auto()
     MEASURES_SLOWLY = enum.auto()
+    HANGS = enum.auto()
 
 
 class FakeEngine:
@@ -100,8 +101,8 @@ class FakeEngine:
         self._thread.join(10)
         self._loop.close()
 
-    def say(self, phase: str, message: str = "") -> None:
-        """Write the state file as a supervisor would."""
+    def say(self, phase: str, message: str = "", **more: Any) -> None:
+        """Write the state file as a supervisor would; ``more`` are further fields."""
         state = {
             "schema": 1,
             "number": self._number,
@@ -118,6 +119,7 @@ class FakeEngine:
             "restarts": 0,
             "demo": self.demo,
             "namespace": {"isolated": True, "inode": 1, "interfaces": ["lo"], "no_routes": 0},
+            **more,
         }
         temporary = self.folder / "state.tmp"
         temporary.write_text(json.dumps(state))
@@ -141,6 +143,8 @@ class FakeEngine:
             await web.UnixSite(self._runner, str(self.folder / "engine.sock")).start()
 
     async def _models(self, _: web.Request) -> web.Response:
+        if self.behaviour is Behaviour.HANGS:
+            await asyncio.sleep(3600)
         if self.behaviour is Behaviour.LISTS_GARBAGE:
             return web.Response(body=b'{"data": [{"id": "\xff"}]}')
         data = [{"id": name, "object": "model", "max_model_len": 4096} for name in self._served_names]
@@ -189,7 +193,7 @@ class FakeEngine:
 
     async def _whole(self, body: dict[str, Any]) -> web.Response:
         match self.behaviour:
-            case Behaviour.STALLS_BEFORE_THE_FIRST_BYTE:
+            case Behaviour.STALLS_BEFORE_THE_FIRST_BYTE | Behaviour.HANGS:
                 await asyncio.sleep(3600)
             case Behaviour.WAITS_FOR_LEAVE:
                 await self._wait_for_leave()

@@ -293,6 +293,7 @@ class Status(Struct, frozen=True, tag_field="is", tag="status"):
     connections: int
     denies_rolled_up: int
     since_ms: int
+    full: bool = False  # its disk: nothing new is admitted
 
 
 class Pruned(Struct, frozen=True, tag_field="is", tag="pruned"):

@@ -69,6 +69,7 @@ def plan_of(settings: LedgerSettings) -> ServicePlan:
         retention_days=settings.retention_days,
         allow_volatile=settings.allow_volatile,
         free_bytes=settings.free_bytes,
+        reserve_bytes=settings.reserve_bytes,
         config_digest=sha256(settings.model_dump_json().encode()).hexdigest(),
     )
 

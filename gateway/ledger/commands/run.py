@@ -48,15 +48,19 @@ def init(
 @app.command()
 def serve() -> None:
     """Run the ledger process until SIGTERM. Makes the log on the first start."""
+    from gateway.ledger.service.free_space import wait_for_room
     from gateway.ledger.service.process import LedgerService
 
     logger = make_logger()
     here = target()
+    ending = Ending()
+    wait_for_room(here.settings.log_folder, here.settings.reserve_bytes, logger, lambda: ending.wanted)
+    if ending.wanted:
+        return
     if not here.layout.marker.exists():
         name = found(here.layout, here.keyring, here.settings.origin)
         logger.info("a new log was made", origin=name, keys=str(here.keyring.folder))
     sys.setswitchinterval(0.0005)  # seconds: a helper thread that computes must not hold up a commit
-    ending = Ending()
     try:
         service = LedgerService(plan_of(here.settings), logger, LedgerClock())
         ending.leads_to(service.stop)
@@ -74,6 +78,10 @@ class Ending:
         self._stop: Callable[[], None] | None = None
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._ask)
+
+    @property
+    def wanted(self) -> bool:
+        return self._wanted
 
     def leads_to(self, stop: Callable[[], None]) -> None:
         self._stop = stop

@@ -45,6 +45,7 @@ from gateway.ledger.format.record_id import RecordIds
 from gateway.ledger.service.anchors import Anchors
 from gateway.ledger.service.background import BackgroundWorker
 from gateway.ledger.service.boot_facts import code_digest, engines, versions
+from gateway.ledger.service.free_space import FreeSpace
 from gateway.ledger.service.open_exchanges import OpenExchanges
 from gateway.ledger.service.process_config import DAY_MS, ServicePlan, epoch_of, refuse_volatile
 from gateway.ledger.service.rate_limits import RateLimits
@@ -80,6 +81,7 @@ class LedgerService:
         self._since_ms = clock.wall_ms()
         self._next_check_ms = 0
         self._segment_day = 0
+        self._space = FreeSpace(plan.folder, plan.reserve_bytes, plan.free_bytes, logger)
         refuse_volatile(plan)
         self._signer = self._keyring.signer()
         self._lock = lock(self._layout)
@@ -187,7 +189,7 @@ class LedgerService:
         self._sign()
         if opened.last_kind == "seal":
             self._rotate("the last start")  # a crash came between the seal record and the next segment
-        self._warn_of_little_space()
+        self._space.look()
         if self._plan.mode == "off":
             self._logger.error("THE AUDIT LOG IS OFF: exchanges leave no record (mode = off)")
         self._logger.info(
@@ -266,6 +268,9 @@ class LedgerService:
 
     def take(self, ask: Ask, sender: int, n: int, later: Later) -> Say | None:
         try:
+            full = self._space.refusal(ask)
+            if full:
+                return Fault(full)
             if isinstance(ask, Admit):
                 return self._writer.admit(ask, sender, n)
             task = self._tasks.get(type(ask))
@@ -342,6 +347,7 @@ class LedgerService:
             connections=self._server.connections,
             denies_rolled_up=self._writer.floods.rolled,
             since_ms=self._since_ms,
+            full=self._space.full,
         )
 
     def _figures(self) -> LedgerStatistics:
@@ -404,13 +410,7 @@ class LedgerService:
                 self._rotate("day")
             if self._plan.retention_days:
                 self._prune(now_ms - self._plan.retention_days * DAY_MS, "retention", manual=False)
-        if now_ms % 60_000 < 1000:
-            self._warn_of_little_space()
-
-    def _warn_of_little_space(self) -> None:
-        free = shutil.disk_usage(self._plan.folder).free
-        if free < self._plan.free_bytes:
-            self._logger.warning("little space is left for the log", free_bytes=free, folder=str(self._plan.folder))
+        self._space.look()
 
     def _sign(self) -> None:
         time_s = self._rhythm.next_time_s()

@@ -35,6 +35,7 @@ class ServicePlan:
     retention_days: int
     allow_volatile: bool
     free_bytes: int
+    reserve_bytes: int
     config_digest: str = ""
 
     @property

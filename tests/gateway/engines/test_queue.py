@@ -51,6 +51,22 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+async def test_no_more_are_at_work_than_the_engine_has_places_and_what_waits_waits_here() -> None:
+    house = House(QueueBounds(256, 1_000_000, 100, 50, 20))
+    house.queue.follow(2)
+    asked = [house.ask("key") for _ in range(4)]
+    await settle()
+    assert (house.queue.bound, house.queue.exchanges, house.queue.waiting) == (2, 2, 2)
+    house.queue.follow(3)  # its next life has another profile
+    await settle()
+    assert (house.queue.exchanges, house.queue.waiting) == (3, 1)
+    for places, bound in ((None, 256), (1000, 256), (0, 1)):
+        house.queue.follow(places)
+        assert house.queue.bound == bound
+    while not all(one.done() for one in asked):
+        await house.end_one()
+
+
 async def test_who_waits_for_an_engine_that_goes_away_is_told_at_once_and_who_works_goes_on() -> None:
     house = House(QueueBounds(1, 10_000, 100, 50, 20))
     working, waiting = house.ask("first"), house.ask("second")

@@ -294,6 +294,13 @@ def test_what_the_welcome_has_pasted_holds_no_name_that_a_shell_would_run(model:
     assert pasted.count('"MODEL"') == 2
 
 
+def test_the_key_stands_once_in_a_log_and_can_be_pasted_in_a_terminal() -> None:
+    for watched, times in ((True, 2), (False, 1)):
+        said = first_start.text("http://127.0.0.1:8080", "glm-4v", "vt_key", watched=watched)
+        assert said.count("vt_key") == times
+        assert said.count("\nvt_key\n") == 1
+
+
 def test_the_welcome_names_a_plain_model() -> None:
     assert first_start.text("http://127.0.0.1:8080", "THUDM/glm-4v-9b:1", None).count('"THUDM/glm-4v-9b:1"') == 2
 

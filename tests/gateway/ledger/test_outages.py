@@ -6,9 +6,11 @@ import asyncio
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from gateway.ledger.client.async_client import Deadlines, LedgerClient
 from gateway.ledger.client.messages import Boot, Receipt
@@ -53,6 +55,22 @@ async def test_a_ledger_that_does_not_answer_is_unavailable_within_the_deadline(
         assert ledger.stop() == 0
         (late,) = of_kind(ledger, "complete")
         assert (late["outcome"], late["status"]) == ("refused", 503)
+
+
+def test_an_answer_that_came_while_the_loop_was_busy_is_not_late(tmp_path: Path) -> None:
+    """uvloop runs its timers before it reads: what lies in the socket since long must be looked at first."""
+
+    async def busy() -> Receipt | object:
+        async with client_of(ledger, deadlines=Deadlines(admit_s=0.25, complete_s=20, other_s=20)) as client:
+            await client.status()
+            call = client.admission(admit())
+            await asyncio.sleep(0)  # it is sent
+            time.sleep(0.5)  # noqa: ASYNC251  the loop does something else for longer than the deadline
+            return await call.wait()
+
+    with running(tmp_path / "home") as ledger:
+        assert isinstance(uvloop.run(busy()), Receipt)
+        assert ledger.stop() == 0
 
 
 async def test_the_client_comes_back_after_a_restart_and_a_running_exchange_ends_well(tmp_path: Path) -> None:

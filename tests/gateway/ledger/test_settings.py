@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,6 +53,9 @@ def test_the_houses_folder_may_stand_in_the_file(monkeypatch: pytest.MonkeyPatch
         ('[ledger]\nmod = "off"\n', "mod"),
         ('[ledger]\nmode = "loose"\n', "'loose'"),
         ("ledger = 1\n", "must be a table"),
+        ('[legder]\nmode = "off"\n', r"unknown table \[legder\] in .*; there are \[engine\] and \[ledger\]"),
+        ('[ledger]\nmod = "off"\n', r"mod .*; did you mean mode\?"),
+        ('[ledger]\nxyzzy = "off"\n', "xyzzy .*; there are: allow_volatile, anchors"),
         ("[ledger\n", "cannot read"),
         ("[ledger]\nsegment_bytes = 5\n", "65536"),
         ('[ledger]\nhome = "/x"\n', "home"),
@@ -75,3 +79,28 @@ def test_a_bad_value_is_refused_by_name_with_78(tmp_path: Path) -> None:
     done = command(tmp_path / "home", "verify", sign_every_s="never")
     assert done.returncode == 78
     assert "VITRINE_LEDGER_SIGN_EVERY_S = 'never'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("place", "makes", "says"),
+    [
+        ("ledger", "file", "ledger: File exists; it is there already: name another place"),
+        ("ledger-keys", "file", "ledger-keys: File exists; it is there already"),
+        ("", "file", "home: File exists; it is there already"),
+        ("run/" + "x" * 120, "socket", "the socket's path has over 107 bytes; set VITRINE_HOME"),
+    ],
+)
+def test_what_the_system_refuses_is_a_sentence_with_a_way_out(
+    tmp_path: Path, place: str, makes: str, says: str
+) -> None:
+    home = tmp_path / "home"
+    settings: dict[str, Any] = {}
+    if makes == "file":
+        (home / place).parent.mkdir(exist_ok=True)
+        (home / place).write_text("a file")
+    else:
+        settings["socket"] = str(home / place)
+    done = command(home, "serve", **settings)
+    assert done.returncode in (1, 78)
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert says in done.stderr

@@ -233,7 +233,8 @@ def test_a_body_larger_than_the_cap_is_refused_before_it_is_read(tmp_path: Path)
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"VITRINE_PROT": "9000"}, ["unknown setting VITRINE_PROT", "port"]),
+        ({"VITRINE_PROT": "9000"}, ["unknown setting VITRINE_PROT; did you mean VITRINE_PORT?"]),
+        ({"VITRINE_XYZZY": "1"}, ["unknown setting VITRINE_XYZZY; docs/reference/settings.md has all"]),
         ({"VITRINE_TRUSTED_PROXIES": "10.0.0.1,nginx"}, ["VITRINE_TRUSTED_PROXIES", "'nginx'"]),
         ({"VITRINE_PORT": "many"}, ["VITRINE_PORT = 'many'", "integer"]),
         ({"VITRINE_PORT": "70000"}, ["VITRINE_PORT = '70000'", "65535"]),
@@ -250,7 +251,7 @@ def test_an_unknown_name_in_the_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "vitrine.toml").write_text('hots = "0.0.0.0"\n[engine]\nprofile = "miniature"\n')
     ended = run("gateway", env={}, cwd=tmp_path)
     assert ended.returncode == 78
-    assert "unknown setting hots in vitrine.toml" in ended.stderr
+    assert "unknown setting hots in vitrine.toml; did you mean host?" in ended.stderr
 
 
 @pytest.mark.parametrize("setting", ["VITRINE_PORT", "VITRINE_METRICS_PORT"])

@@ -120,10 +120,14 @@ def test_what_an_engines_supervisor_says_is_scraped(gateway: Gateway, engine: Fa
         assert not any(name in scrape(gateway.metrics_port) for name in counted)
         for isolated, attempts, seen in ((True, 0, [0, 1]), (True, 3, [3, 1]), (False, 90, [None, 0])):
             space = {"isolated": isolated, "inode": 1, "interfaces": ["lo"], "no_routes": attempts}
-            path.write_text(json.dumps({**state, "namespace": space, "restarts": 2}))
+            path.write_text(
+                json.dumps({**state, "namespace": space, "restarts": 2, "hangs": 1, "silent_since_s": attempts or None})
+            )
             now = scrape(gateway.metrics_port)
             assert [now.get(name) for name in counted] == seen
             assert now['vitrine_engine_restarts_total{engine="engine-0"}'] == 2
+            assert now['vitrine_engine_hangs_total{engine="engine-0"}'] == 1
+            assert now['vitrine_engine_silent{engine="engine-0"}'] == bool(attempts)
     finally:
         engine.say("ready")
 

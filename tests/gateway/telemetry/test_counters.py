@@ -1,6 +1,7 @@
 """What is counted without a socket: names past their number, and the time of a request that comes back to a stage."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
@@ -70,3 +71,24 @@ def test_the_stage_that_goes_on_is_the_last_one_entered() -> None:
     times.enter(Stage.QUEUE)
     assert times.stage is Stage.QUEUE
     assert [stage for stage, _ in times.stages] == [Stage.AUTH, Stage.QUEUE]
+
+
+@pytest.mark.parametrize(
+    ("changes", "counted"),
+    [
+        ({"stream": True, "ended_s": 61.0}, 1),
+        ({"stream": True, "ended_s": 2.9}, 0),
+        ({"stream": False, "ended_s": 61.0}, 0),  # a whole answer has no first token
+        ({"stream": True, "ended_s": 61.0, "first_token_s": 1.0}, 1),
+        ({"stream": True, "ended_s": 61.0, "outcome": Outcome.ENGINE_BROKE}, 0),  # it burns the other objective
+    ],
+)
+def test_a_client_that_leaves_after_the_objectives_time_without_a_token_counts_as_a_late_one(
+    changes: dict[str, Any], counted: int
+) -> None:
+    metrics = Metrics("0")
+    metrics.count(replace(ENDED, **{"outcome": Outcome.CLIENT_LEFT, **changes}))
+    found = parse(generate_latest(metrics.registry).decode())
+    assert found['vitrine_first_token_seconds_count{model="glm-4v"}'] == counted
+    in_time = 1 if "first_token_s" in changes else 0
+    assert found['vitrine_first_token_seconds_bucket{le="3.0",model="glm-4v"}'] == in_time

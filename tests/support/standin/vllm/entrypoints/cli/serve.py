@@ -32,6 +32,10 @@ class ServeSubcommand:
         asyncio.run(Server(arguments, behaviour).live())
 
 
+class Text(str):
+    """An answer that is not JSON."""
+
+
 class Server:
     """An HTTP server of four paths on a Unix socket. Like vLLM it does not remove a stale one."""
 
@@ -39,6 +43,7 @@ class Server:
         self._arguments, self._behaviour = arguments, behaviour
         self._asked_to_stop = asyncio.Event()
         self._looked_at = False
+        self._counted = 0
         self._held: set[asyncio.Task[None]] = set()
 
     async def live(self) -> None:
@@ -78,7 +83,7 @@ class Server:
             )
             body = json.loads(await reader.readexactly(length)) if length else {}
             answer = await self._answer(head.split()[1], body)
-            text = json.dumps(answer).encode()
+            text = (answer if isinstance(answer, Text) else json.dumps(answer)).encode()
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n")
             writer.write(b"content-length: %d\r\n\r\n" % len(text) + text)
             await writer.drain()
@@ -87,6 +92,8 @@ class Server:
 
     async def _answer(self, path: str, body: dict[str, Any]) -> object:
         behaviour = self._behaviour
+        if self._looked_at and behaviour.get("hangs_once_ready"):
+            await asyncio.Event().wait()
         if path == "/v1/models":
             self._looked_at = True
             if behaviour.get("hides_its_length"):
@@ -99,9 +106,25 @@ class Server:
             if body.get("hold"):  # a long answer: it ends only after the engine was asked to stop
                 print("stand-in | holding a request", flush=True)
                 await self._asked_to_stop.wait()
+            if self._looked_at and behaviour.get("makes_no_token_once_ready"):
+                await asyncio.Event().wait()  # and /health is well, as with vLLM when its core hangs
+            if "cache_salt" in body:  # the gateway's; the supervisor sends none
+                await asyncio.sleep(behaviour.get("answers_after_s", 0) if body["cache_salt"] != "probe" else 0)
+                message = {"role": "assistant", "content": "word"}
+                choice = {"index": 0, "message": message, "finish_reason": "stop"}
+                usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+                return {
+                    "id": "1",
+                    "object": "chat.completion",
+                    "created": 1,
+                    "model": body["model"],
+                    "choices": [choice],
+                    "usage": usage,
+                }
             return {"usage": {"completion_tokens": 0 if behaviour.get("answers_no_token") else 1}}
-        if self._looked_at and behaviour.get("hangs_once_ready"):
-            await asyncio.Event().wait()
+        if path == "/metrics" and behaviour.get("counts"):
+            self._counted += 1
+            return Text(f'vllm:generation_tokens_total{{engine="0"}} {self._counted}.0\n')
         if self._looked_at and behaviour.pop("knocks_once_ready", False):
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outside, contextlib.suppress(OSError):
                 outside.sendto(b"anybody there?", ("192.0.2.1", 443))
