@@ -22,8 +22,11 @@ from vllm.v1.request import Request
 from serve import pace
 
 
-class PacedScheduler(AsyncScheduler):
+class PacedScheduler(AsyncScheduler):  # type: ignore[misc]  # vLLM is untyped where it is not installed
     """Sets vLLM's two budgets, of tokens and of image embeddings, anew for every step."""
+
+    max_num_scheduled_tokens: int
+    max_num_encoder_input_tokens: int
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -73,7 +76,8 @@ class PacedScheduler(AsyncScheduler):
                     self.speed.learn(len(output.num_scheduled_tokens), held, took_ms)
                 break
         self._ended = now
-        return super().update_from_output(scheduler_output, model_runner_output)
+        outputs: dict[int, EngineCoreOutputs] = super().update_from_output(scheduler_output, model_runner_output)
+        return outputs
 
     def _prompts(self, most_tokens: int) -> Iterator[pace.Prompt]:
         """Those that vLLM will look at, in its order, until they are more than a step can hold."""

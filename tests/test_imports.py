@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "serve.__main__": {
         "serve.chatglm",
         "serve.checks",
+        "serve.choice",
         "serve.errors",
         "serve.machine",
         "serve.profile",
@@ -41,6 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "serve.paced_scheduler": {"serve.pace"},  # vLLM loads it, in the engine's core
     "serve.pace": set(),  # pure
     "serve.checks": {"serve.errors", "serve.memory_estimate", "serve.machine", "serve.profile", "serve.weights"},
+    "serve.choice": {"serve.machine", "serve.profile"},
     "serve.memory_estimate": {"serve.weights"},  # pure
     "serve.weights": {"serve.errors"},
     "serve.model_manifest": {"serve.errors"},

@@ -64,7 +64,8 @@ def after(queue: list[Prompt], held: Budget) -> list[Prompt]:
     """What is left when an engine has done as planned: tokens in order, images as they are reached."""
     left, tokens, embeddings = [], held.tokens, held.embeddings
     for prompt in queue:
-        taken, images = min(tokens, prompt.tokens), []
+        taken = min(tokens, prompt.tokens)
+        images: list[tuple[int, int]] = []
         for before, size in prompt.images:
             if before <= taken and size <= embeddings and not images:
                 embeddings -= size
