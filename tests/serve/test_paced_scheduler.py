@@ -161,6 +161,8 @@ def test_a_long_text_is_cut_and_answers_behind_it_are_not_kept_waiting(engine: E
     engine.ask("book", 12000)
     tokens = engine.step()
     assert tokens == {"talker": 1, "book": 2590}
+    engine.scheduler.running.reverse()  # as where a prompt that waited for its image was overtaken
+    assert engine.step() == {"talker": 1, "book": 2590}
     for number in range(8):
         engine.ask(f"short-{number}", 10)
     for _ in range(8):
