@@ -12,7 +12,7 @@ REQUESTS ?= 100000
 NOTEBOOK ?= 8888
 # Three workers on two cores, since many tests wait; a short folder, since names of Unix sockets are bounded. What Python compiles is kept, or each start does it again.
 pytest = env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder --basetemp=$$(mktemp -d)
-ENGINE ?= $(or $(shell sed -n 's/^device = "\(.*\)"/\1/p' serve/profiles/$(PROFILE).toml 2>/dev/null),gpu)
+ENGINE ?= $(if $(filter auto,$(PROFILE)),$(if $(shell nvidia-smi -L 2>/dev/null),gpu,cpu),$(or $(shell sed -n 's/^device = "\(.*\)"/\1/p' serve/profiles/$(PROFILE).toml 2>/dev/null),gpu))
 
 ifdef MODEL
 export VITRINE_ENGINE_MODEL = $(MODEL)

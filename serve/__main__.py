@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from serve import chatglm, checks, machine, profile, settings
+from serve import chatglm, checks, choice, machine, profile, settings
 from serve.errors import ServeError
 from serve.supervisor import Supervisor
 
@@ -18,7 +18,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="St
 model_app = typer.Typer(help="Make model folders ready to be served.")
 app.add_typer(model_app, name="model")
 
-ProfileOption = Annotated[str | None, typer.Argument(help="A built-in profile's name, or a .toml file.")]
+ProfileOption = Annotated[str | None, typer.Argument(help="A built-in profile's name, auto, or a .toml file.")]
 ModelOption = Annotated[Path | None, typer.Option(help="Model folder, instead of the profile's.")]
 EngineOption = Annotated[int | None, typer.Option(help="Which engine of this host (0, 1, ...).")]
 
@@ -78,7 +78,11 @@ def prepare(
 
 
 def _plan(chosen: settings.EngineSettings) -> profile.Profile:
-    plan = profile.load(chosen.profile)
+    if chosen.profile == choice.AUTO:
+        plan, why = choice.choose(machine.gpus())
+        print(f"{plan.name}: chosen, since {why}", flush=True)
+    else:
+        plan = profile.load(chosen.profile)
     return plan.with_model(chosen.model.absolute()) if chosen.model else plan
 
 

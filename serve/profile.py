@@ -36,6 +36,8 @@ FORBIDDEN = frozenset(
 )
 # The one plugin of vLLM that VLLM_PLUGINS may name: serve/plugin.py, by its entry point in pyproject.toml.
 PLUGIN = "vitrine"
+# The one scheduler that scheduler-cls may name; vLLM has its own where nobody names one.
+SCHEDULER = "serve.paced_scheduler.PacedScheduler"
 MOST_NAME_CHARS = 256
 
 
@@ -178,7 +180,7 @@ def load(name: str) -> Profile:
 
 
 def _flag_fault(flag: str, value: FlagValue) -> str:
-    if flag in OURS or flag in FORBIDDEN:
+    if (flag in OURS or flag in FORBIDDEN) and (flag, value) != ("scheduler-cls", SCHEDULER):
         why = "Vitrine sets it itself" if flag in OURS else "it would run or read what did not come with Vitrine"
         return f"flags.{flag} is not allowed, {why}; remove it"
     for word in value if isinstance(value, list) else [value]:

@@ -27,7 +27,7 @@ class EngineSettings(BaseModel):
     home: Path = Path(".vitrine")
     """The state folder, for all processes: `VITRINE_HOME`, or `home` in `vitrine.toml`."""
     profile: str = "miniature"
-    """A built-in profile's name, or a `.toml` file."""
+    """A built-in profile's name, `auto` to choose one of GLM-4.6V-Flash by this machine's cards, or a `.toml` file."""
     model: Path | None = None
     """A model folder instead of the profile's."""
     number: Annotated[int, Field(ge=0, le=999)] = 0

@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "serve.__main__": {
         "serve.chatglm",
         "serve.checks",
+        "serve.choice",
         "serve.errors",
         "serve.machine",
         "serve.profile",
@@ -39,7 +40,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "serve.engine": {"serve.profile", "serve.settings"},
     "serve.launcher": {"serve.errors", "serve.isolation"},
     "serve.plugin": set(),  # vLLM loads it, in the engine's processes
+    "serve.paced_scheduler": {"serve.pace"},  # vLLM loads it, in the engine's core
+    "serve.pace": set(),  # pure
     "serve.checks": {"serve.errors", "serve.memory_estimate", "serve.machine", "serve.profile", "serve.weights"},
+    "serve.choice": {"serve.machine", "serve.profile"},
     "serve.memory_estimate": {"serve.weights"},  # pure
     "serve.weights": {"serve.errors"},
     "serve.model_manifest": {"serve.errors"},
@@ -176,7 +180,7 @@ PURE: dict[str, set[str]] = {
 ALONE = ("gateway.door", "gateway.ledger", "gateway.images.reencode_worker", "serve.chatglm")
 # The engine's own packages are imported by those that become an engine, or that make its models.
 HEAVY = ("vllm", "torch", "transformers", "tokenizers", "safetensors")
-MAY_BE_HEAVY = ("serve.launcher", "serve.plugin", "serve.chatglm", "miniature", "loadtest")
+MAY_BE_HEAVY = ("serve.launcher", "serve.plugin", "serve.paced_scheduler", "serve.chatglm", "miniature", "loadtest")
 
 
 def within(name: str, package: str) -> bool:

@@ -136,6 +136,14 @@ def test_a_flag_that_would_open_a_second_door_or_run_code_is_refused(tmp_path: P
         load(tmp_path, flags={flag: True})
 
 
+def test_the_one_scheduler_that_may_be_named_is_vitrines_own(tmp_path: Path) -> None:
+    found = load(tmp_path, flags={"scheduler-cls": profile.SCHEDULER})
+    assert found.arguments() == ["--scheduler-cls", "serve.paced_scheduler.PacedScheduler"]
+    for other in ("serve.paced_scheduler.Other", "vllm.v1.core.sched.scheduler.Scheduler", [profile.SCHEDULER]):
+        with pytest.raises(BadSettings, match=r"flags\.scheduler-cls is not allowed"):
+            load(tmp_path, flags={"scheduler-cls": other})
+
+
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "test.toml", {key: value for key, value in PLAIN.items() if key != "device"})
     with pytest.raises(BadSettings, match="device is missing; add it"):
