@@ -30,13 +30,16 @@ signals = []
 for one in (signal.SIGTERM, signal.SIGINT):
     signal.signal(one, lambda number, _: {deaf} or signals.append(number))
 {more}
-print("{name} is up", os.getpid(), flush=True)
+def say(line):
+    sys.stdout.write(line + "\\n")
+    sys.stdout.flush()
+say(f"{name} is up {{os.getpid()}}")
 while not signals:
     time.sleep(0.01)
 until = time.monotonic() + {needs_s}
 while time.monotonic() < until and len(signals) < 2:
     time.sleep(0.01)
-print("{name} ends", flush=True)
+say("{name} ends")
 """,
     )
 

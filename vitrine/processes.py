@@ -26,4 +26,10 @@ def up() -> int:
 
     # The processes get the Python that runs this, wherever it is installed.
     parts = [Part(name, (sys.executable, "-m", *words)) for name, words in _PARTS]
-    return Stack(parts, lambda line: print(f"vitrine  | {line}", flush=True)).run()
+    return Stack(parts, _say).run()
+
+
+def _say(line: str) -> None:
+    """In one write, so that no line of a part comes between; print makes two of it where output is not buffered."""
+    sys.stdout.write(f"vitrine  | {line}\n")
+    sys.stdout.flush()

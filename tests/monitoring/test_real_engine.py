@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 SCRAPE_S = 1.0
 OF_VLLM = [one for one in [*of_dashboards(), *of_alerts()] if "vllm:" in one.expr]
 # True only where something is wrong with the engine.
-SILENT = {"VitrineKvCacheFull"}
+SILENT = {"VitrineKvCacheFull", "VitrineEngineOverloaded"}
 
 
 @pytest.fixture(scope="module")
