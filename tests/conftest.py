@@ -38,7 +38,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     default_signals()
-    config.pluginmanager.register(Budget(config.getoption("--budget")))
+    workers = getattr(config.option, "numprocesses", None) or 1
+    config.pluginmanager.register(Budget(config.getoption("--budget"), max(1.0, workers / (os.cpu_count() or 1))))
 
 
 def slowness() -> float:
@@ -50,11 +51,11 @@ def slowness() -> float:
 class Budget:
     """Fails a run in which a test took long and does not say why. What tests share is not counted: one of them pays for all.
 
-    A slow or busy machine has as much more time.
+    A slow or busy machine has as much more time, and so have tests that share its cores: ``sharing`` is workers for each core.
     """
 
-    def __init__(self, most_s: float) -> None:
-        self._most_s = most_s
+    def __init__(self, most_s: float, sharing: float) -> None:
+        self._most_s = most_s * sharing
         self._slowness = slowness() if most_s else 1.0
         self._seen: list[tuple[str, float]] = []
         self._over: list[str] = []

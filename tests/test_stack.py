@@ -149,6 +149,7 @@ def house() -> Iterator[House]:
         yield made
 
 
+@pytest.mark.slow("starts the whole stack, and its answers take three seconds")
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_ctrl_c_under_load_loses_no_answer_and_no_record_and_leaves_no_process(house: House, workers: str) -> None:
     up = Running(house, VITRINE_WORKERS=workers, VITRINE_DRAIN_TIMEOUT_S="30")

@@ -32,6 +32,7 @@ def test_the_smallest_run_gives_plausible_figures(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []  # no log and no key stays behind
 
 
+@pytest.mark.slow("measures every scenario, each for a second or more")
 def test_every_scenario_gives_every_figure_of_the_table(tmp_path: Path) -> None:
     asked = {(row.scenario, row.key) for row in report.ROWS} - {("memory", "before_mib"), ("memory", "after_mib")}
     done = bench(tmp_path, "--json")

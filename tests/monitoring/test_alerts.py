@@ -45,6 +45,7 @@ def test_the_gateways_job_has_the_same_name_on_kubernetes() -> None:
     assert f'up{{job="{job}"}}' in ALERTS["VitrineGatewayDown"]["expr"]
 
 
+@pytest.mark.slow("promtool plays hours of series for each case")
 @pytest.mark.parametrize("name", TESTS)
 def test_every_alert_fires_when_it_must_and_does_not_when_it_must_not(name: str) -> None:
     promtool("test", "rules", name)

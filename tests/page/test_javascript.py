@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.process import TOP
 
 STATIC = Path("gateway", "web", "static")
@@ -32,6 +34,7 @@ def deno(house: Path, *words: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.slow("runs three checks of Deno over the whole page")
 def test_faults_are_seen_and_only_these(tmp_path: Path) -> None:
     shutil.copy(TOP / "deno.json", tmp_path)
     shutil.copytree(TOP / STATIC, tmp_path / STATIC)
