@@ -16,10 +16,13 @@ from gateway.door.image_headers import Header, ImageFault, Steps, TooManySteps, 
 from gateway.images.reencoding import HIGH_PIXELS
 from tests.attack.shield import UNKNOWN
 from tests.gateway.door.bodies import LIMITS, SALT, animation, body, data_url, image_part, picture, user
+from tests.support.examples import examples
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "300"))
 fuzz = settings(
-    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=examples(EXAMPLES),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
 TOP = {

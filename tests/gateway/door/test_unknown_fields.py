@@ -17,6 +17,7 @@ from gateway.door.unknown_fields import _near, known_names
 from tests.attack.shield import UNKNOWN
 from tests.gateway.door.bodies import LIMITS, body, data_url, image_part, parse, picture, refused, user, written
 from tests.gateway.door.test_fields import STRICT
+from tests.support.examples import examples
 
 TOOL: dict[str, Any] = {"type": "function", "function": {"name": "see", "parameters": {"type": "object", "x": None}}}
 CALL: dict[str, Any] = {"id": "1", "type": "function", "function": {"name": "see", "arguments": "{}"}}
@@ -68,7 +69,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, COUNT - 1), names, values), min_size=1, max_size=6))
 def test_no_unknown_name_or_value_reaches_the_engine(added: list[tuple[int, str, Any]]) -> None:
     sent = conversation()
@@ -294,7 +295,7 @@ def distance(one: str, other: str) -> int:
     return rows[-1][-1]
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=examples(1000), deadline=None)
 @given(st.text("abc", min_size=1, max_size=8), st.text("abc", min_size=1, max_size=8))
 def test_nearness_is_the_distance_of_the_textbook(name: str, known: str) -> None:
     most = 0 if len(known) < 2 else 1 if len(known) < 6 else 2

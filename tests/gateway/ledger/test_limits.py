@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from gateway.ledger.client.messages import Limit, LimitExceeded
 from gateway.ledger.service.rate_limits import DAY_MS, MINUTE_MS, RateLimits, Reservation
+from tests.support.examples import examples
 
 
 def key_limit(**values: int) -> tuple[Limit, ...]:
@@ -135,7 +136,7 @@ def test_idle_subjects_are_forgotten() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 40_000), st.integers(0, 60), st.integers(0, 3)), max_size=60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_no_minute_and_no_day_ever_holds_more_than_the_limit(steps: list[tuple[int, int, int]]) -> None:
     """A model that keeps every admitted request decides the same, and no window of any length is ever exceeded."""
     limits, now_ms = RateLimits(), 0
@@ -156,7 +157,7 @@ def test_no_minute_and_no_day_ever_holds_more_than_the_limit(steps: list[tuple[i
 
 
 @given(st.lists(st.tuples(st.integers(0, 3 * 3_600_000), st.integers(1, 400)), max_size=80))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_no_day_ever_holds_more_tokens_than_its_limit(steps: list[tuple[int, int]]) -> None:
     limits, now_ms = RateLimits(), 0
     taken: list[tuple[int, int]] = []

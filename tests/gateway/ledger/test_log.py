@@ -18,6 +18,7 @@ from gateway.ledger.format.record import Value
 from gateway.ledger.readers.reader import LogReader
 from gateway.ledger.service.recovery import lock
 from tests.gateway.ledger.logs import Hand
+from tests.support.examples import examples
 
 
 class LogMachine(RuleBasedStateMachine):
@@ -94,7 +95,7 @@ class LogMachine(RuleBasedStateMachine):
 
 
 TestLogMachine = LogMachine.TestCase
-TestLogMachine.settings = settings(max_examples=40, stateful_step_count=12, deadline=None)
+TestLogMachine.settings = settings(max_examples=examples(40), stateful_step_count=12, deadline=None)
 
 
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from gateway.ledger.format.merkle import (
     subtrees,
 )
 from gateway.ledger.storage.tree import LeafRuns, StoredTree, split
+from tests.support.examples import examples
 
 # The reference inputs and roots of the certificate-transparency project's tests for RFC 6962.
 VECTORS = [
@@ -94,7 +95,7 @@ def test_consistency_proofs_are_those_of_the_published_vectors(old: int, new: in
 
 
 @given(st.integers(1, 300))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_roots_are_those_of_an_independent_implementation(size: int) -> None:
     other = InmemoryTree(algorithm="sha256")
     entries = [b"record %d" % number for number in range(size)]
@@ -120,7 +121,7 @@ def test_every_consistency_proof_of_every_small_tree_holds() -> None:
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_a_changed_inclusion_proof_never_holds(data: st.DataObject) -> None:
     size = data.draw(st.integers(1, 70))
     index = data.draw(st.integers(0, size - 1))
@@ -150,7 +151,7 @@ def test_a_changed_inclusion_proof_never_holds(data: st.DataObject) -> None:
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_a_rewritten_past_has_no_consistency_proof(old: int, more: int, data: st.DataObject) -> None:
     new = old + more
     leaves = some_leaves(new)
@@ -163,7 +164,7 @@ def test_a_rewritten_past_has_no_consistency_proof(old: int, more: int, data: st
 
 
 @given(st.integers(0, 2000), st.integers(0, 900))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_the_stored_tree_gives_the_same_roots_as_the_growing_one(size: int, earlier: int) -> None:
     leaves = some_leaves(size)
     data = b"".join(leaves)
