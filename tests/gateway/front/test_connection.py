@@ -195,7 +195,7 @@ async def test_bytes_without_end_are_not_parsed_beyond_their_bound(
     monkeypatch.setattr(ClientConnection, "data_received", counting)
     if behind:
         server.held.clear()
-        asyncio.get_running_loop().call_later(1, server.held.set)
+        asyncio.get_running_loop().call_later(0.3, server.held.set)
     filling = FILLING.get(what, b"a") * 8192
     received = await talk(server, *([GET] if behind else []), ENDLESS[what], *[filling] * (8 << 20 >> 13))
     at_once = 256 << 10  # what one read of the socket may bring

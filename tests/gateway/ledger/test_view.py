@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -64,27 +66,35 @@ class _Busy(threading.Thread):
         path.unlink()
 
 
-def _verify_beside(home: Path, times: int) -> None:
+@contextmanager
+def _rotating(home: Path, *, prunes: bool = True) -> Iterator[_Busy]:
+    """A log that rotates as often as the test lets it; what went wrong in its thread fails the test."""
     hand = Hand.new(home)
     hand.write(1, "boot", heads=hand.log.pin.fields(), promises=PROMISES.fields(), room="ledger")
     hand.sign()
     busy = _Busy(hand)
+    busy.prunes = prunes
     busy.start()
-    segments: set[int] = set()
-    done, over_s = 0, time.monotonic() + 100
     try:
-        while done < times or len(segments) < 10:
-            assert time.monotonic() < over_s, f"{done} verifies, {len(segments)} segments"
-            done += 1
-            busy.more.release(2)
-            report = verify(hand.layout, hand.keyring.verifier(), [], lambda done, left: None)
-            segments.add(report.segments)
-            assert report.exit_code == 0
+        yield busy
     finally:
         busy.over.set()
         busy.more.release()
         busy.join(20)
     assert busy.error is None, busy.error
+
+
+def _verify_beside(home: Path, times: int) -> None:
+    segments: set[int] = set()
+    done, over_s = 0, time.monotonic() + 100
+    with _rotating(home) as busy:
+        while done < times or len(segments) < 10:
+            assert time.monotonic() < over_s, f"{done} verifies, {len(segments)} segments"
+            done += 1
+            busy.more.release(2)
+            report = verify(busy.hand.layout, busy.hand.keyring.verifier(), [], lambda done, left: None)
+            segments.add(report.segments)
+            assert report.exit_code == 0
     assert report.pruned_records > 0
 
 
@@ -96,19 +106,9 @@ def test_a_log_that_rotates_meanwhile_is_whole_each_time(tmp_path: Path, logs: i
 
 
 def test_a_backup_beside_rotation_is_whole(tmp_path: Path) -> None:
-    hand = Hand.new(tmp_path / "home")
-    hand.write(1, "boot", heads=hand.log.pin.fields(), promises=PROMISES.fields(), room="ledger")
-    hand.sign()
-    busy = _Busy(hand)
-    busy.prunes = False
-    busy.start()
-    try:
+    with _rotating(tmp_path / "home", prunes=False) as busy:
         for number in range(10):
             busy.more.release(3)
-            report = back_up(hand.layout, hand.keyring.verifier(), tmp_path / str(number), lambda done, left: None)
+            to = tmp_path / str(number)
+            report = back_up(busy.hand.layout, busy.hand.keyring.verifier(), to, lambda done, left: None)
             assert report.exit_code == 0
-    finally:
-        busy.over.set()
-        busy.more.release()
-        busy.join(20)
-    assert busy.error is None, busy.error
