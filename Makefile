@@ -38,7 +38,7 @@ serve: setup  ## start the engine and the gateway (PROFILE=, MODEL=, HOST=, PORT
 	@exec .venv/bin/vitrine up
 
 quick: setup  ## run the tests that start no process (ARGS=... goes to pytest)
-	@$(pytest) -m "not process and not engine" --hypothesis-profile quick $(ARGS)
+	@$(pytest) -n 4 -m "not process and not engine" --hypothesis-profile quick $(ARGS)
 
 test: setup  ## run the tests but for the long ones (ARGS=... goes to pytest; ARGS="-n 0 tests/page" is one folder)
 	@$(pytest) $(ARGS)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -197,9 +198,18 @@ def modules(top: Path) -> dict[str, Path]:
     return found
 
 
+def _nodes(path: Path) -> Iterator[ast.AST]:
+    return ast.walk(_parsed(path.read_bytes()))
+
+
+@cache
+def _parsed(text: bytes) -> ast.Module:
+    return ast.parse(text)
+
+
 def imports(name: str, path: Path, known: dict[str, Path]) -> Iterator[str]:
     """What a module imports, wherever in it: `from a import b` is a.b where that is a module of ours, else a."""
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in _nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -322,7 +332,7 @@ def test_only_settings_and_the_edge_read_the_environment() -> None:
         name
         for name, path in known.items()
         if within(name, "gateway")
-        and any(ast.unparse(node) == "os.environ" for node in ast.walk(ast.parse(path.read_bytes())))
+        and any(isinstance(node, ast.Attribute) and ast.unparse(node) == "os.environ" for node in _nodes(path))
     }
     assert reading == {"gateway.ledger.settings", "gateway.people.directory", "gateway.settings", "gateway.workers"}
 

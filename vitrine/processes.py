@@ -22,14 +22,8 @@ def up() -> int:
                 f"{what} is not installed here; {_WAY_OUT};"
                 " a host of the gateway alone runs `vitrine ledger serve` and `vitrine gateway`"
             )
-    from vitrine.stack import Part, Stack
+    from vitrine.stack import Part, Stack, write_line
 
     # The processes get the Python that runs this, wherever it is installed.
     parts = [Part(name, (sys.executable, "-m", *words)) for name, words in _PARTS]
-    return Stack(parts, _say).run()
-
-
-def _say(line: str) -> None:
-    """In one write, so that no line of a part comes between; print makes two of it where output is not buffered."""
-    sys.stdout.write(f"vitrine  | {line}\n")
-    sys.stdout.flush()
+    return Stack(parts, lambda line: write_line(f"vitrine  | {line}")).run()

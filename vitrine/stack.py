@@ -8,6 +8,7 @@ import ctypes
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -144,6 +145,12 @@ class Stack:
             if alive and time.monotonic() > until_s:
                 self._say(f"{len(alive)} processes cannot be killed: {', '.join(str(one.pid) for one in alive)}")
                 return
+
+
+def write_line(line: str) -> None:
+    """Print a line in one write, so that no line of a part comes between; print makes two of it where output is not buffered."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _reap(ours: set[int]) -> None:

@@ -6,19 +6,13 @@ OPTIONS is a JSON object: ``parts`` are pairs of a name and Python code, ``at_on
 import json
 import sys
 
-from vitrine.stack import Part, Stack
+from vitrine.stack import Part, Stack, write_line
 
 
 def main(options: str) -> int:
     given = json.loads(options)
     parts = [Part(name, (sys.executable, "-c", code)) for name, code in given["parts"]]
-    return Stack(parts, _say, given.get("at_once_s", 5.0)).run()
-
-
-def _say(line: str) -> None:
-    """In one write, which no other process's can come between; print makes two of it where output is not buffered."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    return Stack(parts, write_line, given.get("at_once_s", 5.0)).run()
 
 
 if __name__ == "__main__":

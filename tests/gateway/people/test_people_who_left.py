@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -31,8 +33,18 @@ def signed_in(gateway: Gateway, user: str) -> Browser:
     return browser
 
 
-def member(slapd: Slapd, user: str, how: str, group: str = "vision") -> None:
-    slapd.change(f"dn: cn={group},ou=groups,{BASE}\nchangetype: modify\n{how}: member\nmember: {dn_of(user)}\n")
+@contextmanager
+def changed(slapd: Slapd, user: str, how: Literal["add", "delete"], group: str = "vision") -> Iterator[None]:
+    """The directory with one membership added or deleted; at the end it is as before."""
+
+    def change(how: str) -> None:
+        slapd.change(f"dn: cn={group},ou=groups,{BASE}\nchangetype: modify\n{how}: member\nmember: {dn_of(user)}\n")
+
+    change(how)
+    try:
+        yield
+    finally:
+        change("add" if how == "delete" else "delete")
 
 
 def over(browser: Browser) -> bool:
@@ -42,33 +54,24 @@ def over(browser: Browser) -> bool:
 
 def test_one_who_leaves_the_group_loses_the_session_and_others_keep_theirs(gateway: Gateway, slapd: Slapd) -> None:
     alice, bob = signed_in(gateway, "alice"), signed_in(gateway, "bob")
-    member(slapd, "alice", "delete")
-    try:
+    with changed(slapd, "alice", "delete"):
         until(lambda: over(alice), what="the session is over", within_s=SOON_S)
         assert not over(bob)
-    finally:
-        member(slapd, "alice", "add")
     assert signed_in(gateway, "alice").ask("GET", "/v1/models").status == 200
 
 
 def test_one_who_may_do_other_things_now_signs_in_again(gateway: Gateway, slapd: Slapd) -> None:
     alice = signed_in(gateway, "alice")
-    member(slapd, "alice", "add", "auditors")
-    try:
+    with changed(slapd, "alice", "add", "auditors"):
         until(lambda: over(alice), what="the session is over", within_s=SOON_S)
-    finally:
-        member(slapd, "alice", "delete", "auditors")
 
 
 def test_a_name_with_signs_of_filters_keeps_its_session(gateway: Gateway, slapd: Slapd) -> None:
     browser = signed_in(gateway, "o'hara (lab)*")
     alice = signed_in(gateway, "alice")
-    member(slapd, "alice", "delete")
-    try:
+    with changed(slapd, "alice", "delete"):
         until(lambda: over(alice), what="the directory was asked again", within_s=SOON_S)
         assert not over(browser)
-    finally:
-        member(slapd, "alice", "add")
 
 
 def test_a_directory_that_is_away_takes_nobodys_session(gateway: Gateway, slapd: Slapd) -> None:
