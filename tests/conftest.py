@@ -61,7 +61,8 @@ class Budget:
         self._over: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if self._most_s and report.when == "call" and report.duration > self._most_s and "slow" not in report.keywords:
+        said = "slow" in report.keywords or "long" in report.keywords  # both say why
+        if self._most_s and report.when == "call" and report.duration > self._most_s and not said:
             self._seen.append((report.nodeid, report.duration))
 
     @pytest.hookimpl(trylast=True)

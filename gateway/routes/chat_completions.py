@@ -98,10 +98,11 @@ class ChatCompletions:
 def _boxes(scope: Scope) -> Boxes | None:
     """How the client wants boxes. Raises BadRequest for a word that means nothing."""
     said = dict(scope["headers"]).get(b"x-vitrine-boxes")
-    if said is None or said == b"model":
+    word = "model" if said is None else said.decode("latin-1").strip().lower()
+    if word == "model":
         return None
     try:
-        return Boxes(said.decode("latin-1").strip().lower())
+        return Boxes(word)
     except ValueError:
         raise BadRequest(
             "the header X-Vitrine-Boxes is json, plain or model: boxes as JSON in pixels, without control tokens, or as they come",

@@ -173,7 +173,6 @@ def test_how_much_each_point_is_worth_sums_to_one_and_a_table_of_the_same_size_i
     assert torch.allclose(taps(24, 24, cpu), torch.eye(24), atol=1e-5)
 
 
-@pytest.mark.slow("compiles the encoder with g++")
 @pytest.mark.long("compiles the encoder with g++")
 def test_the_compiled_encoder_sees_the_same_in_pictures_of_any_size(encoder: Any) -> None:
     assert len(encoder.blocks) > 1

@@ -156,7 +156,7 @@ def test_tool_calls_reasoning_and_usage_stay() -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("kind", ["json", "JSON", "plain", "model", None])
+@pytest.mark.parametrize("kind", ["json", "JSON", "plain", "model", "Model", None])
 def test_a_client_asks_by_a_header_and_is_told(
     gateway: Gateway, engine: FakeEngine, ledger: Ledger, key: str, kind: str | None, stream: bool
 ) -> None:
@@ -172,7 +172,7 @@ def test_a_client_asks_by_a_header_and_is_told(
     answer = gateway.request("POST", "/v1/chat/completions", key=key, body=sent, headers=headers)
     assert answer.status == 200
     text = _text(answer.body, stream)
-    boxes = None if kind in (None, "model") else Boxes(kind.lower())
+    boxes = None if kind is None or kind.lower() == "model" else Boxes(kind.lower())
     assert text == (CIRCLE if boxes is None else written(CIRCLE, boxes=boxes))
     assert answer.headers.get("x-vitrine-boxes") == boxes
     admitted = ledger.records(kind="admit", id=answer.headers["x-audit-id"])[0]

@@ -66,4 +66,5 @@ def test_those_that_wait_for_the_engine_are_answered_in_time_too(house: House) -
         for one in asked:
             status, took_s = one.result(30)
             assert (status, took_s < QUICK_S) == (503, True), took_s
-    assert len(house.engine.bodies) < 1 + 6  # some got their place in the last moment, one was well before
+    # Some got a place at the engine in the last moment, when others gave it up. Each of them was told.
+    house.engine.wait_until_left(len(house.engine.bodies) - 1)
